@@ -1,0 +1,1 @@
+"""The controller: the brain of the cluster, on the control panel server."""

@@ -1,0 +1,1 @@
+"""The agents' listener, their sessions, liveness and dispatch."""

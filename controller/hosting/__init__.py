@@ -1,0 +1,1 @@
+"""Accounts, domains, zones, records and sites: the customers' side of the model."""

@@ -1,0 +1,1 @@
+"""The operators' command line, over the API. Imports of anything slow stay inside functions."""

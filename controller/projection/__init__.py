@@ -1,0 +1,1 @@
+"""Model rows to desired objects, only for what a change touched."""

@@ -1,0 +1,1 @@
+"""The REST API, the control panel, the event stream and static files."""

@@ -1,0 +1,1 @@
+"""The interpreters of effects: files, programs, the control channel, probes."""

@@ -1,0 +1,256 @@
+"""The messages of the wire, protocol version 1: frozen, tagged, unknown fields refused.
+
+No message carries a box id: a peer is who its certificate says it is. ``lane`` is the id of a
+logical server; revisions grow per logical server. Times are seconds since the epoch.
+"""
+
+from typing import Literal
+
+import msgspec
+
+PROTOCOL_MIN = 1
+PROTOCOL_MAX = 1
+
+
+class Message(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, tag_field="type", kw_only=True
+):
+    """Base of every message."""
+
+
+class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A desired object on its way; ``spec`` None is a tombstone. The spec stays opaque here."""
+
+    kind: str
+    key: str
+    revision: int
+    kind_version: int
+    spec: bytes | None
+    requires: tuple[tuple[str, str], ...] = ()
+
+
+OutcomeName = Literal["applied", "superseded", "waiting", "quarantined", "failed", "held"]
+
+
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What became of one object at one revision; ``message`` holds the daemon's own words."""
+
+    kind: str
+    key: str
+    revision: int
+    outcome: OutcomeName
+    message: str = ""
+
+
+LaneCondition = Literal["ok", "behind", "held", "ahead", "daemon-down", "disk-full", "new"]
+
+
+class LaneReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A lane as the agent holds it. ``object_hash``: see `object_hash` (hex).
+
+    ``history`` is the history id under which the lane's objects were stored, empty for a new lane.
+    """
+
+    lane: str
+    history: str
+    stored_revision: int
+    settled_revision: int
+    object_hash: str
+    renderer: str
+    condition: LaneCondition
+
+
+# --- agent to controller ---
+
+
+class Hello(Message):
+    """The agent's first message on a session."""
+
+    protocol_min: int
+    protocol_max: int
+    agent_version: str
+    boot_id: str
+    machine_id: str
+    os_family: str
+    kinds: dict[str, dict[str, int]]
+    """Service type -> object kind -> the newest version of it that this agent can read."""
+    lanes: tuple[LaneReport, ...]
+
+
+class Stored(Message):
+    """A batch is durably stored: not yet done. ``object_hash`` is that of the lane's live objects."""
+
+    lane: str
+    batch: int
+    stored_revision: int
+    object_hash: str
+
+
+class Outcomes(Message):
+    """What became of objects. All up to ``settled_revision`` have an outcome.
+
+    Objects not named here and not named since have been applied or superseded.
+    """
+
+    lane: str
+    settled_revision: int
+    outcomes: tuple[Outcome, ...]
+
+
+class LaneState(Message):
+    """The condition of a lane changed (``held``, ``daemon-down`` ...), with words for a person."""
+
+    lane: str
+    condition: LaneCondition
+    message: str = ""
+
+
+class Observed(Message):
+    """The lane's name server was seen to answer ``zone`` with ``serial``."""
+
+    lane: str
+    zone: str
+    serial: int
+
+
+class Inventory(Message):
+    """Answer to `InventoryRequest`: (kind, key, revision) of live objects, in pages."""
+
+    lane: str
+    items: tuple[tuple[str, str, int], ...]
+    last: bool
+
+
+class SystemReport(Message):
+    """System information of the box, as JSON-like data of bounded size (see ``sysinfo``)."""
+
+    sampled_at: float
+    facts: dict[str, object]
+
+
+class RenewalRequest(Message):
+    """A new certificate signing request (PEM) for the box's own name."""
+
+    csr: bytes
+
+
+class Alive(Message):
+    """Nothing to say; resets the silence deadline. Sent by either side."""
+
+
+# --- controller to agent ---
+
+
+class Welcome(Message):
+    """Answer to `Hello`; the session may work from now on."""
+
+    protocol: int
+    history: str
+    session_epoch: int
+    interval: float
+    """Send something at least this often (seconds); three intervals of silence end the session."""
+    now: float
+
+
+class Refused(Message):
+    """The session ends: ``reason`` is one of a closed set, ``detail`` is for a person."""
+
+    reason: Literal["protocol", "revoked", "duplicate-identity", "unknown-box", "busy"]
+    detail: str
+    retry_after: float = 60.0
+
+
+class LaneAssignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A logical server that this box works: its id, name and service type."""
+
+    lane: str
+    name: str
+    service_type: str
+
+
+class Assign(Message):
+    """All lanes of this box. One that is missing is worked no more; nothing is deleted."""
+
+    lanes: tuple[LaneAssignment, ...]
+
+
+class Batch(Message):
+    """Objects to store, newest version only, ascending by revision.
+
+    ``through`` is the revision up to which the lane is complete once this is stored.
+    """
+
+    lane: str
+    batch: int
+    history: str
+    through: int
+    items: tuple[Item, ...]
+
+
+class Observe(Message):
+    """Watch until the lane answers ``zone`` with a serial of at least this (RFC 1982)."""
+
+    lane: str
+    zone: str
+    serial: int
+
+
+class InventoryRequest(Message):
+    """Hashes differ: tell what is there, so that only the difference is sent."""
+
+    lane: str
+
+
+class Forget(Message):
+    """Objects that the controller does not know: removed by diff, after the guards."""
+
+    lane: str
+    items: tuple[tuple[str, str], ...]
+
+
+class Retry(Message):
+    """Try a quarantined or failed object again; an empty kind means all of the lane."""
+
+    lane: str
+    kind: str = ""
+    key: str = ""
+
+
+class Adopt(Message):
+    """The operator chose what becomes of a lane that is ahead.
+
+    ``overwrite`` False keeps what the box has until it is named anew, True lets repair by diff go on.
+    """
+
+    lane: str
+    history: str
+    overwrite: bool
+
+
+class Renewed(Message):
+    """The new certificate chain (PEM) for the last `RenewalRequest`."""
+
+    certificate: bytes
+
+
+class SystemRequest(Message):
+    """Send a `SystemReport` now."""
+
+
+FromAgent = (
+    Hello | Stored | Outcomes | LaneState | Observed | Inventory | SystemReport | RenewalRequest | Alive
+)
+FromController = (
+    Welcome
+    | Refused
+    | Assign
+    | Batch
+    | Observe
+    | InventoryRequest
+    | Forget
+    | Retry
+    | Adopt
+    | Renewed
+    | SystemRequest
+    | Alive
+)

@@ -1,0 +1,77 @@
+"""What a BIND logical server must serve: its own configuration and its zones."""
+
+from typing import Annotated
+
+import msgspec
+
+from templates.objects import ObjectKind, Spec
+from templates.service_type import Endpoint
+
+Serial = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Ttl = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+class BindSettings(Spec):
+    """What an operator may set for a BIND logical server."""
+
+    control_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 953
+    """Port of the control channel, on loopback of the box."""
+
+
+class TsigKey(Spec):
+    """A transaction signature key (RFC 8945); ``secret`` is base64."""
+
+    name: str
+    algorithm: str
+    secret: str
+
+
+class ServerSpec(Spec):
+    """The logical server itself."""
+
+    name: str
+    """The server's own domain name."""
+    endpoints: tuple[Endpoint, ...]
+    settings: BindSettings
+    transfer_key: TsigKey
+
+
+class Record(Spec):
+    """One resource record; ``owner`` is relative to the zone, ``@`` the apex; ``data`` as in a
+    master file with absolute names."""
+
+    owner: str
+    ttl: Ttl
+    type: str
+    data: str
+
+
+class StartOfAuthority(Spec):
+    """The SOA fields beside the serial (RFC 1035 section 3.3.13); times in seconds."""
+
+    primary: str
+    contact: str
+    refresh: Ttl = 10800
+    retry: Ttl = 3600
+    expire: Ttl = 1209600
+    minimum: Ttl = 3600
+    ttl: Ttl = 3600
+
+
+class MasterZone(Spec, tag="master", tag_field="role"):
+    """A zone that this server is master of."""
+
+    serial: Serial
+    soa: StartOfAuthority
+    records: tuple[Record, ...]
+    secondaries: tuple[Endpoint, ...]
+
+
+class SecondaryZone(Spec, tag="secondary", tag_field="role"):
+    """A zone that this server transfers from its masters."""
+
+    masters: tuple[Endpoint, ...]
+
+
+SERVER = ObjectKind("server", 1, ServerSpec, lambda key, spec: "server")
+ZONE = ObjectKind("zone", 1, MasterZone | SecondaryZone, lambda key, spec: f"zone:{key}")

@@ -1,0 +1,152 @@
+"""Effects: the closed set of steps that planning may ask of a box. Plain data, nothing runs here.
+
+Paths are relative to the lane's own directory and use ``/``. A path that is absolute or contains
+``..`` cannot be built.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Owner = Literal["agent", "daemon"]
+"""Who owns a file: the agent's user, or the user that the daemon runs as."""
+
+
+class Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Base of every effect."""
+
+
+def _relative(path: str) -> None:
+    parts = path.split("/")
+    if not path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"not a path below the lane's directory: {path!r}")
+    if "\0" in path:
+        raise ValueError("a path cannot contain NUL")
+
+
+class WriteFile(Effect):
+    """Put ``content`` at ``path`` by writing a candidate, syncing it and renaming it into place."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    owner: Owner = "agent"
+
+    def __post_init__(self) -> None:
+        _relative(self.path)
+
+
+class Symlink(Effect):
+    """Make ``path`` a symbolic link to ``target`` (relative to the link), replaced atomically."""
+
+    path: str
+    target: str
+
+    def __post_init__(self) -> None:
+        _relative(self.path)
+
+
+class MakeDirectory(Effect):
+    """Make the directory ``path`` and its parents where they are missing."""
+
+    path: str
+    mode: int = 0o755
+    owner: Owner = "agent"
+
+    def __post_init__(self) -> None:
+        _relative(self.path)
+
+
+class RemovePath(Effect):
+    """Remove the file or link ``path``; one that is not there is no error. Never recursive."""
+
+    path: str
+
+    def __post_init__(self) -> None:
+        _relative(self.path)
+
+
+FileEffect = WriteFile | Symlink | MakeDirectory | RemovePath
+
+
+def candidate_path(path: str) -> str:
+    """Name the file that holds the candidate of ``path`` between staging and the rename."""
+    head, slash, name = path.rpartition("/")
+    return f"{head}{slash}.{name}.candidate"
+
+
+class CheckProgram(Effect):
+    """Run a checker from the box's closed program table; exit status 0 means good."""
+
+    program: str
+    arguments: tuple[str, ...]
+
+
+class AddZone(Effect):
+    """Make named serve ``zone`` with ``config`` (the text inside its braces).
+
+    An existing zone is compared and modified where it differs. Inverse: the zone's former
+    configuration, or its removal.
+    """
+
+    zone: str
+    config: str
+
+
+class RemoveZone(Effect):
+    """Make named stop serving ``zone``; one that is not there is no error."""
+
+    zone: str
+
+
+class ReloadZone(Effect):
+    """Make named read the file of one zone again."""
+
+    zone: str
+
+
+ControlEffect = AddZone | RemoveZone | ReloadZone
+
+
+class ProbeZone(Effect):
+    """Ask the lane's name server for the zone's SOA: it must answer authoritatively.
+
+    ``serial`` None accepts any serial (a secondary that has not transferred yet is observed apart,
+    see the wire's ``Observe``); ``gone`` expects that the zone is not served.
+    """
+
+    zone: str
+    serial: int | None = None
+    gone: bool = False
+
+
+class ProbeHttp(Effect):
+    """Ask the lane's web server for ``path`` of ``host``; the status must be one of ``statuses``."""
+
+    host: str
+    path: str = "/"
+    statuses: tuple[int, ...] = (200,)
+    tls: bool = False
+
+
+Probe = ProbeZone | ProbeHttp
+
+
+class UnitPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one render unit comes to, in the order the engine runs it.
+
+    ``scratch`` files exist only during ``checks``; they may include candidates by
+    `candidate_path`. ``files`` are staged as candidates first and renamed after the checks.
+    ``reload`` asks for the lane's one coalesced reload, ``restart`` for a restart of the daemon.
+    ``retire`` removes what nothing refers to any more, after the probes.
+    """
+
+    unit: str
+    files: tuple[FileEffect, ...] = ()
+    scratch: tuple[WriteFile, ...] = ()
+    checks: tuple[CheckProgram, ...] = ()
+    control: tuple[ControlEffect, ...] = ()
+    reload: bool = False
+    restart: bool = False
+    probes: tuple[Probe, ...] = ()
+    retire: tuple[RemovePath, ...] = ()

@@ -1,0 +1,86 @@
+"""The one seam: what a service type must say of itself."""
+
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import attrs
+
+from templates.effects import CheckProgram, Probe, UnitPlan
+from templates.objects import ObjectId, ObjectKind, Spec
+
+SERVER_UNIT = "server"
+"""The render unit of the one object of kind ``server``: the logical server's own configuration."""
+SERVER_ID = ObjectId("server", "")
+
+
+class Endpoint(Spec):
+    """An address (IPv4 or IPv6, as text) and a port that a logical server answers on."""
+
+    address: str
+    port: int
+
+
+class PlanRefusedError(Exception):
+    """Planning found an object that cannot be served; ``args[0]`` is told to the operator."""
+
+
+@attrs.frozen
+class LaneContext:
+    """What planning may know of the lane beside its objects.
+
+    ``server`` is the specification of the object ``server``; ``root`` the lane's directory on the
+    box (absolute, for text inside configuration files); ``daemon_user`` the account that the daemon
+    drops to, None where the agent is not root.
+    """
+
+    lane: str
+    server: Any
+    root: PurePosixPath
+    daemon_user: str | None
+    modules: PurePosixPath | None = None
+    """Directory of the daemon's loadable modules, where it has one."""
+
+
+@attrs.frozen
+class Unit:
+    """One render unit before or after a change: its objects, by name. Empty means absent."""
+
+    name: str
+    objects: Mapping[ObjectId, Any]
+
+
+@attrs.frozen
+class Daemon:
+    """How the daemon of a lane is run and told to read its configuration again.
+
+    ``start`` daemonizes; it holds arguments for ``program`` of the box's program table, to which
+    the lane's directory is formatted in by the service type. ``reload`` is a signal to the process
+    of ``pid_file`` or the empty string where a reload goes over the control channel.
+    """
+
+    program: str
+    start: Callable[[LaneContext], tuple[str, ...]]
+    pid_file: str
+    reload: Literal["SIGUSR1", "SIGHUP", "control"]
+    check: Callable[[LaneContext], CheckProgram]
+    """The full check of the configuration that a cold restart would read."""
+    baseline: Callable[[LaneContext], tuple[Probe, ...]]
+    """Something known good, probed before a batch is blamed."""
+
+
+@attrs.frozen
+class ServiceType:
+    """Everything the product knows of one kind of daemon."""
+
+    name: str
+    group: str
+    """The server group that its logical servers belong to: ``dns``, ``web`` ..."""
+    platforms: frozenset[str]
+    settings: type[Spec]
+    """What an operator may set; every field has a default and a documented range."""
+    default_port: int
+    kinds: Mapping[str, ObjectKind]
+    plan: Callable[[LaneContext, Unit, Unit], UnitPlan]
+    """(context, before, after) to effects. Pure. Raises `PlanRefusedError`."""
+    daemon: Daemon
