@@ -40,6 +40,9 @@ class LaneContext:
     daemon_user: str | None
     modules: PurePosixPath | None = None
     """Directory of the daemon's loadable modules, where it has one."""
+    control_secret: str = ""
+    """Base64 of 32 random bytes that the agent drew for this lane: the control channel's key. It
+    never leaves the box."""
 
 
 @attrs.frozen
@@ -48,6 +51,17 @@ class Unit:
 
     name: str
     objects: Mapping[ObjectId, Any]
+
+
+@attrs.frozen
+class ControlEndpoint:
+    """Where the daemon's control channel listens on the box, and the key that signs its messages."""
+
+    address: str
+    port: int
+    key_name: str
+    algorithm: str
+    secret: str = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -67,6 +81,7 @@ class Daemon:
     """The full check of the configuration that a cold restart would read."""
     baseline: Callable[[LaneContext], tuple[Probe, ...]]
     """Something known good, probed before a batch is blamed."""
+    control: Callable[[LaneContext], ControlEndpoint] | None = None
 
 
 @attrs.frozen

@@ -13,7 +13,12 @@ PROTOCOL_MAX = 1
 
 
 class Message(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, tag_field="type", kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag=True,
+    tag_field="type",
+    kw_only=True,
 ):
     """Base of every message."""
 
@@ -238,7 +243,15 @@ class SystemRequest(Message):
 
 
 FromAgent = (
-    Hello | Stored | Outcomes | LaneState | Observed | Inventory | SystemReport | RenewalRequest | Alive
+    Hello
+    | Stored
+    | Outcomes
+    | LaneState
+    | Observed
+    | Inventory
+    | SystemReport
+    | RenewalRequest
+    | Alive
 )
 FromController = (
     Welcome

@@ -1,0 +1,15 @@
+"""How the interpretation of an effect ends when it does not succeed."""
+
+
+class EffectFailedError(Exception):
+    """The box answered, and the answer is no; ``args[0]`` holds the daemon's or system's own words.
+
+    The object behind the effect may be to blame.
+    """
+
+
+class BoxUnavailableError(Exception):
+    """The box could not be asked: the daemon is down, the disk is full, a deadline passed.
+
+    No object is to blame; the batch is held and tried again.
+    """
