@@ -1,0 +1,124 @@
+"""Where a cluster on one machine keeps its state, and what its three boxes are."""
+
+import os
+from pathlib import Path
+
+import attrs
+import msgspec
+
+
+class Place(msgspec.Struct, frozen=True):
+    """An address and a port on this machine."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+class LocalBox(msgspec.Struct, frozen=True):
+    """One box of the cluster and the one logical server that it runs."""
+
+    name: str
+    group: str
+    service_type: str
+    endpoint: Place
+    control_port: int | None = None
+
+
+class ClusterPlan(msgspec.Struct, frozen=True):
+    """What was chosen when the cluster was made; kept, so that a second start finds the same."""
+
+    service_domain: str
+    panel: Place
+    agents: Place
+    enrolment: Place
+    boxes: tuple[LocalBox, ...]
+    loopback: tuple[str, ...]
+    """Addresses that were added to the loopback interface, to be taken away by ``down``."""
+
+
+@attrs.frozen
+class Layout:
+    """The folders and files of one cluster, below one directory."""
+
+    root: Path
+
+    @property
+    def plan(self) -> Path:
+        """The chosen addresses and ports."""
+        return self.root / "cluster.json"
+
+    @property
+    def controller(self) -> Path:
+        """The controller's state: configuration, CA, secrets key."""
+        return self.root / "controller"
+
+    @property
+    def controller_config(self) -> Path:
+        """The controller's configuration file."""
+        return self.controller / "controller.toml"
+
+    @property
+    def postgres(self) -> Path:
+        """The embedded database's state."""
+        return self.root / "postgres"
+
+    @property
+    def boxes(self) -> Path:
+        """The boxes' folders: each holds what would be a server's own disk."""
+        return self.root / "boxes"
+
+    def agent_config(self, box: str) -> Path:
+        """The configuration file of one box's agent."""
+        return self.boxes / box / "agent.toml"
+
+    @property
+    def logs(self) -> Path:
+        """One log file for each process."""
+        return self.root / "logs"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running supervisor; holds its process id."""
+        return self.root / "supervisor.lock"
+
+    @property
+    def processes(self) -> Path:
+        """The processes that the supervisor started, for a clean-up after it was killed."""
+        return self.root / "processes.json"
+
+    @property
+    def password(self) -> Path:
+        """The first password of the operator ``admin``."""
+        return self.root / "first-password"
+
+    def read_plan(self) -> ClusterPlan | None:
+        """Give the plan, or None where no cluster was made here."""
+        try:
+            return msgspec.json.decode(self.plan.read_bytes(), type=ClusterPlan)
+        except FileNotFoundError:
+            return None
+
+    def write_plan(self, plan: ClusterPlan) -> None:
+        """Keep the plan."""
+        data = msgspec.json.format(msgspec.json.encode(plan)) + b"\n"
+        candidate = self.plan.with_suffix(".candidate")
+        candidate.write_bytes(data)
+        os.replace(candidate, self.plan)
+
+
+def default_root() -> Path:
+    """Choose the state directory of the machine's own cluster.
+
+    Root uses /var/lib, because the database and the daemons drop to users that cannot enter
+    root's home; anybody else the checkout, or the XDG state directory where there is none.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/heliosphere/local")
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "setup.cfg").exists():
+        return checkout / "var" / "local"
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "heliosphere" / "local"

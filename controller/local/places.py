@@ -1,0 +1,150 @@
+"""Choosing addresses and ports that nothing else on this machine answers on."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psutil
+
+from controller.local.layout import ClusterPlan, LocalBox, Place
+
+SERVICE_DOMAIN = "heliosphere.test"
+PANEL_PORT = 8443
+AGENT_PORT = 8444
+ENROLMENT_PORT = 8445
+_IP_PROGRAMS = ("/usr/sbin/ip", "/sbin/ip", "/bin/ip")
+
+
+class NoPlaceError(Exception):
+    """No free address or port was found; ``args[0]`` says what was tried."""
+
+
+def is_free(place: Place, *, datagram: bool = False) -> bool:
+    """Whether a server could bind ``place`` now (TCP, and UDP where ``datagram``)."""
+    kinds = [socket.SOCK_STREAM, *([socket.SOCK_DGRAM] if datagram else [])]
+    for kind in kinds:
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((place.address, place.port))
+            except OSError:
+                return False
+    return True
+
+
+class Chooser:
+    """Hands out places, each once."""
+
+    def __init__(self) -> None:
+        self._given: set[Place] = set()
+
+    def choose(self, address: str, wanted: Iterable[int], *, datagram: bool = False) -> Place:
+        """Give the first free port of ``wanted``; raises `NoPlaceError`."""
+        tried = []
+        for port in wanted:
+            place = Place(address, port)
+            tried.append(port)
+            if place not in self._given and is_free(place, datagram=datagram):
+                self._given.add(place)
+                return place
+        raise NoPlaceError(f"no free port on {address} among {tried[0]} to {tried[-1]}")
+
+
+def _from(first: int, count: int = 200) -> Iterator[int]:
+    return iter(range(first, first + count))
+
+
+def ip_program() -> str | None:
+    """Where iproute2's program is, if it is installed."""
+    return next((path for path in _IP_PROGRAMS if Path(path).exists()), None)
+
+
+def present_addresses() -> set[str]:
+    """All IPv4 addresses on this machine's interfaces."""
+    return {
+        entry.address
+        for entries in psutil.net_if_addrs().values()
+        for entry in entries
+        if entry.family == socket.AF_INET
+    }
+
+
+def _free_block() -> tuple[str, ...]:
+    """Find three addresses of 127.77.0.0/16 that no interface carries yet."""
+    present = present_addresses()
+    for block in range(256):
+        addresses = tuple(f"127.77.{block}.{host}" for host in (11, 12, 21))
+        if not present.intersection(addresses):
+            return addresses
+    raise NoPlaceError("every block of 127.77.0.0/16 is in use")
+
+
+def add_loopback(addresses: Iterable[str]) -> None:
+    """Put ``addresses`` on the loopback interface, where they are missing (needs root)."""
+    program = ip_program()
+    for address in sorted(set(addresses) - present_addresses()):
+        if program is None:
+            raise NoPlaceError("the program `ip` (package iproute2) is missing")
+        subprocess.run(
+            [program, "address", "add", f"{address}/32", "dev", "lo"],
+            check=True,
+            capture_output=True,
+        )
+
+
+def remove_loopback(addresses: Iterable[str]) -> None:
+    """Take ``addresses`` away from the loopback interface again, where they are there."""
+    program = ip_program()
+    for address in sorted(set(addresses) & present_addresses()):
+        if program is not None:
+            subprocess.run(
+                [program, "address", "delete", f"{address}/32", "dev", "lo"],
+                check=False,
+                capture_output=True,
+            )
+
+
+def choose_plan() -> ClusterPlan:
+    """Choose a plan for this machine: an address for each box as root, else ports of 127.0.0.1."""
+    chooser = Chooser()
+    panel = chooser.choose("127.0.0.1", _from(PANEL_PORT))
+    agents = chooser.choose("127.0.0.1", _from(AGENT_PORT))
+    enrolment = chooser.choose("127.0.0.1", _from(ENROLMENT_PORT))
+    own_addresses = os.geteuid() == 0 and ip_program() is not None
+    loopback = _free_block() if own_addresses else ()
+    places = loopback or ("127.0.0.1",) * 3
+    add_loopback(loopback)
+    dns_ports = (53, *_from(5301)) if own_addresses else tuple(_from(5301))
+    web_ports = (80, *_from(8081)) if own_addresses else tuple(_from(8081))
+    boxes = []
+    for name, address in zip(("ns1", "ns2"), places, strict=False):
+        endpoint = chooser.choose(address, dns_ports, datagram=True)
+        control = chooser.choose("127.0.0.1", _from(9531)).port
+        boxes.append(LocalBox(name, "dns", "bind", endpoint, control))
+    boxes.append(LocalBox("web1", "web", "apache", chooser.choose(places[2], web_ports)))
+    return ClusterPlan(
+        service_domain=SERVICE_DOMAIN,
+        panel=panel,
+        agents=agents,
+        enrolment=enrolment,
+        boxes=tuple(boxes),
+        loopback=loopback,
+    )
+
+
+def moved(plan: ClusterPlan) -> list[str]:
+    """Say which usual ports were taken by others, so that ``plan`` uses different ones."""
+    usual = [(plan.panel, PANEL_PORT, "the panel")]
+    if plan.loopback:
+        usual += [
+            (box.endpoint, 53 if box.group == "dns" else 80, f"{box.name}.{plan.service_domain}")
+            for box in plan.boxes
+        ]
+    return [
+        f"port {port} of {place.address} is taken: {what} uses {place.port}"
+        for place, port, what in usual
+        if place.port != port
+    ]
