@@ -68,7 +68,7 @@ class LaneReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 # --- agent to controller ---
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """The agent's first message on a session."""
 
     protocol_min: int
@@ -82,8 +82,8 @@ class Hello(Message):
     lanes: tuple[LaneReport, ...]
 
 
-class Stored(Message):
-    """A batch is durably stored: not yet done. ``object_hash`` is that of the lane's live objects."""
+class Stored(Message, frozen=True):
+    """A batch is durably stored: not yet done. ``object_hash``: of the lane's live objects."""
 
     lane: str
     batch: int
@@ -91,7 +91,7 @@ class Stored(Message):
     object_hash: str
 
 
-class Outcomes(Message):
+class Outcomes(Message, frozen=True):
     """What became of objects. All up to ``settled_revision`` have an outcome.
 
     Objects not named here and not named since have been applied or superseded.
@@ -102,7 +102,7 @@ class Outcomes(Message):
     outcomes: tuple[Outcome, ...]
 
 
-class LaneState(Message):
+class LaneState(Message, frozen=True):
     """The condition of a lane changed (``held``, ``daemon-down`` ...), with words for a person."""
 
     lane: str
@@ -110,7 +110,7 @@ class LaneState(Message):
     message: str = ""
 
 
-class Observed(Message):
+class Observed(Message, frozen=True):
     """The lane's name server was seen to answer ``zone`` with ``serial``."""
 
     lane: str
@@ -118,7 +118,7 @@ class Observed(Message):
     serial: int
 
 
-class Inventory(Message):
+class Inventory(Message, frozen=True):
     """Answer to `InventoryRequest`: (kind, key, revision) of live objects, in pages."""
 
     lane: str
@@ -126,27 +126,27 @@ class Inventory(Message):
     last: bool
 
 
-class SystemReport(Message):
+class SystemReport(Message, frozen=True):
     """System information of the box, as JSON-like data of bounded size (see ``sysinfo``)."""
 
     sampled_at: float
     facts: dict[str, object]
 
 
-class RenewalRequest(Message):
+class RenewalRequest(Message, frozen=True):
     """A new certificate signing request (PEM) for the box's own name."""
 
     csr: bytes
 
 
-class Alive(Message):
+class Alive(Message, frozen=True):
     """Nothing to say; resets the silence deadline. Sent by either side."""
 
 
 # --- controller to agent ---
 
 
-class Welcome(Message):
+class Welcome(Message, frozen=True):
     """Answer to `Hello`; the session may work from now on."""
 
     protocol: int
@@ -157,7 +157,7 @@ class Welcome(Message):
     now: float
 
 
-class Refused(Message):
+class Refused(Message, frozen=True):
     """The session ends: ``reason`` is one of a closed set, ``detail`` is for a person."""
 
     reason: Literal["protocol", "revoked", "duplicate-identity", "unknown-box", "busy"]
@@ -173,13 +173,13 @@ class LaneAssignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ar
     service_type: str
 
 
-class Assign(Message):
+class Assign(Message, frozen=True):
     """All lanes of this box. One that is missing is worked no more; nothing is deleted."""
 
     lanes: tuple[LaneAssignment, ...]
 
 
-class Batch(Message):
+class Batch(Message, frozen=True):
     """Objects to store, newest version only, ascending by revision.
 
     ``through`` is the revision up to which the lane is complete once this is stored.
@@ -192,7 +192,7 @@ class Batch(Message):
     items: tuple[Item, ...]
 
 
-class Observe(Message):
+class Observe(Message, frozen=True):
     """Watch until the lane answers ``zone`` with a serial of at least this (RFC 1982)."""
 
     lane: str
@@ -200,20 +200,20 @@ class Observe(Message):
     serial: int
 
 
-class InventoryRequest(Message):
+class InventoryRequest(Message, frozen=True):
     """Hashes differ: tell what is there, so that only the difference is sent."""
 
     lane: str
 
 
-class Forget(Message):
+class Forget(Message, frozen=True):
     """Objects that the controller does not know: removed by diff, after the guards."""
 
     lane: str
     items: tuple[tuple[str, str], ...]
 
 
-class Retry(Message):
+class Retry(Message, frozen=True):
     """Try a quarantined or failed object again; an empty kind means all of the lane."""
 
     lane: str
@@ -221,10 +221,11 @@ class Retry(Message):
     key: str = ""
 
 
-class Adopt(Message):
+class Adopt(Message, frozen=True):
     """The operator chose what becomes of a lane that is ahead.
 
-    ``overwrite`` False keeps what the box has until it is named anew, True lets repair by diff go on.
+    ``overwrite`` False keeps what the box has until it is named anew, True lets repair by diff
+    go on.
     """
 
     lane: str
@@ -232,13 +233,13 @@ class Adopt(Message):
     overwrite: bool
 
 
-class Renewed(Message):
+class Renewed(Message, frozen=True):
     """The new certificate chain (PEM) for the last `RenewalRequest`."""
 
     certificate: bytes
 
 
-class SystemRequest(Message):
+class SystemRequest(Message, frozen=True):
     """Send a `SystemReport` now."""
 
 
