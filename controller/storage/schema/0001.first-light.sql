@@ -113,6 +113,7 @@ CREATE TABLE lane (
     message           text NOT NULL DEFAULT '',
     renderer          text NOT NULL DEFAULT '',
     adopted_history   uuid,
+    watched_through   bigint NOT NULL DEFAULT 0,   -- changes up to here have all their watches seen
     PRIMARY KEY (box_id, logical_server_id)
 );
 CREATE INDEX lane_server ON lane (logical_server_id);
@@ -255,6 +256,7 @@ CREATE TABLE change_watch (
     PRIMARY KEY (change_id, logical_server_id, zone)
 );
 CREATE INDEX change_watch_server ON change_watch (logical_server_id, zone);
+CREATE INDEX change_watch_change ON change_watch (logical_server_id, change_id);
 
 CREATE TABLE zone_observation (
     box_id            uuid NOT NULL,
@@ -280,6 +282,17 @@ CREATE TABLE desired_object (
     PRIMARY KEY (logical_server_id, kind, key)
 );
 CREATE UNIQUE INDEX desired_object_revision ON desired_object (logical_server_id, revision);
+
+-- What a lane acknowledged, so that the expected hash can lose what an object's new version replaces.
+CREATE TABLE lane_object (
+    box_id            uuid NOT NULL,
+    logical_server_id uuid NOT NULL,
+    kind              text COLLATE "C" NOT NULL,
+    key               text COLLATE "C" NOT NULL,
+    revision          bigint NOT NULL,
+    share             numeric(40),                   -- of the additive hash; null: not known
+    PRIMARY KEY (logical_server_id, box_id, kind, key)
+);
 
 CREATE TABLE object_outcome (                        -- exceptions only
     box_id            uuid NOT NULL,
