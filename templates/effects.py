@@ -25,12 +25,18 @@ def _relative(path: str) -> None:
 
 
 class WriteFile(Effect):
-    """Put ``content`` at ``path`` by writing a candidate, syncing it and renaming it into place."""
+    """Put ``content`` at ``path`` by writing a candidate, syncing it and renaming it into place.
+
+    ``only_if_absent`` is for what belongs to others once it is there (a customer's first page): an
+    existing file, link or directory at ``path`` is kept as it is, without a look at what it holds.
+    Such a file has no before-image, is not taken away when the change is undone, and is no drift.
+    """
 
     path: str
     content: bytes
     mode: int = 0o644
     owner: Owner = "agent"
+    only_if_absent: bool = False
 
     def __post_init__(self) -> None:
         _relative(self.path)
@@ -58,9 +64,14 @@ class MakeDirectory(Effect):
 
 
 class RemovePath(Effect):
-    """Remove the file or link ``path``; one that is not there is no error. Never recursive."""
+    """Remove the file or link ``path``; one that is not there is no error. Never recursive.
+
+    With ``target`` it removes only a symbolic link that points exactly there: a name that another
+    object has taken over meanwhile stays with its new owner, in whatever order the two are applied.
+    """
 
     path: str
+    target: str | None = None
 
     def __post_init__(self) -> None:
         _relative(self.path)
@@ -121,12 +132,19 @@ class ProbeZone(Effect):
 
 
 class ProbeHttp(Effect):
-    """Ask the lane's web server for ``path`` of ``host``; the status must be one of ``statuses``."""
+    """Ask the lane's web server for ``path`` of ``host``; the status must be one of ``statuses``.
+
+    ``port`` is for a service that listens beside its endpoints' port (TLS); 0 means the endpoint's.
+    ``certificate`` is the SHA-256 of the certificate (DER, hexadecimal) that must be shown there;
+    empty accepts any. A reload ends in its own time, so the interpreter asks until a deadline.
+    """
 
     host: str
     path: str = "/"
     statuses: tuple[int, ...] = (200,)
     tls: bool = False
+    port: int = 0
+    certificate: str = ""
 
 
 Probe = ProbeZone | ProbeHttp

@@ -47,7 +47,18 @@ class LaneContext:
 
 @attrs.frozen
 class Unit:
-    """One render unit before or after a change: its objects, by name. Empty means absent."""
+    """One render unit before or after a change: its objects, by name. Empty means absent.
+
+    ``before`` holds what is applied, ``after`` what shall be. An object that is to stay as it is (it
+    is quarantined, held or waiting) stands in ``after`` as it stands in ``before``.
+
+    An object may move from one unit to another (a site gets settings of its own). The units that
+    moved objects connect are then one: the engine hands their objects over together, in one
+    ``before`` and one ``after`` under the name of the unit that the first moved object goes to, and
+    checks, journals, applies and commits them together. Between two plans of two units there would
+    be an instant at which the object belongs to neither. ``plan`` of a service type whose objects
+    can move therefore looks at the objects, not at ``name``.
+    """
 
     name: str
     objects: Mapping[ObjectId, Any]

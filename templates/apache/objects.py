@@ -20,12 +20,22 @@ class ApacheSettings(Spec):
     """Port for TLS on the server's addresses; 0 means none."""
 
 
+class Certificate(Spec):
+    """A certificate chain, leaf first, and its private key, PEM."""
+
+    chain: str
+    key: str
+
+
 class ServerSpec(Spec):
     """The logical server itself."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
     settings: ApacheSettings
+    fallback: Certificate | None = None
+    """What names without a certificate of their own present, unknown ones too. It names no customer
+    (self-signed does). Required where ``settings.tls_port`` is set."""
 
 
 class SiteSettings(Spec):
@@ -39,13 +49,6 @@ class SiteSettings(Spec):
     """Show a listing of a directory without an index document."""
 
 
-class Certificate(Spec):
-    """A site's certificate chain and private key, PEM."""
-
-    chain: str
-    key: str
-
-
 class SiteSpec(Spec):
     """One web site; its key is the domain name (A-label form)."""
 
@@ -54,6 +57,8 @@ class SiteSpec(Spec):
     site: str
     """Stable id of the site's directory; survives a change of the domain name."""
     aliases: tuple[str, ...] = ()
+    www: bool = True
+    """Answer at ``www.`` before the domain too; False where that name is a site of its own."""
     settings: SiteSettings | None = None
     certificate: Certificate | None = None
 
