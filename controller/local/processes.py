@@ -1,4 +1,4 @@
-"""The processes of a cluster on one machine: started, restarted after a death, ended by identity."""
+"""The processes of a cluster on one machine: started, restarted after a death, ended."""
 
 import contextlib
 import os
