@@ -24,7 +24,7 @@ def _relative(path: str) -> None:
         raise ValueError("a path cannot contain NUL")
 
 
-class WriteFile(Effect):
+class WriteFile(Effect, frozen=True):
     """Put ``content`` at ``path`` by writing a candidate, syncing it and renaming it into place.
 
     ``only_if_absent`` is for what belongs to others once it is there (a customer's first page): an
@@ -42,7 +42,7 @@ class WriteFile(Effect):
         _relative(self.path)
 
 
-class Symlink(Effect):
+class Symlink(Effect, frozen=True):
     """Make ``path`` a symbolic link to ``target`` (relative to the link), replaced atomically."""
 
     path: str
@@ -52,7 +52,7 @@ class Symlink(Effect):
         _relative(self.path)
 
 
-class MakeDirectory(Effect):
+class MakeDirectory(Effect, frozen=True):
     """Make the directory ``path`` and its parents where they are missing."""
 
     path: str
@@ -63,7 +63,7 @@ class MakeDirectory(Effect):
         _relative(self.path)
 
 
-class RemovePath(Effect):
+class RemovePath(Effect, frozen=True):
     """Remove the file or link ``path``; one that is not there is no error. Never recursive.
 
     With ``target`` it removes only a symbolic link that points exactly there: a name that another
@@ -86,14 +86,14 @@ def candidate_path(path: str) -> str:
     return f"{head}{slash}.{name}.candidate"
 
 
-class CheckProgram(Effect):
+class CheckProgram(Effect, frozen=True):
     """Run a checker from the box's closed program table; exit status 0 means good."""
 
     program: str
     arguments: tuple[str, ...]
 
 
-class AddZone(Effect):
+class AddZone(Effect, frozen=True):
     """Make named serve ``zone`` with ``config`` (the text inside its braces).
 
     An existing zone is compared and modified where it differs. Inverse: the zone's former
@@ -104,13 +104,13 @@ class AddZone(Effect):
     config: str
 
 
-class RemoveZone(Effect):
+class RemoveZone(Effect, frozen=True):
     """Make named stop serving ``zone``; one that is not there is no error."""
 
     zone: str
 
 
-class ReloadZone(Effect):
+class ReloadZone(Effect, frozen=True):
     """Make named read the file of one zone again."""
 
     zone: str
@@ -119,7 +119,7 @@ class ReloadZone(Effect):
 ControlEffect = AddZone | RemoveZone | ReloadZone
 
 
-class ProbeZone(Effect):
+class ProbeZone(Effect, frozen=True):
     """Ask the lane's name server for the zone's SOA: it must answer authoritatively.
 
     ``serial`` None accepts any serial (a secondary that has not transferred yet is observed apart,
@@ -131,7 +131,7 @@ class ProbeZone(Effect):
     gone: bool = False
 
 
-class ProbeHttp(Effect):
+class ProbeHttp(Effect, frozen=True):
     """Ask the lane's web server for ``path`` of ``host``; the status must be one of ``statuses``.
 
     ``port`` is for a service that listens beside its endpoints' port (TLS); 0 means the endpoint's.

@@ -14,7 +14,7 @@ SERVER_UNIT = "server"
 SERVER_ID = ObjectId("server", "")
 
 
-class Endpoint(Spec):
+class Endpoint(Spec, frozen=True):
     """An address (IPv4 or IPv6, as text) and a port that a logical server answers on."""
 
     address: str

@@ -11,14 +11,14 @@ Serial = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Ttl = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
-class BindSettings(Spec):
+class BindSettings(Spec, frozen=True):
     """What an operator may set for a BIND logical server."""
 
     control_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 953
     """Port of the control channel, on loopback of the box."""
 
 
-class TsigKey(Spec):
+class TsigKey(Spec, frozen=True):
     """A transaction signature key (RFC 8945); ``secret`` is base64."""
 
     name: str
@@ -26,7 +26,7 @@ class TsigKey(Spec):
     secret: str
 
 
-class ServerSpec(Spec):
+class ServerSpec(Spec, frozen=True):
     """The logical server itself."""
 
     name: str
@@ -36,7 +36,7 @@ class ServerSpec(Spec):
     transfer_key: TsigKey
 
 
-class Record(Spec):
+class Record(Spec, frozen=True):
     """One resource record; ``owner`` is relative to the zone, ``@`` the apex; ``data`` as in a
     master file with absolute names."""
 
@@ -46,7 +46,7 @@ class Record(Spec):
     data: str
 
 
-class StartOfAuthority(Spec):
+class StartOfAuthority(Spec, frozen=True):
     """The SOA fields beside the serial (RFC 1035 section 3.3.13); times in seconds."""
 
     primary: str
@@ -58,7 +58,7 @@ class StartOfAuthority(Spec):
     ttl: Ttl = 3600
 
 
-class MasterZone(Spec, tag="master", tag_field="role"):
+class MasterZone(Spec, frozen=True, tag="master", tag_field="role"):
     """A zone that this server is master of."""
 
     serial: Serial
@@ -67,7 +67,7 @@ class MasterZone(Spec, tag="master", tag_field="role"):
     secondaries: tuple[Endpoint, ...]
 
 
-class SecondaryZone(Spec, tag="secondary", tag_field="role"):
+class SecondaryZone(Spec, frozen=True, tag="secondary", tag_field="role"):
     """A zone that this server transfers from its masters."""
 
     masters: tuple[Endpoint, ...]
