@@ -1,0 +1,375 @@
+"""Transactions on PostgreSQL: the only way in which the controller reads and writes its state.
+
+The function given to `Database.transaction` may run more than once (a serialization failure, a
+deadlock, a connection that died before the commit): it must do nothing but use its transaction, and
+leave effects to `Transaction.after_commit`.
+"""
+
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import psycopg2
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from controller.principal import Principal
+from controller.storage.link import Link
+from controller.storage.listener import Listener
+
+T = TypeVar("T")
+
+_log = Logger()
+
+POOL_SECONDS = 10.0
+ATTEMPTS = 8
+_RETRIED = ("40001", "40P01")
+
+
+class StorageError(Exception):
+    """The database cannot do what was asked; nothing was written unless the text says otherwise."""
+
+
+class DatabaseUnavailableError(StorageError):
+    """No connection to the database could be had in time."""
+
+
+class CommitUnknownError(StorageError):
+    """The connection died during the commit: it may or may not have happened.
+
+    Never retried here; the command's idempotency key tells which.
+    """
+
+
+class NestedTransactionError(RuntimeError):
+    """A transaction was asked for inside a transaction: a deadlock of the pool in the making."""
+
+
+class Rollback(Exception):  # noqa: N818 no error: a way to end
+    """Raised inside a transaction: it is rolled back and its answer is ``value`` (dry run)."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.value = value
+
+
+class Transaction:
+    """One open transaction, as its principal. Statements run one after the other."""
+
+    def __init__(self, link: Link, principal: Principal) -> None:
+        self._link = link
+        self.principal = principal
+        self._hooks: list[Callable[[], None]] = []
+        self._state = "unbegun"
+        self._asking = False
+
+    async def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Give every row. uuid and inet come as text, bytea as bytes, jsonb as Python values."""
+        cursor = await self._ask(sql, parameters)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+
+    async def row(self, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
+        """Give exactly one row; raises LookupError for none or several."""
+        found = await self.rows(sql, parameters)
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} rows where one was expected: {sql}")
+        return found[0]
+
+    async def maybe(self, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        """Give the one row or None; raises LookupError for several."""
+        found = await self.rows(sql, parameters)
+        if len(found) > 1:
+            raise LookupError(f"{len(found)} rows where at most one was expected: {sql}")
+        return found[0] if found else None
+
+    async def run(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Run a statement; give how many rows it touched."""
+        cursor = await self._ask(sql, parameters)
+        count: int = cursor.rowcount
+        return count
+
+    def after_commit(self, function: Callable[[], None]) -> None:
+        """Call ``function`` once the commit is certain; never after a rollback."""
+        self._hooks.append(function)
+
+    @property
+    def open(self) -> bool:
+        """Whether statements may still be run."""
+        return self._state in ("unbegun", "begun")
+
+    async def _ask(self, sql: str, parameters: Sequence[object]) -> Any:
+        if not self.open:
+            raise RuntimeError("the transaction has ended")
+        if self._asking:
+            raise RuntimeError("a statement of this transaction is still running: await it first")
+        if self._state == "unbegun":
+            # BEGIN and the principal travel with the first statement: no round trip of their own.
+            sql = f"{_begin(self.principal)}; {sql}"
+            self._state = "begun"
+        self._asking = True
+        try:
+            return await self._link.ask(sql, tuple(parameters))
+        finally:
+            self._asking = False
+
+    async def commit(self) -> list[Callable[[], None]]:
+        """Commit; give the hooks to run. For `Database` only."""
+        begun, self._state = self._state == "begun", "ended"
+        if begun:
+            cursor = await self._link.ask("COMMIT", None)
+            if cursor.statusmessage != "COMMIT":
+                raise StorageError(
+                    "an error inside the transaction was swallowed: PostgreSQL rolled it back"
+                )
+        return self._hooks
+
+    async def roll_back(self) -> None:
+        """Roll back. For `Database` only."""
+        begun, self._state = self._state == "begun", "ended"
+        if begun:
+            await self._link.ask("ROLLBACK", None)
+
+
+def _begin(principal: Principal) -> str:
+    # Both words come from closed sets (a Literal, an int), so no parameters are needed.
+    if principal.kind == "account":
+        if principal.account is None:
+            raise ValueError("a principal of the kind account names its account")
+        return (
+            "BEGIN; SET LOCAL hs.principal = 'account';"
+            f" SET LOCAL hs.account = '{int(principal.account)}'"
+        )
+    return "BEGIN; SET LOCAL hs.principal = 'provider'"
+
+
+_current: ContextVar[Transaction | None] = ContextVar("hs_transaction", default=None)
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database.
+
+    Connections that die are replaced when next needed; transactions wait for a server that is away
+    up to ``pool_seconds``, then raise `DatabaseUnavailableError`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int = 6,
+        pool_seconds: float = POOL_SECONDS,
+        reactor: IReactorTime | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor as installed  # noqa: PLC0415 installs a reactor
+
+            reactor = installed  # type: ignore[assignment]
+        self._url = url
+        self._reactor: Any = reactor
+        self._pool_seconds = pool_seconds
+        self._jitter = jitter
+        self._idle: list[Link] = []
+        self._used: set[Link] = set()
+        self._free = size
+        self._waiting: deque[Deferred[None]] = deque()
+        self._listener = Listener(url, self._reactor, jitter)
+        self._closed = False
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        size: int = 6,
+        pool_seconds: float = POOL_SECONDS,
+        jitter: Callable[[], float] = random.random,
+    ) -> "Database":
+        """Connect; raises `DatabaseUnavailableError` where the server does not answer.
+
+        ``url`` may name the owner or `hs_runtime`: the work is done as `hs_runtime` either way.
+        """
+        database = cls(url, size=size, pool_seconds=pool_seconds, jitter=jitter)
+        link = await database._lease()
+        database._give_back(link)
+        return database
+
+    async def transaction(
+        self,
+        principal: Principal,
+        function: Callable[[Transaction], Awaitable[T]],
+        *,
+        name: str,
+    ) -> T:
+        """Run ``function`` in one transaction (READ COMMITTED) as ``principal``; give its answer.
+
+        Retries serialization failures, deadlocks and connections lost before the commit, with
+        jitter, at most `ATTEMPTS` times. Raises `NestedTransactionError`,
+        `DatabaseUnavailableError`, `CommitUnknownError`, else what ``function`` raised; psycopg2's
+        own errors (``psycopg2.errors.UniqueViolation``) come through as they are.
+        """
+        outer = _current.get()
+        if outer is not None and outer.open:
+            raise NestedTransactionError(f"{name}: asked for inside another transaction")
+        attempt = 1
+        while True:
+            link = await self._lease()
+            transaction = Transaction(link, principal)
+            token = _current.set(transaction)
+            try:
+                value, hooks = await self._attempt(link, transaction, function)
+                break
+            except psycopg2.Error as error:
+                again = error.pgcode in _RETRIED or link.is_death(error)
+                if not again or attempt >= ATTEMPTS:
+                    raise
+                _log.info("{name}: again after {error}", name=name, error=str(error).strip())
+            finally:
+                _current.reset(token)
+                self._give_back(link)
+            await deferLater(self._reactor, self._pause(attempt))
+            attempt += 1
+        for hook in hooks:
+            try:
+                hook()
+            except Exception:  # committed is committed: a hook's failure must not look like ours
+                _log.failure("A hook after the commit of {name} failed", name=name)
+        return value
+
+    async def _attempt(
+        self, link: Link, transaction: Transaction, function: Callable[[Transaction], Awaitable[T]]
+    ) -> tuple[T, list[Callable[[], None]]]:
+        try:
+            value = await function(transaction)
+        except Rollback as way_out:
+            await transaction.roll_back()
+            return way_out.value, []  # type: ignore[return-value]
+        except BaseException as error:
+            if link.is_death(error):
+                link.abandon()
+            else:
+                await self._roll_back_after(link, transaction)
+            raise
+        try:
+            return value, await transaction.commit()
+        except psycopg2.Error as error:
+            if link.is_death(error):
+                link.abandon()
+                raise CommitUnknownError(
+                    "the connection was lost during the commit: it may or may not have happened"
+                ) from error
+            raise
+
+    async def _roll_back_after(self, link: Link, transaction: Transaction) -> None:
+        try:
+            await transaction.roll_back()
+        except psycopg2.Error:
+            link.abandon()  # the server rolls back what a closed connection had open
+
+    def _pause(self, attempt: int) -> float:
+        """Seconds before the next attempt: doubling from 10 ms to 0.64 s, halved at random."""
+        longest = 0.01 * 2.0 ** min(attempt - 1, 6)
+        return float(longest * (0.5 + 0.5 * self._jitter()))
+
+    async def _lease(self) -> Link:
+        if self._closed:
+            raise DatabaseUnavailableError("the database was closed")
+        deadline = self._reactor.seconds() + self._pool_seconds
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._turn()
+        try:
+            return await self._live_link(deadline)
+        except BaseException:
+            self._release()
+            raise
+
+    async def _turn(self) -> None:
+        turn: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(turn)
+
+        def too_late() -> None:
+            self._waiting.remove(turn)
+            turn.errback(
+                DatabaseUnavailableError(
+                    f"every connection was busy for {self._pool_seconds:g} seconds"
+                )
+            )
+
+        late = self._reactor.callLater(self._pool_seconds, too_late)
+        try:
+            await turn
+        finally:
+            if late.active():
+                late.cancel()
+
+    async def _live_link(self, deadline: float) -> Link:
+        while self._idle:
+            link = self._idle.pop()
+            if link.usable:
+                self._used.add(link)
+                return link
+        attempt = 1
+        while True:
+            link = Link(self._reactor, lost=self._forget)
+            try:
+                await link.open(self._url)
+            except psycopg2.Error as error:
+                pause = self._pause(attempt)
+                if self._closed or self._reactor.seconds() + pause > deadline:
+                    raise DatabaseUnavailableError(
+                        f"no connection to the database: {str(error).strip()}"
+                    ) from error
+                await deferLater(self._reactor, pause)
+                attempt += 1
+            else:
+                self._used.add(link)
+                return link
+
+    def _give_back(self, link: Link) -> None:
+        self._used.discard(link)
+        if link.usable and not self._closed:
+            self._idle.append(link)
+        else:
+            link.abandon()
+        self._release()
+
+    def _release(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().callback(None)
+        else:
+            self._free += 1
+
+    def _forget(self, link: Link) -> None:
+        if link in self._idle:
+            self._idle.remove(link)
+
+    async def listen(
+        self,
+        channel: str,
+        callback: Callable[[str], None],
+        *,
+        recovered: Callable[[], None] | None = None,
+    ) -> None:
+        """Call ``callback`` with the payload of each NOTIFY on ``channel``, in order.
+
+        The listening survives a restart of the server. What was notified meanwhile is lost:
+        ``recovered`` is called then, for whoever wants to look at once and not at the next rescan.
+        """
+        await self._listener.listen(channel, callback, recovered)
+
+    async def close(self) -> None:
+        """Close every connection; transactions under way fail, waiting ones are refused."""
+        self._closed = True
+        self._listener.close()
+        for link in [*self._idle, *self._used]:
+            link.abandon()
+        self._idle.clear()
+        while self._waiting:
+            self._waiting.popleft().errback(DatabaseUnavailableError("the database was closed"))

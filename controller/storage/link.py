@@ -1,0 +1,184 @@
+"""One connection to PostgreSQL: txpostgres, with the corners that it leaves sharp rounded off."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txpostgres.txpostgres import Connection, Cursor
+
+from controller.storage.roles import RUNTIME_ROLE
+
+_log = Logger()
+
+CONNECT_SECONDS = 10.0
+STATEMENT_MILLISECONDS = 30_000
+LOCK_MILLISECONDS = 10_000
+IDLE_IN_TRANSACTION_MILLISECONDS = 60_000
+
+_DEATH = ("57P01", "57P02", "57P03", "57P05")  # shut down, crashed, starting, idle too long
+
+
+def _as_bytes(value: str | None, cursor: Any) -> bytes | None:
+    return None if value is None else bytes(extensions.BINARY(value, cursor))  # type: ignore[attr-defined]
+
+
+def _as_number(value: str | None, _cursor: Any) -> int | float | None:
+    if value is None:
+        return None
+    return int(value) if value.lstrip("-").isdigit() else float(value)
+
+
+_BYTEA = extensions.new_type((17,), "HS_BYTEA", _as_bytes)
+_NUMERIC = extensions.new_type((1700,), "HS_NUMERIC", _as_number)
+_TYPES = (
+    _BYTEA,
+    _NUMERIC,
+    extensions.new_array_type((1001,), "HS_BYTEA_ARRAY", _BYTEA),
+    extensions.new_array_type((1231,), "HS_NUMERIC_ARRAY", _NUMERIC),
+    extensions.new_array_type((2951,), "HS_UUID_ARRAY", extensions.UNICODE),
+    extensions.new_array_type((1041,), "HS_INET_ARRAY", extensions.UNICODE),
+)
+
+
+class _Cursor(Cursor):  # type: ignore[misc]
+    def _handleCancellation(self, f: Failure) -> Failure:  # noqa: N802 txpostgres's name
+        # txpostgres makes a statement that timed out look as if the caller had cancelled it.
+        return f
+
+
+class Link(Connection):  # type: ignore[misc]
+    """A connection that acts as `hs_runtime`, whatever role the connection string names."""
+
+    cursorFactory = _Cursor  # noqa: N815 txpostgres's name
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        *,
+        lost: Callable[["Link"], None],
+        notified: Callable[[str, str], None] | None = None,
+    ) -> None:
+        super().__init__(reactor)
+        self._lost: Callable[[Link], None] | None = lost
+        self._notified = notified
+
+    async def open(self, url: str) -> None:
+        """Connect within `CONNECT_SECONDS`; raises psycopg2.OperationalError."""
+        given = extensions.parse_dsn(url)
+        options = {
+            "role": RUNTIME_ROLE,
+            "statement_timeout": STATEMENT_MILLISECONDS,
+            "lock_timeout": LOCK_MILLISECONDS,
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MILLISECONDS,
+            "timezone": "UTC",
+        }
+        words = [given.pop("options", ""), *(f"-c {k}={v}" for k, v in options.items())]
+        settings = {
+            "application_name": "heliosphere",
+            "keepalives_idle": "30",
+            "tcp_user_timeout": "20000",
+            **given,
+            "options": " ".join(word for word in words if word),
+        }
+        opening: Deferred[object] = self.connect(extensions.make_dsn(**settings))
+        late = self.reactor.callLater(CONNECT_SECONDS, self._connect_late)
+        try:
+            await opening
+        except psycopg2.Error:
+            self.abandon()
+            raise
+        finally:
+            if late.active():
+                late.cancel()
+        for kind in _TYPES:
+            extensions.register_type(kind, self._connection)
+
+    def _connect_late(self) -> None:
+        waiting, self._pollingD = self._pollingD, None
+        self.abandon()
+        if waiting is not None:
+            waiting.errback(
+                Failure(psycopg2.OperationalError(f"no connection within {CONNECT_SECONDS:g} s"))
+            )
+
+    def ask(self, sql: str, parameters: Sequence[object] | None) -> "Deferred[Any]":
+        """Run SQL; gives the cursor. Cancelling the Deferred closes the connection.
+
+        So a cancelled transaction can never go on half-done, nor its connection be used again with
+        a statement still under way.
+        """
+        cancelled = False
+
+        def cancel(_: Deferred[Any]) -> None:
+            nonlocal cancelled
+            cancelled = True
+            self.abandon()
+
+        answer: Deferred[Any] = Deferred(cancel)
+
+        def done(result: Any) -> None:
+            if not cancelled:
+                answer.callback(result)
+
+        try:
+            running = self.cursor().execute(sql, parameters or None)
+        except psycopg2.Error:
+            return _failed(Failure())
+        running.addCallbacks(done, done)
+        return answer
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection is open, as far as is known."""
+        return self._connection is not None and not self._connection.closed
+
+    def is_death(self, error: BaseException) -> bool:
+        """Tell whether ``error`` means that this connection is gone."""
+        if isinstance(error, CancelledError) or not self.usable:
+            return True
+        if isinstance(error, psycopg2.InterfaceError):
+            return True
+        if isinstance(error, psycopg2.OperationalError):
+            return error.pgcode is None or error.pgcode in _DEATH or error.pgcode[:2] == "08"
+        return isinstance(error, psycopg2.DatabaseError) and error.pgcode is None
+
+    def abandon(self) -> None:
+        """Close the connection at once; the server rolls back what was open."""
+        self._lost = None
+        if self._connection is not None:
+            self.close()
+
+    def doRead(self) -> None:  # noqa: N802 Twisted's name
+        """Read notifications; an idle connection that the server closed is given up quietly."""
+        try:
+            super().doRead()
+        except psycopg2.Error:
+            lost = self._lost
+            self.abandon()
+            if lost is not None:
+                lost(self)
+
+    def checkForNotifies(self) -> None:  # noqa: N802 txpostgres's name
+        """Hand on notifications in order; a callback that fails is logged, the next still runs."""
+        if self._connection.closed:
+            return
+        notifies = self._connection.notifies[:]
+        del self._connection.notifies[:]
+        if self._notified is None:
+            return
+        for notify in notifies:
+            try:
+                self._notified(notify.channel, notify.payload)
+            except Exception:  # a border: whatever a listener does must not cost others theirs
+                _log.failure("A listener on {channel} failed", channel=notify.channel)
+
+
+def _failed(failure: Failure) -> "Deferred[Any]":
+    answer: Deferred[Any] = Deferred()
+    answer.errback(failure)
+    return answer

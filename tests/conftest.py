@@ -1,0 +1,119 @@
+"""Fixtures for every test: a real PostgreSQL, a migrated database for each test, leak checks."""
+
+import atexit
+import gc
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+from controller.storage.database import Database
+from controller.storage.embedded import EmbeddedPostgres
+from controller.storage.migrations import migrate
+from controller.storage.roles import OWNER_ROLE
+
+TEMPLATE = "hs_template"
+_numbers = itertools.count(1)
+
+
+def _administer(server: EmbeddedPostgres, *statements: str) -> None:
+    connection = psycopg2.connect(server.administrator_url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def short_directory() -> Iterator[Path]:
+    """A directory that an unprivileged user may enter, with a path short enough for sockets."""
+    directory = Path(tempfile.mkdtemp(prefix="hs-", dir="/tmp"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(short_directory: Path) -> Iterator[EmbeddedPostgres]:
+    """One server for the session, without fsync. Its database `hs_template` is migrated."""
+    server = EmbeddedPostgres(short_directory, settings={"fsync": "off", "max_connections": "200"})
+    owner = os.getpid()
+    atexit.register(lambda: server.stop() if os.getpid() == owner else None)  # when interrupted
+    server.start()
+    try:
+        _administer(server, f"CREATE DATABASE {TEMPLATE} OWNER {OWNER_ROLE}")
+        migrate(server.url_of(OWNER_ROLE, TEMPLATE))
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The owner's connection string of a fresh, migrated database."""
+    name = f"test_{next(_numbers)}"
+    _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER_ROLE}")
+    yield postgres.url_of(OWNER_ROLE, name)
+    if postgres.pid is not None:
+        _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_twisted.async_yield_fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A `Database` (as `hs_runtime`) on a fresh, migrated database."""
+    connected = await Database.connect(database_url)
+    yield connected
+    await connected.close()
+
+
+class LoggedErrors:
+    """What was logged at level critical during a test: unhandled errors, failed callbacks."""
+
+    def __init__(self) -> None:
+        self._events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("log_level") is LogLevel.critical:
+            self._events.append(event)
+
+    def flush(self) -> list[str]:
+        """Take the texts of what was logged: a test that expects errors calls this."""
+        events, self._events = self._events, []
+        return [
+            failure.getTraceback()
+            if (failure := event.get("log_failure")) is not None
+            else str(event.get("log_format"))
+            for event in events
+        ]
+
+
+@pytest.fixture(autouse=True)
+def logged_errors() -> Iterator[LoggedErrors]:
+    """Fail a test that leaves delayed calls or unhandled errors behind."""
+    errors = LoggedErrors()
+    before = set(reactor.getDelayedCalls())
+    globalLogPublisher.addObserver(errors)
+    try:
+        yield errors
+        pytest_twisted.blockon(deferLater(reactor, 0))
+        gc.collect()
+        leaked = [call for call in reactor.getDelayedCalls() if call not in before]
+        for call in leaked:
+            call.cancel()
+    finally:
+        globalLogPublisher.removeObserver(errors)
+    texts = errors.flush()
+    assert not texts, "errors nobody handled:\n" + "\n".join(texts)
+    assert not leaked, f"delayed calls left behind: {[str(call) for call in leaked]}"
