@@ -13,3 +13,7 @@ class BoxUnavailableError(Exception):
 
     No object is to blame; the batch is held and tried again.
     """
+
+
+class DiskFullError(BoxUnavailableError):
+    """Nothing more can be written: no space, no quota, or the file system went read-only."""

@@ -1,0 +1,217 @@
+"""Deciding what a round does: which changes are ready, which wait, and the plan of each step.
+
+Pure. A *step* is a set of changes that share render units: they are applied, probed and undone
+together. What a unit comes to *after* a step is what is applied now plus the step's own changes, so
+an object in quarantine or waiting keeps its last good version.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import attrs
+
+from node_agent.journal import AppliedObject, StoredObject, Verdict
+from templates.effects import ControlEffect, UnitPlan
+from templates.objects import ObjectId, SpecError, decode_spec
+from templates.service_type import (
+    SERVER_ID,
+    LaneContext,
+    PlanRefusedError,
+    ServiceType,
+    Unit,
+)
+
+
+@attrs.frozen
+class Change:
+    """One object from what is applied (None: absent) to what is desired; ``unit`` is the new unit.
+
+    ``spec`` is the decoded specification, None for a removal.
+    """
+
+    before: AppliedObject | None
+    after: StoredObject
+    spec: object = attrs.field(repr=False)
+    unit: str | None
+
+    @property
+    def id(self) -> ObjectId:
+        """The object's name."""
+        return self.after.id
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The render units touched, the one that gains the object first."""
+        named = [self.unit] if self.unit is not None else []
+        if self.before is not None and self.before.unit != self.unit:
+            named.append(self.before.unit)
+        return tuple(named)
+
+
+@attrs.frozen
+class Step:
+    """Changes that succeed or fail together, their effects, and the control effects that undo."""
+
+    changes: tuple[Change, ...]
+    plans: tuple[UnitPlan, ...]
+    inverse: tuple[ControlEffect, ...]
+
+    @property
+    def quick(self) -> bool:
+        """Whether it needs neither a checker nor a reload: no process is started for it."""
+        return not any(plan.checks or plan.reload or plan.restart for plan in self.plans)
+
+
+@attrs.frozen
+class Readiness:
+    """Objects that can be worked now; others that wait, with a verdict; the rest comes later."""
+
+    ready: tuple[StoredObject, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def readiness(
+    window: Sequence[StoredObject],
+    present: Collection[ObjectId],
+    dependents: Mapping[ObjectId, Sequence[ObjectId]],
+) -> Readiness:
+    """Judge the order of ``window``.
+
+    ``present`` are the applied objects among all that are required; ``dependents`` the applied
+    objects that require what the window removes. A thing comes after what it requires and goes
+    after what requires it; everything requires the ``server`` object.
+    """
+    within = {each.id: each for each in window}
+    needs = {each.id: _needs(each, within, present, dependents) for each in window}
+    possible = {id for id, missing in needs.items() if all(need in within for need in missing)}
+    while True:
+        stuck = {id for id in possible if any(need not in possible for need in needs[id])}
+        if not stuck:
+            break
+        possible -= stuck
+    ready = tuple(each for each in window if not needs[each.id])
+    if not ready:
+        possible = set()
+    verdicts = tuple(
+        Verdict(each, "waiting", _waiting_words(each, needs[each.id]), needs[each.id])
+        for each in window
+        if needs[each.id] and each.id not in possible
+    )
+    return Readiness(ready, verdicts)
+
+
+def _needs(
+    each: StoredObject,
+    within: Mapping[ObjectId, StoredObject],
+    present: Collection[ObjectId],
+    dependents: Mapping[ObjectId, Sequence[ObjectId]],
+) -> tuple[ObjectId, ...]:
+    if each.spec is None:
+        return tuple(d for d in dependents.get(each.id, ()) if d != each.id)
+    required = each.requires if each.id == SERVER_ID else (*each.requires, SERVER_ID)
+    return tuple(
+        need
+        for need in dict.fromkeys(required)
+        if need not in present or (need in within and within[need].spec is None)
+    )
+
+
+def _waiting_words(each: StoredObject, needs: Sequence[ObjectId]) -> str:
+    names = ", ".join(f"{need.kind} {need.key}".strip() for need in needs[:5])
+    more = f" and {len(needs) - 5} more" if len(needs) > 5 else ""
+    if each.spec is None:
+        return f"still required by {names}{more}"
+    return f"waits for {names}{more}"
+
+
+def decode(service_type: ServiceType, stored: StoredObject, before: AppliedObject | None) -> Change:
+    """Read one desired object; raises `SpecError`."""
+    if stored.spec is None:
+        return Change(before, stored, None, None)
+    kind = service_type.kinds.get(stored.id.kind)
+    if kind is None:
+        raise SpecError(f"{service_type.name} has no objects of kind {stored.id.kind}")
+    spec = decode_spec(kind, stored.kind_version, stored.spec)
+    return Change(before, stored, spec, kind.unit(stored.id.key, spec))
+
+
+def groups(changes: Iterable[Change]) -> list[tuple[Change, ...]]:
+    """Put together the changes that share a render unit, in the order they came."""
+    by_unit: dict[str, list[Change]] = {}
+    merged: list[list[Change]] = []
+    for change in changes:
+        group: list[Change] = []
+        for unit in change.units:
+            other = by_unit.get(unit)
+            if other is not None and other is not group:
+                other.extend(group)
+                for each in group:
+                    by_unit.update(dict.fromkeys(each.units, other))
+                if group in merged:
+                    merged.remove(group)
+                group = other
+        group.append(change)
+        if len(group) == 1:
+            merged.append(group)
+        by_unit.update(dict.fromkeys(change.units, group))
+    return [tuple(group) for group in merged]
+
+
+def plan_step(
+    service_type: ServiceType,
+    context: LaneContext,
+    applied: Mapping[str, Mapping[ObjectId, object]],
+    changes: tuple[Change, ...],
+) -> Step:
+    """Plan the changes of one group on top of what is applied (unit -> object -> spec).
+
+    Raises `PlanRefusedError` with the planner's words.
+    """
+    names = dict.fromkeys(unit for change in changes for unit in change.units)
+    gaining = {change.unit for change in changes}
+    ordered = sorted(names, key=lambda unit: unit not in gaining)
+    plans: list[UnitPlan] = []
+    inverse: list[ControlEffect] = []
+    for name in ordered:
+        before = Unit(name, dict(applied.get(name, {})))
+        after = Unit(name, objects_after(name, before.objects, changes))
+        plan = service_type.plan(context, before, after)
+        plans.append(plan)
+        if plan.control:
+            inverse[:0] = service_type.plan(context, after, before).control
+    return Step(changes, tuple(plans), tuple(inverse))
+
+
+def objects_after(
+    unit: str, before: Mapping[ObjectId, object], changes: Iterable[Change]
+) -> dict[ObjectId, object]:
+    """Give a unit's objects once ``changes`` are made."""
+    after = dict(before)
+    for change in changes:
+        after.pop(change.id, None)
+        if change.unit == unit:
+            after[change.id] = change.spec
+    return after
+
+
+def refusals(
+    service_type: ServiceType,
+    context: LaneContext,
+    applied: Mapping[str, Mapping[ObjectId, object]],
+    changes: tuple[Change, ...],
+) -> tuple[list[Step], list[Verdict]]:
+    """Plan one group; where planning refuses it, quarantine those that it refuses and no more."""
+    try:
+        return [plan_step(service_type, context, applied, changes)], []
+    except PlanRefusedError as refused:
+        if len(changes) == 1:
+            return [], [Verdict(changes[0].after, "quarantined", str(refused))]
+    good: tuple[Change, ...] = ()
+    step: Step | None = None
+    verdicts = []
+    for change in changes:
+        try:
+            step = plan_step(service_type, context, applied, (*good, change))
+            good = (*good, change)
+        except PlanRefusedError as refused:
+            verdicts.append(Verdict(change.after, "quarantined", str(refused)))
+    return ([] if step is None else [step]), verdicts
