@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pki.keys import replace_durably
 
+DENY_LIST_FILE = "denied-serials"
 SERIAL = re.compile(r"[0-9a-f]{1,40}")
 HEADER = "# serials of revoked certificates, hex, one a line; written by Heliosphere\n"
 _Stamp = tuple[int, int, int]
