@@ -1,0 +1,188 @@
+"""From a master zone's specification to parsed records: what named cannot serve is refused here.
+
+named answers a reload before it has read the file, and a bad file leaves the old data in place.
+So every rule by which named refuses a zone is checked before anything is written.
+"""
+
+import re
+from collections.abc import Iterable
+
+import attrs
+import dns.exception
+import dns.name
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+from dns.rdtypes.ANY.NS import NS
+from dns.rdtypes.ANY.SOA import SOA
+
+from templates.bind.layout import BASELINE_ZONE
+from templates.bind.objects import MasterZone, Record, StartOfAuthority
+from templates.service_type import PlanRefusedError
+
+TYPES = frozenset(
+    [
+        *("A", "AAAA", "CAA", "CNAME", "DS", "HINFO", "HTTPS", "LOC", "MX", "NAPTR", "NS", "PTR"),
+        *("RP", "SPF", "SRV", "SSHFP", "SVCB", "TLSA", "TXT", "URI"),
+    ]
+)
+"""Record types that a zone may hold beside its SOA."""
+
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_LONGEST_NAME = 253
+_MAX_TTL = 2**31 - 1
+_MAX_RDATA = 65535
+
+
+@attrs.frozen
+class ZoneRecord:
+    """One record, parsed; ``owner`` is absolute, ``ttl`` in seconds."""
+
+    owner: dns.name.Name
+    ttl: int
+    rdata: dns.rdata.Rdata
+
+
+def zone_origin(zone: str) -> dns.name.Name:
+    """Read a zone's name: A-labels in lower case, without the final dot (RFC 1035, RFC 5890).
+
+    Raises `PlanRefusedError`, also for the name that the lane's own zone has.
+    """
+    if (
+        len(zone) > _LONGEST_NAME
+        or not all(_LABEL.fullmatch(label) for label in zone.split("."))
+        or zone == BASELINE_ZONE
+    ):
+        raise PlanRefusedError(f"{zone!a} cannot be the name of a zone here")
+    return dns.name.from_text(zone, dns.name.root)
+
+
+def zone_records(zone: str, spec: MasterZone) -> tuple[ZoneRecord, ...]:
+    """Parse and check all records of a zone, the SOA first; raises `PlanRefusedError`."""
+    origin = zone_origin(zone)
+    apex = _soa(zone, spec.soa, spec.serial, origin)
+    records = (apex, *(_record(zone, record, origin) for record in spec.records))
+    _check_sets(zone, records)
+    _check_name_servers(zone, origin, records)
+    return records
+
+
+def _time(zone: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_TTL:
+        raise PlanRefusedError(f"{zone}: {value!a} is not a time from 0 to {_MAX_TTL} seconds")
+    return value
+
+
+def _name(zone: str, text: str, origin: dns.name.Name | None) -> dns.name.Name:
+    """Read a name; absolute ones only where there is no ``origin``."""
+    try:
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise PlanRefusedError(f"{zone}: {text!a} is not a domain name")
+        name = dns.name.from_text(text, origin)
+    except (dns.exception.DNSException, ValueError) as error:
+        raise PlanRefusedError(f"{zone}: {text!a} is not a domain name: {error}") from error
+    if not name.is_absolute():
+        raise PlanRefusedError(f"{zone}: {text!a} must end in a dot")
+    return name
+
+
+def _soa(zone: str, soa: StartOfAuthority, serial: int, origin: dns.name.Name) -> ZoneRecord:
+    if isinstance(serial, bool) or not isinstance(serial, int) or not 0 <= serial < 2**32:
+        raise PlanRefusedError(f"{zone}: {serial!a} is not a serial (RFC 1982)")
+    rdata = SOA(  # type: ignore[no-untyped-call]
+        dns.rdataclass.IN,
+        dns.rdatatype.SOA,
+        _name(zone, soa.primary, None),
+        _name(zone, soa.contact, None),
+        serial,
+        *(_time(zone, value) for value in (soa.refresh, soa.retry, soa.expire, soa.minimum)),
+    )
+    return ZoneRecord(origin, _time(zone, soa.ttl), rdata)
+
+
+def _record(zone: str, record: Record, origin: dns.name.Name) -> ZoneRecord:
+    owner = _name(zone, record.owner, origin)
+    if not owner.is_subdomain(origin):
+        raise PlanRefusedError(f"{zone}: {record.owner!a} is outside of the zone")
+    if record.type not in TYPES:
+        raise PlanRefusedError(f"{zone}: records of type {record.type!a} are not possible here")
+    if not record.data.isprintable():
+        raise PlanRefusedError(
+            f"{zone}: {record.type} of {record.owner}: {record.data!a} has a character that cannot"
+            " be printed"
+        )
+    try:
+        rdata = dns.rdata.from_text(
+            dns.rdataclass.IN, dns.rdatatype.from_text(record.type), record.data, relativize=False
+        )
+        length = len(rdata.to_wire() or b"") if _absolute(rdata) else 0
+    except (dns.exception.DNSException, ValueError) as error:
+        raise PlanRefusedError(
+            f"{zone}: {record.type} of {record.owner}: {record.data!a}: {error}"
+        ) from error
+    if not _absolute(rdata):
+        raise PlanRefusedError(
+            f"{zone}: {record.type} of {record.owner}: a name in {record.data!a} has no final dot"
+        )
+    if rdata.rdcomment is not None:
+        raise PlanRefusedError(
+            f"{zone}: {record.type} of {record.owner}: {record.data!a} has a comment"
+        )
+    if length > _MAX_RDATA:
+        raise PlanRefusedError(
+            f"{zone}: {record.type} of {record.owner} is over {_MAX_RDATA} bytes"
+        )
+    return ZoneRecord(owner, _time(zone, record.ttl), rdata)
+
+
+def _absolute(rdata: dns.rdata.Rdata) -> bool:
+    values = (getattr(rdata, slot) for slot in rdata._get_all_slots())  # type: ignore[no-untyped-call]
+    return all(value.is_absolute() for value in values if isinstance(value, dns.name.Name))
+
+
+def _check_sets(zone: str, records: Iterable[ZoneRecord]) -> None:
+    """One TTL for each set, no record twice (RFC 2181), nothing beside a CNAME (RFC 1034)."""
+    ttls: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], int] = {}
+    seen: set[tuple[dns.name.Name, dns.rdata.Rdata]] = set()
+    aliases: set[dns.name.Name] = set()
+    for record in records:
+        key = (record.owner, record.rdata.rdtype)
+        text = f"{dns.rdatatype.to_text(record.rdata.rdtype)} of {record.owner}"
+        if ttls.setdefault(key, record.ttl) != record.ttl:
+            raise PlanRefusedError(f"{zone}: {text} has more than one TTL")
+        if (record.owner, record.rdata) in seen:
+            raise PlanRefusedError(f"{zone}: {text} is there twice")
+        seen.add((record.owner, record.rdata))
+        if record.rdata.rdtype == dns.rdatatype.CNAME:
+            if record.owner in aliases:
+                raise PlanRefusedError(f"{zone}: {record.owner} has more than one CNAME")
+            aliases.add(record.owner)
+    for owner, rdtype in ttls:
+        if owner in aliases and rdtype != dns.rdatatype.CNAME:
+            raise PlanRefusedError(f"{zone}: {owner} has a CNAME and other records")
+
+
+def _check_name_servers(zone: str, origin: dns.name.Name, records: tuple[ZoneRecord, ...]) -> None:
+    """A zone has NS records, and those of its names that they lead to have an address.
+
+    named does not load a zone otherwise.
+    """
+    addresses: set[dns.name.Name] = set()
+    cuts: set[dns.name.Name] = set()
+    servers: list[dns.name.Name] = []
+    for record in records:
+        if record.rdata.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
+            addresses.add(record.owner)
+        elif isinstance(record.rdata, NS):
+            if record.owner == origin:
+                servers.append(record.rdata.target)
+            else:
+                cuts.add(record.owner)
+    if not servers:
+        raise PlanRefusedError(f"{zone}: there is no NS record at {origin}")
+    for server in servers:
+        if not server.is_subdomain(origin) or any(server.is_subdomain(cut) for cut in cuts):
+            continue
+        wildcard = dns.name.Name(("*", *server.labels[1:]))
+        if server not in addresses and wildcard not in addresses:
+            raise PlanRefusedError(f"{zone}: the name server {server} has no address in the zone")
