@@ -49,8 +49,8 @@ class LaneContext:
 class Unit:
     """One render unit before or after a change: its objects, by name. Empty means absent.
 
-    ``before`` holds what is applied, ``after`` what shall be. An object that is to stay as it is (it
-    is quarantined, held or waiting) stands in ``after`` as it stands in ``before``.
+    ``before`` holds what is applied, ``after`` what shall be. An object that is to stay as it is
+    (it is quarantined, held or waiting) stands in ``after`` as it stands in ``before``.
 
     An object may move from one unit to another (a site gets settings of its own). The units that
     moved objects connect are then one: the engine hands their objects over together, in one

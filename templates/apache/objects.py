@@ -8,7 +8,7 @@ from templates.objects import ObjectKind, Spec
 from templates.service_type import Endpoint
 
 
-class ApacheSettings(Spec):
+class ApacheSettings(Spec, frozen=True):
     """What an operator may set for an Apache logical server."""
 
     server_admin: str = ""
@@ -20,14 +20,14 @@ class ApacheSettings(Spec):
     """Port for TLS on the server's addresses; 0 means none."""
 
 
-class Certificate(Spec):
+class Certificate(Spec, frozen=True):
     """A certificate chain, leaf first, and its private key, PEM."""
 
     chain: str
     key: str
 
 
-class ServerSpec(Spec):
+class ServerSpec(Spec, frozen=True):
     """The logical server itself."""
 
     name: str
@@ -38,8 +38,8 @@ class ServerSpec(Spec):
     (self-signed does). Required where ``settings.tls_port`` is set."""
 
 
-class SiteSettings(Spec):
-    """Settings of one site that differ from the server's; any of them makes it a vhost of its own."""
+class SiteSettings(Spec, frozen=True):
+    """Settings of one site that differ from the server's; any makes it a vhost of its own."""
 
     index: tuple[str, ...] = ()
     """Names of index documents, in order; empty means the server's."""
@@ -49,7 +49,7 @@ class SiteSettings(Spec):
     """Show a listing of a directory without an index document."""
 
 
-class SiteSpec(Spec):
+class SiteSpec(Spec, frozen=True):
     """One web site; its key is the domain name (A-label form)."""
 
     account: int

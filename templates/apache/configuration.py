@@ -1,0 +1,174 @@
+"""The server's own configuration: the object ``server`` to files and checks."""
+
+from pathlib import PurePosixPath
+
+from templates.apache.certificates import KeyPair, file_digest, load_pair
+from templates.apache.names import HEALTH, NEUTRAL, mailbox
+from templates.apache.objects import ServerSpec
+from templates.effects import (
+    CheckProgram,
+    FileEffect,
+    MakeDirectory,
+    ProbeHttp,
+    RemovePath,
+    UnitPlan,
+    WriteFile,
+)
+from templates.render import render
+from templates.service_type import SERVER_ID, LaneContext, PlanRefusedError, Unit
+
+MAIN_FILE = "apache2.conf"
+PID_FILE = "run/apache2.pid"
+_SCRATCH = "check/server.conf"
+THREADS = 25
+"""Threads of a child process while as many as that may work at all."""
+BASELINE = ProbeHttp(HEALTH, statuses=(204,))
+_MODULES = (
+    "mpm_event",
+    "unixd",
+    "log_config",
+    "authz_core",
+    "reqtimeout",
+    "mime",
+    "dir",
+    "autoindex",
+    "alias",
+    "vhost_alias",
+)
+_TLS_MODULES = (*_MODULES, "ssl")
+_DIRECTORIES = (
+    MakeDirectory("run"),
+    MakeDirectory("logs"),
+    MakeDirectory("vhosts"),
+    MakeDirectory("sites"),
+    MakeDirectory("accounts"),
+    MakeDirectory("check"),
+    MakeDirectory("tls", mode=0o700),
+)
+
+
+def main_file(context: LaneContext) -> str:
+    """Give the absolute path of the main configuration file."""
+    return str(context.root / MAIN_FILE)
+
+
+def full_check(context: LaneContext) -> CheckProgram:
+    """Check what a cold start would read. It opens no certificate: see `certificates`."""
+    return CheckProgram("apache2", ("-t", "-f", main_file(context)))
+
+
+def plan_server(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
+    """Plan the logical server itself.
+
+    Its removal touches nothing: a lane that is assigned no more is worked no more.
+    """
+    old: ServerSpec | None = before.objects.get(SERVER_ID)
+    new: ServerSpec | None = after.objects.get(SERVER_ID)
+    if new is None:
+        return UnitPlan(unit=after.name)
+    path = _fallback_file(new)
+    pair = load_pair(new.fallback) if path and new.fallback else None
+    files: list[FileEffect] = [*_DIRECTORIES]
+    if pair is not None:
+        files.append(WriteFile(path, pair.pem, mode=0o600))
+    files.append(WriteFile(MAIN_FILE, _main_text(context, new, fallback=path).encode()))
+    return UnitPlan(
+        unit=after.name,
+        files=tuple(files),
+        # The certificate has its file name only after the checks, which never open it.
+        scratch=(WriteFile(_SCRATCH, _main_text(context, new, fallback="").encode()),),
+        checks=(CheckProgram("apache2", ("-t", "-f", str(context.root / _SCRATCH))),),
+        reload=True,
+        probes=(BASELINE, *_tls_probe(new, pair)),
+        retire=_retired(old, path),
+    )
+
+
+def check_text(context: LaneContext, candidate: str) -> str:
+    """Give the smallest configuration that ``candidate`` (relative) can be checked in."""
+    return render(
+        "apache/check.conf.j2",
+        modules=_TLS_MODULES,
+        modules_directory=modules_directory(context),
+        root=root(context),
+        neutral_name=NEUTRAL,
+        candidate=candidate,
+    )
+
+
+def root(context: LaneContext) -> str:
+    """Give the lane's directory for use in sections, which would read patterns in it."""
+    text = str(context.root)
+    if any(character in text for character in '*?[]\\"'):
+        raise PlanRefusedError(f"the lane's directory {text!a} has a character that Apache reads")
+    return text
+
+
+def modules_directory(context: LaneContext) -> PurePosixPath:
+    """Give the directory of Apache's modules on the box."""
+    if context.modules is None:
+        raise PlanRefusedError("the box names no directory of Apache's modules (agent.toml)")
+    return context.modules
+
+
+def _fallback_file(spec: ServerSpec) -> str:
+    if not spec.settings.tls_port:
+        return ""
+    if spec.fallback is None:
+        raise PlanRefusedError("tls_port is set, but there is no neutral certificate (fallback)")
+    return f"tls/fallback.{file_digest(spec.fallback)}.pem"
+
+
+def _retired(old: ServerSpec | None, path: str) -> tuple[RemovePath, ...]:
+    old_path = _fallback_file(old) if old is not None else ""
+    return (RemovePath(old_path),) if old_path not in ("", path) else ()
+
+
+def _tls_probe(spec: ServerSpec, pair: KeyPair | None) -> tuple[ProbeHttp, ...]:
+    if pair is None:
+        return ()
+    port = spec.settings.tls_port
+    leaf = pair.fingerprint
+    return (ProbeHttp(NEUTRAL, statuses=(404,), tls=True, port=port, certificate=leaf),)
+
+
+def _main_text(context: LaneContext, spec: ServerSpec, *, fallback: str) -> str:
+    settings = spec.settings
+    if not spec.endpoints:
+        raise PlanRefusedError("the server has no address to listen on")
+    listen = sorted({(endpoint.address, endpoint.port, "http") for endpoint in spec.endpoints})
+    if settings.tls_port:
+        if any(endpoint.port == settings.tls_port for endpoint in spec.endpoints):
+            raise PlanRefusedError(f"tls_port {settings.tls_port} is the port of plain HTTP too")
+        addresses = {endpoint.address for endpoint in spec.endpoints}
+        listen += sorted((address, settings.tls_port, "https") for address in addresses)
+    for _, port, _ in listen:
+        if not 1 <= port <= 65535:
+            raise PlanRefusedError(f"port {port} is not from 1 to 65535")
+    children = max(1, settings.max_request_workers // THREADS)
+    threads = min(64, settings.max_request_workers // children)
+    ports = sorted({endpoint.port for endpoint in spec.endpoints})
+    base = root(context)
+    return render(
+        "apache/apache2.conf.j2",
+        modules=_TLS_MODULES if settings.tls_port else _MODULES,
+        modules_directory=modules_directory(context),
+        root=base,
+        user=context.daemon_user or "",
+        neutral_name=NEUTRAL,
+        health_name=HEALTH,
+        listen=[
+            {"address": address, "port": port, "protocol": protocol}
+            for address, port, protocol in listen
+        ],
+        http_hosts=" ".join(f"*:{port}" for port in ports),
+        tls_hosts=f"*:{settings.tls_port}" if settings.tls_port else "",
+        fallback=fallback,
+        start_servers=min(2, children),
+        threads=threads,
+        spare_threads=min(children, 3) * threads,
+        workers=children * threads,
+        timeout=settings.timeout,
+        admin=mailbox(settings.server_admin) if settings.server_admin else "",
+        document_roots=base.replace("%", "%%") + "/vhosts/%0",
+    )

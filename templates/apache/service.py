@@ -1,0 +1,39 @@
+"""The service type ``apache``."""
+
+from templates.apache.configuration import (
+    BASELINE,
+    PID_FILE,
+    full_check,
+    main_file,
+    plan_server,
+)
+from templates.apache.objects import SERVER, SITE, ApacheSettings
+from templates.apache.sites import plan_sites
+from templates.effects import UnitPlan
+from templates.service_type import SERVER_ID, Daemon, LaneContext, ServiceType, Unit
+
+
+def plan(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
+    """Plan a unit of an Apache lane. Pure; raises `PlanRefusedError`."""
+    if SERVER_ID in before.objects or SERVER_ID in after.objects:
+        return plan_server(context, before, after)
+    return plan_sites(context, before, after)
+
+
+APACHE = ServiceType(
+    name="apache",
+    group="web",
+    platforms=frozenset({"linux", "freebsd"}),
+    settings=ApacheSettings,
+    default_port=80,
+    kinds={SERVER.name: SERVER, SITE.name: SITE},
+    plan=plan,
+    daemon=Daemon(
+        program="apache2",
+        start=lambda context: ("-k", "start", "-f", main_file(context)),
+        pid_file=PID_FILE,
+        reload="SIGUSR1",
+        check=full_check,
+        baseline=lambda context: (BASELINE,),
+    ),
+)
