@@ -129,12 +129,15 @@ def issue_operator(directory: Path, name: str, out: Path, days: int) -> None:
         for path in (certificate_file, key_file):
             if path.exists():
                 raise AuthorityError(f"{path} exists: it is not replaced")
+        ca_file = out / CERTIFICATE_FILE
+        if ca_file.exists() and ca_file.read_bytes() != authority.certificate_pem:
+            raise AuthorityError(f"{ca_file} is of another CA: it is not replaced")
         key = new_key()
         issued = authority.issue(signing_request(key), operator, days)
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(key_file, key)
         replace_durably(certificate_file, issued.certificate_pem, mode=0o644)
-        replace_durably(out / CERTIFICATE_FILE, authority.certificate_pem, mode=0o644)
+        replace_durably(ca_file, authority.certificate_pem, mode=0o644)
     _report(issued)
     click.echo(f"certificate  {certificate_file}\nkey          {key_file}", err=True)
 

@@ -197,12 +197,11 @@ def _context(
 ) -> SSL.Context:
     context = _bare_context(method, policy)
     authority = x509.load_pem_x509_certificate(ca_pem)
-    context.use_certificate(x509.load_pem_x509_certificate(certificate_pem))
-    context.use_privatekey(load_key(key_pem))
-    try:
-        context.check_privatekey()
-    except SSL.Error as error:
-        raise KeyRefusedError("the private key is not the certificate's") from error
+    certificate, key = x509.load_pem_x509_certificate(certificate_pem), load_key(key_pem)
+    if certificate.public_key() != key.public_key():
+        raise KeyRefusedError("the private key is not the certificate's")
+    context.use_certificate(certificate)
+    context.use_privatekey(key)
     context.add_extra_chain_cert(authority)
     store = context.get_cert_store()
     assert store is not None, "a context has a store from its beginning"
