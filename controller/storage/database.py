@@ -9,17 +9,34 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg2
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from controller.principal import Principal
+from controller.storage.errors import (
+    CommitUnknownError,
+    DatabaseUnavailableError,
+    NestedTransactionError,
+    StorageError,
+)
 from controller.storage.link import Link
 from controller.storage.listener import Listener
+
+__all__ = [
+    "CommitUnknownError",
+    "Database",
+    "DatabaseUnavailableError",
+    "NestedTransactionError",
+    "Rollback",
+    "StorageError",
+    "Transaction",
+]
 
 T = TypeVar("T")
 
@@ -28,25 +45,6 @@ _log = Logger()
 POOL_SECONDS = 10.0
 ATTEMPTS = 8
 _RETRIED = ("40001", "40P01")
-
-
-class StorageError(Exception):
-    """The database cannot do what was asked; nothing was written unless the text says otherwise."""
-
-
-class DatabaseUnavailableError(StorageError):
-    """No connection to the database could be had in time."""
-
-
-class CommitUnknownError(StorageError):
-    """The connection died during the commit: it may or may not have happened.
-
-    Never retried here; the command's idempotency key tells which.
-    """
-
-
-class NestedTransactionError(RuntimeError):
-    """A transaction was asked for inside a transaction: a deadlock of the pool in the making."""
 
 
 class Rollback(Exception):  # noqa: N818 no error: a way to end
@@ -169,7 +167,7 @@ class Database:
         if reactor is None:
             from twisted.internet import reactor as installed  # noqa: PLC0415 installs a reactor
 
-            reactor = installed  # type: ignore[assignment]
+            reactor = cast("IReactorTime", installed)
         self._url = url
         self._reactor: Any = reactor
         self._pool_seconds = pool_seconds
@@ -178,6 +176,7 @@ class Database:
         self._used: set[Link] = set()
         self._free = size
         self._waiting: deque[Deferred[None]] = deque()
+        self._pausing: set[Deferred[None]] = set()
         self._listener = Listener(url, self._reactor, jitter)
         self._closed = False
 
@@ -220,7 +219,7 @@ class Database:
         while True:
             link = await self._lease()
             transaction = Transaction(link, principal)
-            token = _current.set(transaction)
+            _current.set(transaction)
             try:
                 value, hooks = await self._attempt(link, transaction, function)
                 break
@@ -229,10 +228,12 @@ class Database:
                 if not again or attempt >= ATTEMPTS:
                     raise
                 _log.info("{name}: again after {error}", name=name, error=str(error).strip())
+            except ConnectionDone as error:
+                raise DatabaseUnavailableError("the database was closed") from error
             finally:
-                _current.reset(token)
+                _current.set(outer)
                 self._give_back(link)
-            await deferLater(self._reactor, self._pause(attempt))
+            await self._pause(attempt)
             attempt += 1
         for hook in hooks:
             try:
@@ -249,15 +250,18 @@ class Database:
         except Rollback as way_out:
             await transaction.roll_back()
             return way_out.value, []  # type: ignore[return-value]
-        except BaseException as error:
+        except Exception as error:  # whatever a command raises, its transaction must not stay open
             if link.is_death(error):
                 link.abandon()
             else:
                 await self._roll_back_after(link, transaction)
             raise
+        except BaseException:  # thrown away half-way: nothing may be awaited any more
+            link.abandon()
+            raise
         try:
             return value, await transaction.commit()
-        except psycopg2.Error as error:
+        except (psycopg2.Error, ConnectionDone) as error:
             if link.is_death(error):
                 link.abandon()
                 raise CommitUnknownError(
@@ -271,10 +275,19 @@ class Database:
         except psycopg2.Error:
             link.abandon()  # the server rolls back what a closed connection had open
 
-    def _pause(self, attempt: int) -> float:
-        """Seconds before the next attempt: doubling from 10 ms to 0.64 s, halved at random."""
+    async def _pause(self, attempt: int) -> None:
+        """Wait before the next attempt: doubling from 10 ms to 0.64 s, up to half of it random."""
         longest = 0.01 * 2.0 ** min(attempt - 1, 6)
-        return float(longest * (0.5 + 0.5 * self._jitter()))
+        pause: Deferred[None] = deferLater(self._reactor, longest * (0.5 + 0.5 * self._jitter()))
+        self._pausing.add(pause)
+        try:
+            await pause
+        except CancelledError:
+            if self._closed:
+                raise DatabaseUnavailableError("the database was closed") from None
+            raise
+        finally:
+            self._pausing.discard(pause)
 
     async def _lease(self) -> Link:
         if self._closed:
@@ -318,18 +331,22 @@ class Database:
         attempt = 1
         while True:
             link = Link(self._reactor, lost=self._forget)
+            self._used.add(link)
             try:
                 await link.open(self._url)
             except psycopg2.Error as error:
-                pause = self._pause(attempt)
-                if self._closed or self._reactor.seconds() + pause > deadline:
+                self._used.discard(link)
+                if self._closed or self._reactor.seconds() >= deadline:
                     raise DatabaseUnavailableError(
                         f"no connection to the database: {str(error).strip()}"
                     ) from error
-                await deferLater(self._reactor, pause)
+                await self._pause(attempt)
                 attempt += 1
+            except BaseException:  # cancelled, or closed meanwhile
+                self._used.discard(link)
+                link.abandon()
+                raise
             else:
-                self._used.add(link)
                 return link
 
     def _give_back(self, link: Link) -> None:
@@ -362,12 +379,17 @@ class Database:
         The listening survives a restart of the server. What was notified meanwhile is lost:
         ``recovered`` is called then, for whoever wants to look at once and not at the next rescan.
         """
-        await self._listener.listen(channel, callback, recovered)
+        try:
+            await self._listener.listen(channel, callback, recovered)
+        except psycopg2.Error as error:
+            raise DatabaseUnavailableError(f"cannot listen: {str(error).strip()}") from error
 
     async def close(self) -> None:
         """Close every connection; transactions under way fail, waiting ones are refused."""
         self._closed = True
         self._listener.close()
+        for pause in tuple(self._pausing):
+            pause.cancel()
         for link in [*self._idle, *self._used]:
             link.abandon()
         self._idle.clear()

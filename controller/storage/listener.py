@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg2
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 
 from controller.storage.link import Link
@@ -91,10 +92,12 @@ class Listener:
     async def _recover(self) -> None:
         try:
             await self._open()
-        except psycopg2.Error:
+        except (psycopg2.Error, ConnectionDone) as error:
             if self._link is not None:
                 self._link.abandon()
                 self._lost(self._link)
+            if not self._closed:
+                _log.warn("Not listening yet: {error}", error=str(error).strip())
             return
         self._attempt = 0
         for recovered in tuple(self._recovered):

@@ -1,11 +1,7 @@
 """The two database roles: the owner, who migrates, and `hs_runtime`, as whom all work is done."""
 
-from typing import TYPE_CHECKING
-
 import psycopg2
-
-if TYPE_CHECKING:
-    from psycopg2.extensions import connection as Connection
+from psycopg2 import extensions
 
 RUNTIME_ROLE = "hs_runtime"
 OWNER_ROLE = "hs_owner"
@@ -19,7 +15,7 @@ class RoleError(Exception):
     """The database's roles are not as they must be; the text names the SQL that mends it."""
 
 
-def ensure_runtime_role(connection: "Connection", database: str) -> None:
+def ensure_runtime_role(connection: extensions.connection, database: str) -> None:
     """Make sure that `hs_runtime` exists, is harmless, and may be taken on by the owner.
 
     ``connection`` is the owner's, in autocommit mode. Raises `RoleError` with the statements for a
@@ -46,8 +42,8 @@ def ensure_runtime_role(connection: "Connection", database: str) -> None:
                 pass  # another controller was faster
         elif found[0]:
             raise RoleError(
-                f"the role {RUNTIME_ROLE} may pass by row security; run as a database administrator:"
-                f" ALTER ROLE {RUNTIME_ROLE} NOSUPERUSER NOBYPASSRLS NOCREATEROLE;"
+                f"the role {RUNTIME_ROLE} may pass by row security; run as a database"
+                f" administrator: ALTER ROLE {RUNTIME_ROLE} NOSUPERUSER NOBYPASSRLS NOCREATEROLE;"
             )
         cursor.execute("SELECT pg_has_role(current_user, %s, 'MEMBER')", (RUNTIME_ROLE,))
         (member,) = cursor.fetchone() or (False,)
@@ -59,6 +55,5 @@ def ensure_runtime_role(connection: "Connection", database: str) -> None:
                     f"{owner} may not act as {RUNTIME_ROLE}; run as a database administrator:"
                     f' GRANT {RUNTIME_ROLE} TO "{owner}";'
                 ) from error
-        cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
         quoted = database.replace('"', '""')
         cursor.execute(f'GRANT CONNECT ON DATABASE "{quoted}" TO {RUNTIME_ROLE}')

