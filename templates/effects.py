@@ -111,9 +111,13 @@ class RemoveZone(Effect, frozen=True):
 
 
 class ReloadZone(Effect, frozen=True):
-    """Make named read the file of one zone again."""
+    """Make named read the file of one zone again.
+
+    Where named has lost the zone (someone removed it by hand), it is added with ``config``.
+    """
 
     zone: str
+    config: str
 
 
 ControlEffect = AddZone | RemoveZone | ReloadZone

@@ -61,7 +61,7 @@ def _master(context: LaneContext, unit: str, zone: str, known: Any, spec: Master
         if (known.soa, known.records) != (spec.soa, spec.records) or known.serial != spec.serial:
             _check_growth(zone, known.serial, spec.serial)
         if configuration == _master_configuration(context, zone, known):
-            control = (ReloadZone(zone),)
+            control = (ReloadZone(zone, configuration),)
     else:
         files = (MakeDirectory(path.rpartition("/")[0]), *files)
         if isinstance(known, SecondaryZone):
