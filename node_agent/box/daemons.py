@@ -1,0 +1,285 @@
+"""Daemons of a box: started, told to reload, stopped; by the agent itself or through systemd."""
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import psutil
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.programs import ProgramTable, run_program
+from templates.service_type import Daemon, LaneContext
+
+START_DEADLINE = 30.0
+"""Seconds until a daemon that was started or told to reload must be there."""
+STOP_DEADLINE = 30.0
+_PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05)
+_PID = re.compile(rb"[1-9][0-9]{0,9}\s*", re.ASCII)
+_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
+
+
+class Daemons(Protocol):
+    """How the daemons of lanes are controlled.
+
+    Every method but `running` raises `EffectFailedError` with the daemon's own words where it
+    refuses, `BoxUnavailableError` where it cannot be asked or does not come to an end.
+    """
+
+    async def running(self, context: LaneContext, daemon: Daemon) -> bool:
+        """Tell whether the lane's daemon runs."""
+
+    async def start(self, context: LaneContext, daemon: Daemon) -> None:
+        """Start it and wait until it runs; one that runs already is left alone."""
+
+    async def reload(self, context: LaneContext, daemon: Daemon) -> None:
+        """Have it read its configuration again and wait until that has taken effect.
+
+        For daemons that reload by a signal; those with a control channel are asked there.
+        """
+
+    async def restart(self, context: LaneContext, daemon: Daemon) -> None:
+        """Stop it where it runs, then start it."""
+
+    async def stop(self, context: LaneContext, daemon: Daemon) -> None:
+        """Stop it and wait until it is gone; one that does not run is no error."""
+
+
+@attrs.frozen
+class _Found:
+    """A process that was seen to be a lane's daemon, held so that its number cannot be reused."""
+
+    process: psutil.Process
+    descriptor: int | None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.descriptor is not None:
+            signal.pidfd_send_signal(self.descriptor, number)
+        else:
+            self.process.send_signal(number)
+
+    def close(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+
+@attrs.frozen
+class DirectDaemons:
+    """Daemons that the agent starts itself; they daemonize themselves and survive it."""
+
+    reactor: IReactorTime
+    table: ProgramTable
+
+    def pid(self, context: LaneContext, daemon: Daemon) -> int | None:
+        """Give the process id of the lane's daemon where it runs.
+
+        The pid file is believed only where the process of that number runs the program of the table
+        and names a path of this lane in its arguments: the file may be of an earlier boot, or
+        written by the daemon's user.
+        """
+        found = self._find(context, daemon)
+        if found is None:
+            return None
+        found.close()
+        return found.process.pid
+
+    async def running(self, context: LaneContext, daemon: Daemon) -> bool:
+        """See `Daemons.running`."""
+        return self.pid(context, daemon) is not None
+
+    async def start(self, context: LaneContext, daemon: Daemon) -> None:
+        """See `Daemons.start`."""
+        if await self.running(context, daemon):
+            return
+        # A number left from an earlier boot may be anybody's now, and daemons believe it.
+        _forget_pid(context, daemon)
+        finished = await run_program(
+            self.reactor,
+            self.table,
+            daemon.program,
+            daemon.start(context),
+            timeout=START_DEADLINE,
+        )
+        if finished.status != 0:
+            raise EffectFailedError(
+                f"{daemon.program} does not start (status {finished.status}): "
+                f"{finished.output or 'it says nothing; see its error log'}"
+            )
+        begin = self.reactor.seconds()
+        attempt = 0
+        while not await self.running(context, daemon):
+            if self.reactor.seconds() - begin > START_DEADLINE:
+                raise BoxUnavailableError(f"{daemon.program} started, but does not run")
+            attempt = await self._pause(attempt)
+
+    async def reload(self, context: LaneContext, daemon: Daemon) -> None:
+        """See `Daemons.reload`.
+
+        A daemon with child processes has taken up its configuration when a new child is there.
+        """
+        if daemon.reload == "control":
+            raise EffectFailedError(f"{daemon.program} reloads over its control channel")
+        found = self._find(context, daemon)
+        if found is None:
+            raise BoxUnavailableError(f"{daemon.program} does not run")
+        try:
+            before = _children(found.process)
+            found.signal(signal.Signals[daemon.reload])
+            begin = self.reactor.seconds()
+            attempt = 0
+            while before and not _children(found.process) - before:
+                if not _alive(found.process):
+                    raise EffectFailedError(
+                        f"{daemon.program} ended when it was told to reload; see its error log"
+                    )
+                if self.reactor.seconds() - begin > START_DEADLINE:
+                    raise BoxUnavailableError(f"{daemon.program} does not finish its reload")
+                attempt = await self._pause(attempt)
+        finally:
+            found.close()
+
+    async def restart(self, context: LaneContext, daemon: Daemon) -> None:
+        """See `Daemons.restart`."""
+        await self.stop(context, daemon)
+        await self.start(context, daemon)
+
+    async def stop(self, context: LaneContext, daemon: Daemon) -> None:
+        """See `Daemons.stop`."""
+        found = self._find(context, daemon)
+        if found is None:
+            return
+        try:
+            found.signal(signal.SIGTERM)
+            begin = self.reactor.seconds()
+            attempt = 0
+            while _alive(found.process):
+                if self.reactor.seconds() - begin > STOP_DEADLINE:
+                    raise BoxUnavailableError(f"{daemon.program} does not stop")
+                attempt = await self._pause(attempt)
+        except ProcessLookupError:
+            return
+        finally:
+            found.close()
+
+    async def _pause(self, attempt: int) -> int:
+        await deferLater(self.reactor, _PAUSES[min(attempt, len(_PAUSES) - 1)])
+        return attempt + 1
+
+    def _find(self, context: LaneContext, daemon: Daemon) -> _Found | None:
+        number = _read_pid(Path(context.root, daemon.pid_file))
+        if number is None:
+            return None
+        descriptor: int | None = None
+        try:
+            if hasattr(os, "pidfd_open"):
+                descriptor = os.pidfd_open(number)
+            process = psutil.Process(number)
+            if self._is_lanes(process, context, daemon):
+                found = _Found(process, descriptor)
+                descriptor = None
+                return found
+        except (psutil.Error, OSError):
+            return None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        return None
+
+    def _is_lanes(self, process: psutil.Process, context: LaneContext, daemon: Daemon) -> bool:
+        program = self.table.get(daemon.program)
+        if program is None or not _alive(process):
+            return False
+        # After an upgrade of its package the running program is a file that was deleted.
+        executable = process.exe().removesuffix(" (deleted)")
+        root = str(context.root)
+        return executable == os.path.realpath(program) and any(
+            argument == root or argument.startswith(f"{root}/") for argument in process.cmdline()
+        )
+
+
+@attrs.frozen
+class SystemdDaemons:
+    """Daemons as instances of the package's template units; systemd keeps them running."""
+
+    reactor: IReactorTime
+    table: ProgramTable
+    """Must name ``systemctl``."""
+
+    async def running(self, context: LaneContext, daemon: Daemon) -> bool:
+        """See `Daemons.running`."""
+        unit = _unit(context, daemon)
+        arguments = ("is-active", "--quiet", "--", unit)
+        finished = await run_program(self.reactor, self.table, "systemctl", arguments)
+        return finished.status == 0
+
+    async def start(self, context: LaneContext, daemon: Daemon) -> None:
+        """See `Daemons.start`."""
+        await self._verb("start", context, daemon)
+
+    async def reload(self, context: LaneContext, daemon: Daemon) -> None:
+        """See `Daemons.reload`."""
+        if daemon.reload == "control":
+            raise EffectFailedError(f"{daemon.program} reloads over its control channel")
+        if not await self.running(context, daemon):
+            raise BoxUnavailableError(f"{daemon.program} does not run")
+        await self._verb("reload", context, daemon)
+
+    async def restart(self, context: LaneContext, daemon: Daemon) -> None:
+        """See `Daemons.restart`."""
+        await self._verb("restart", context, daemon)
+
+    async def stop(self, context: LaneContext, daemon: Daemon) -> None:
+        """See `Daemons.stop`."""
+        await self._verb("stop", context, daemon)
+
+    async def _verb(self, verb: str, context: LaneContext, daemon: Daemon) -> None:
+        arguments = (verb, "--", _unit(context, daemon))
+        finished = await run_program(
+            self.reactor, self.table, "systemctl", arguments, timeout=START_DEADLINE + STOP_DEADLINE
+        )
+        if finished.status != 0:
+            raise EffectFailedError(
+                f"systemctl {verb} {arguments[-1]}: status {finished.status}: {finished.output}"
+            )
+
+
+def _unit(context: LaneContext, daemon: Daemon) -> str:
+    if not _INSTANCE.fullmatch(context.lane):
+        raise EffectFailedError(f"lane {context.lane!a} cannot name a systemd unit")
+    return f"heliosphere-{daemon.program}@{context.lane}.service"
+
+
+def _forget_pid(context: LaneContext, daemon: Daemon) -> None:
+    Path(context.root, daemon.pid_file).unlink(missing_ok=True)
+
+
+def _read_pid(path: Path) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        content = os.read(descriptor, 32)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return int(content) if _PID.fullmatch(content) else None
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _children(process: psutil.Process) -> frozenset[int]:
+    try:
+        return frozenset(child.pid for child in process.children())
+    except psutil.NoSuchProcess:
+        return frozenset()
