@@ -31,8 +31,11 @@ OPENSSL_REASONS = {
     20: "its certificate is of another CA",
     21: "its certificate is of another CA",
     22: "its certificate chain is too long",
+    24: "its certificate was not signed by a CA",
+    25: "its certificate was signed by a CA that must not have one below it",
     26: "its certificate is not for this purpose",
     66: "its key is too weak",
+    79: "its certificate was not signed by a CA",
 }
 ALL_ROLES: frozenset[Role] = frozenset(("controller", "box", "operator"))
 BOXES: frozenset[Role] = frozenset(("box",))
@@ -75,8 +78,11 @@ def judge(certificate: x509.Certificate, policy: Policy) -> Peer:
     try:
         sans = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        kind = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except (x509.ExtensionNotFound, ValueError) as error:
-        raise PeerRefusedError("its certificate lacks a name or a usage") from error
+        raise PeerRefusedError("its certificate lacks a name, a usage or a kind") from error
+    if kind.ca:
+        raise PeerRefusedError("its certificate is a CA's, not a member's")
     uris = sans.get_values_for_type(x509.UniformResourceIdentifier)
     if len(uris) != 1:
         raise PeerRefusedError(f"its certificate has {len(uris)} URI names, not one")
@@ -207,7 +213,7 @@ def _context(
     assert store is not None, "a context has a store from its beginning"
     store.add_cert(crypto.X509.from_cryptography(authority))
     store.set_flags(crypto.X509StoreFlags.X509_STRICT)
-    context.set_verify_depth(0)
+    context.set_verify_depth(1)
     return context
 
 

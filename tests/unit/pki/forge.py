@@ -18,6 +18,7 @@ BOX = "0b9a4c1e-5f60-4e1c-9a50-6f3c7d1b2a33"
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 BOTH = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
 
 
 @attrs.frozen
@@ -63,13 +64,14 @@ def forged(
     authority: bool = False,
     common_name: str = "forged",
     dns: Sequence[str] = (),
+    issuer_id: PrivateKey | None = None,
 ) -> Bundle:
     """Make any certificate; without an issuer it signs itself."""
     key = key or p256()
     start = start or datetime.now(UTC) - timedelta(minutes=5)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     signer = issuer_key or key
-    signer_id = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
+    signer_id = x509.SubjectKeyIdentifier.from_public_key((issuer_id or signer).public_key())
     sans: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
     sans += [x509.DNSName(name) for name in dns]
     builder = (

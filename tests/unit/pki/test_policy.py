@@ -65,8 +65,14 @@ def test_a_box_with_a_servers_usage_is_refused() -> None:
 
 
 def test_a_certificate_without_usage_is_refused() -> None:
-    with pytest.raises(PeerRefusedError, match="lacks a name or a usage"):
+    with pytest.raises(PeerRefusedError, match="lacks a name"):
         judge(forged(None, None, uris=[A_BOX.uri], usages=()).certificate, BOXES)
+
+
+def test_a_ca_is_no_member() -> None:
+    box = forged(None, None, uris=[A_BOX.uri], usages=CLIENT, authority=True)
+    with pytest.raises(PeerRefusedError, match="a CA's"):
+        judge(box.certificate, BOXES)
 
 
 def test_a_denied_serial_is_refused(authority: Authority) -> None:
