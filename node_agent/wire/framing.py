@@ -6,10 +6,12 @@ Who the peer is, is known once `FrameProtocol.peer_established` is called and no
 
 from typing import Generic, TypeVar, cast
 
-from twisted.internet.interfaces import IHandshakeListener, ITCPTransport, ITLSTransport
+from OpenSSL import SSL
+from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -123,7 +125,14 @@ class FrameProtocol(Int32StringReceiver, Generic[MessageT]):
         )
         self.lose(f"refused: {error}")
 
+    def tls_connection(self) -> SSL.Connection | None:
+        """Give the TLS connection, for its peer's certificate; None on a bare transport."""
+        if not ISSLTransport.providedBy(self.transport):
+            return None
+        connection = cast(TLSMemoryBIOProtocol, self.transport).getHandle()  # type: ignore[no-untyped-call]
+        return cast(SSL.Connection, connection)
+
     def peer_text(self) -> str:
         """Name the peer's address for the log."""
-        peer = cast(ITLSTransport, self.transport).getPeer() if self.transport else None
+        peer = cast(ITCPTransport, self.transport).getPeer() if self.transport else None
         return f"{getattr(peer, 'host', '?')}:{getattr(peer, 'port', '?')}"

@@ -1,0 +1,204 @@
+"""Finding and repairing what a box holds otherwise than acknowledged: by diff, never by wiping."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import attrs
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+
+from controller.fleet.acknowledgement import FLEET, ConditionWord
+from controller.fleet.dispatch import Dispatcher, Inline
+from controller.fleet.lane_store import BATCH_OBJECTS, LaneKey, desired, named
+from controller.fleet.link import LaneLink
+from controller.fleet.repair import ObjectName, Repair, compare, is_mass_delete
+from controller.storage.database import Database, Transaction
+from node_agent.wire.codec import WireError
+from node_agent.wire.messages import Forget, Inventory, InventoryRequest
+from node_agent.wire.object_hash import MODULUS, element
+
+log = Logger()
+
+MOST_OBJECTS = 2_000_000
+"""Objects of one inventory, at most: a box cannot fill the controller's memory."""
+FORGET_AT_ONCE = 1000
+
+
+@attrs.frozen
+class Compared:
+    """What a comparison came to: the repair, and the lane as it is to be dispatched from now on."""
+
+    repair: Repair
+    removed: int
+    stored: int
+    expected_hash: int
+    refused: str
+
+
+class Comparisons:
+    """The inventories on their way, and what follows from them."""
+
+    def __init__(self, database: Database, inline: Inline) -> None:
+        self._database = database
+        self._inline = inline
+        self._pages: dict[LaneLink, dict[ObjectName, int]] = {}
+        self._confirmed: dict[LaneKey, int] = {}
+        self.dispatcher: Dispatcher
+
+    def begin(self, link: LaneLink) -> None:
+        """Ask for a lane's inventory; a lane that was compared on this session is left as it is."""
+        if link.ended or link.mode == "comparing":
+            return
+        if link.repaired:
+            log.error("lane {lane}: differs even after its repair", lane=link.key)
+            return
+        link.mode, link.repaired = "comparing", True
+        self._pages[link] = {}
+        link.send(InventoryRequest(lane=link.key[1]))
+
+    def confirm(self, link: LaneLink, removed: int) -> None:
+        """Let the next comparison of a lane remove ``removed`` objects, and begin it."""
+        self._confirmed[link.key] = removed
+        link.repaired, link.mode = False, "open"
+        self.begin(link)
+
+    def page(self, link: LaneLink, message: Inventory) -> None:
+        """Take a page of an inventory that was asked for; raises `WireError` for another."""
+        pages = self._pages.get(link)
+        if pages is None:
+            raise WireError("an inventory that nobody asked for")
+        for kind, key, revision in message.items:
+            pages[(kind, key)] = revision
+        if len(pages) > MOST_OBJECTS:
+            raise WireError(f"an inventory of more than {MOST_OBJECTS} objects")
+        if message.last:
+            del self._pages[link]
+            ensureDeferred(self._finish(link, pages)).addErrback(self._failed, link)
+
+    def ended(self, link: LaneLink) -> None:
+        """Forget what an ended session was telling."""
+        self._pages.pop(link, None)
+
+    def _failed(self, failure: object, link: LaneLink) -> None:
+        log.error("lane {lane}: comparison failed: {why}", lane=link.key, why=failure)
+        link.mode = "closed"
+
+    async def _finish(self, link: LaneLink, inventory: dict[ObjectName, int]) -> None:
+        confirmed = self._confirmed.pop(link.key, None)
+        compared = await self._database.transaction(
+            FLEET,
+            partial(
+                settle, link=link, inventory=inventory, confirmed=confirmed, inline=self._inline
+            ),
+            name="fleet.compare",
+        )
+        if link.ended:
+            return
+        repair = compared.repair
+        log.warn(
+            "lane {lane}: {send} objects are sent again, {forget} forgotten, {newer} are newer"
+            " on the box {refused}",
+            lane=link.key,
+            send=len(repair.send),
+            forget=len(repair.forget),
+            newer=len(repair.newer),
+            refused=compared.refused,
+        )
+        if compared.refused:
+            link.mode = "closed"
+            self.dispatcher.say(link, ConditionWord("held", compared.refused))
+            return
+        link.stored, link.expected_hash = compared.stored, compared.expected_hash
+        link.box_stored, link.in_flight = compared.stored, None
+        for start in range(0, len(repair.forget), FORGET_AT_ONCE):
+            link.send(Forget(lane=link.key[1], items=repair.forget[start : start + FORGET_AT_ONCE]))
+        link.again, link.mode = repair.send, "open"
+        self.dispatcher.wake(link, bulk=True)
+
+
+async def settle(
+    tx: Transaction,
+    link: LaneLink,
+    inventory: dict[ObjectName, int],
+    confirmed: int | None,
+    inline: Inline,
+) -> Compared:
+    """Compare an inventory with the model and note what the box was seen to hold."""
+    box, server = link.key
+    through = min(link.stored, link.box_stored)
+    wanted = await desired(tx, server)
+    repair = compare(inventory, wanted, through)
+    removed = len(repair.forget) + sum(wanted[name].deleted for name in repair.send)
+    if is_mass_delete(removed, len(inventory)) and confirmed != removed:
+        words = (
+            f"the repair would remove {removed} of {len(inventory)} objects:"
+            " an operator must confirm the number"
+        )
+        return Compared(repair, removed, link.stored, link.expected_hash, words)
+    kept = {name: rev for name, rev in inventory.items() if name in wanted}
+    await _remember(tx, link.key, kept)
+    same = [name for name in repair.keep if inventory.get(name) == wanted[name].revision]
+    await _fill_shares(tx, link.key, same, inline)
+    total = await tx.row(
+        """SELECT coalesce(sum(share), 0) FROM lane_object
+           WHERE box_id = %s AND logical_server_id = %s""",
+        (box, server),
+    )
+    expected = int(total[0]) % MODULUS
+    fresh = await tx.run(
+        """UPDATE lane SET stored_revision = %s, expected_hash = %s,
+                  settled_revision = least(settled_revision, %s)
+           FROM box b WHERE lane.box_id = %s AND logical_server_id = %s
+                AND b.id = lane.box_id AND b.session_epoch = %s""",
+        (through, expected, through, box, server, link.epoch),
+    )
+    if not fresh:
+        raise LookupError("the session is not the box's any more")
+    return Compared(repair, removed, through, expected, "")
+
+
+async def _remember(tx: Transaction, lane: LaneKey, held: dict[ObjectName, int]) -> None:
+    """Make ``lane_object`` what the box holds; shares that are not known become null."""
+    arrays = ([k for k, _ in held], [y for _, y in held], list(held.values()))
+    await tx.run(
+        """DELETE FROM lane_object o WHERE o.box_id = %s AND o.logical_server_id = %s
+           AND NOT EXISTS (SELECT 1 FROM unnest(%s::text[], %s::text[], %s::bigint[])
+                               AS q(kind, key, revision)
+                           WHERE (q.kind, q.key, q.revision) = (o.kind, o.key, o.revision))""",
+        (*lane, *arrays),
+    )
+    await tx.run(
+        """INSERT INTO lane_object (box_id, logical_server_id, kind, key, revision)
+           SELECT %s, %s, q.* FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS q
+           ON CONFLICT DO NOTHING""",
+        (*lane, *arrays),
+    )
+
+
+async def _fill_shares(
+    tx: Transaction, lane: LaneKey, names: Sequence[ObjectName], inline: Inline
+) -> None:
+    """Compute the shares of objects that the box holds at the model's own revision."""
+    for start in range(0, len(names), BATCH_OBJECTS):
+        objects = await named(tx, lane, names[start : start + BATCH_OBJECTS])
+        shares = []
+        for item in objects:
+            if item.spec is not None and not item.share_known:
+                spec = await inline(tx, item.spec, item.secrets) if item.secrets else item.spec
+                shares.append((item, element(item.kind, item.key, item.revision, spec)))
+        if not shares:
+            continue
+        await tx.run(
+            """UPDATE lane_object o SET share = q.share
+               FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::numeric[])
+                    AS q(kind, key, revision, share)
+               WHERE o.box_id = %s AND o.logical_server_id = %s AND o.kind = q.kind
+                 AND o.key = q.key AND o.revision = q.revision""",
+            (
+                [item.kind for item, _ in shares],
+                [item.key for item, _ in shares],
+                [item.revision for item, _ in shares],
+                [share for _, share in shares],
+                *lane,
+            ),
+        )

@@ -1,0 +1,195 @@
+"""The fleet as the composition root builds it and as commands speak to it."""
+
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from twisted.internet.defer import DeferredList, ensureDeferred, maybeDeferred
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from controller.fleet.acknowledgement import FLEET, AcknowledgementWriter
+from controller.fleet.certificates import Issuer, revoked_among
+from controller.fleet.comparison import Comparisons
+from controller.fleet.dispatch import Dispatcher, Inline
+from controller.fleet.enrolment import EnrolmentListener
+from controller.fleet.listener import AgentListener
+from controller.fleet.liveness import SHORTEST_INTERVAL, interval
+from controller.fleet.presence import Presence
+from controller.fleet.sessions import Services, SessionTable
+from controller.storage.database import Database
+from node_agent.wire.messages import Retry, SystemRequest
+from pki.revocation import DenyList
+
+log = Logger()
+
+CHANGE_CHANNEL = "hs_change"
+RESCAN_SECONDS = 30.0
+PRESENCE_SECONDS = 5.0
+
+
+class Fleet:
+    """Every agent of the cluster, from this controller's side.
+
+    ``agent_tls`` serves mutual TLS for boxes with the deny-list inside; ``enrolment_tls`` asks for
+    no client certificate. ``agent_port`` is what an enrolled box is told to dial.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        database: Database,
+        issuer: Issuer,
+        *,
+        agent_tls: IOpenSSLServerConnectionCreator,
+        enrolment_tls: IOpenSSLServerConnectionCreator,
+        deny_list: DenyList,
+        cluster: str,
+        agent_port: int,
+        inline: Inline,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._reactor = reactor
+        self._database = database
+        self._agent_tls = agent_tls
+        self._enrolment_tls = enrolment_tls
+        self._deny_list = deny_list
+        self.sessions = SessionTable()
+        self._writer = AcknowledgementWriter(database, reactor)
+        self._comparisons = Comparisons(database, inline)
+        self._dispatcher = Dispatcher(
+            database, reactor, self._writer, inline, self._comparisons.begin
+        )
+        self._comparisons.dispatcher = self._dispatcher
+        self._presence = Presence(database, reactor, self.sessions, SHORTEST_INTERVAL)
+        services = Services(
+            database=database,
+            reactor=reactor,
+            dispatcher=self._dispatcher,
+            comparisons=self._comparisons,
+            issuer=issuer,
+            interval=lambda: interval(len(self.sessions)),
+            now=now,
+            ended=self._presence.ended,
+        )
+        self._listener = AgentListener(services, self.sessions)
+        self._enrolment = EnrolmentListener(
+            reactor, database, issuer, self.revoke, cluster=cluster, agent_port=agent_port
+        )
+        self._ports: list[IListeningPort] = []
+        self._loops: list[LoopingCall] = []
+
+    async def start(
+        self, agent_endpoint: IStreamServerEndpoint, enrolment_endpoint: IStreamServerEndpoint
+    ) -> tuple[IListeningPort, IListeningPort]:
+        """Listen for agents and for boxes that enrol; give both ports."""
+        await self._database.listen(
+            CHANGE_CHANNEL, self._committed, recovered=lambda: self._later(self._rescan())
+        )
+        doors = (
+            (agent_endpoint, self._agent_tls, self._listener),
+            (enrolment_endpoint, self._enrolment_tls, self._enrolment),
+        )
+        for endpoint, tls, factory in doors:
+            wrapped = TLSMemoryBIOFactory(tls, False, factory)
+            wrapped.noisy = False
+            self._ports.append(await endpoint.listen(wrapped))
+        self._listener.listening(self._ports[0])
+        self._every(SHORTEST_INTERVAL / 4, self._beat)
+        self._every(PRESENCE_SECONDS, lambda: ensureDeferred(self._presence.save()))
+        self._every(RESCAN_SECONDS, lambda: ensureDeferred(self._rescan()))
+        return self._ports[0], self._ports[1]
+
+    async def stop(self) -> None:
+        """End every session and listen no more. What is committed stays for the next start."""
+        for loop in self._loops:
+            if loop.running:
+                loop.stop()
+        self._dispatcher.stop()
+        await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        self._listener.stop()
+        self._enrolment.stop()
+        await self._writer.drained()
+        await self._presence.save()
+        self._writer.close()
+
+    # --- what commands ask for ---
+
+    def revoke(self, serials: Iterable[int]) -> None:
+        """Deny certificates from now on, and end the sessions that they opened."""
+        denied = set(serials)
+        for serial in denied:
+            self._deny_list.add(serial)
+        for session in self.sessions:
+            if session.peer.serial in denied:
+                session.lose("its certificate was revoked")
+
+    def retry(self, server: str, kind: str = "", key: str = "") -> int:
+        """Have a logical server's lanes try an object again, or all; give how many were asked."""
+        links = self._dispatcher.links_of(server)
+        for link in links:
+            link.send(Retry(lane=server, kind=kind, key=key))
+        return len(links)
+
+    def request_facts(self, box: str) -> bool:
+        """Ask a box for a system report; False where it is not connected."""
+        session = self.sessions.get(box)
+        if session is not None:
+            session.send(SystemRequest())
+        return session is not None
+
+    def connected(self, box: str) -> bool:
+        """Whether a box has a session with this controller."""
+        return self.sessions.get(box) is not None
+
+    def refused(self, box: str, seconds: float = 600.0) -> str:
+        """Why a session of the box was refused within the last ``seconds``, or nothing."""
+        return self._listener.refusals.since(box, self._reactor.seconds() - seconds)
+
+    @property
+    def in_grace(self) -> bool:
+        """Whether the controller started so lately that no box may be called lost."""
+        return self._presence.in_grace
+
+    # --- inside ---
+
+    def _committed(self, payload: str) -> None:
+        if payload.isdecimal():
+            self._dispatcher.committed(int(payload))
+
+    def _beat(self) -> None:
+        for serial in self._deny_list.refresh():
+            self.revoke([serial])
+        self._presence.beat()
+
+    async def _rescan(self) -> None:
+        try:
+            await self._dispatcher.rescan()
+            serials = [session.peer.serial for session in self.sessions]
+            if serials:
+                self.revoke(
+                    await self._database.transaction(
+                        FLEET, partial(revoked_among, serials=serials), name="fleet.revoked"
+                    )
+                )
+        except Exception as error:
+            # The next scan comes in any case; a database that is away must not end it.
+            log.error("rescan failed: {error}", error=error)
+
+    def _later(self, coroutine: object) -> None:
+        ensureDeferred(coroutine)  # type: ignore[arg-type]
+
+    def _every(self, seconds: float, function: Callable[[], object]) -> None:
+        loop = LoopingCall(function)
+        loop.clock = self._reactor
+        self._loops.append(loop)
+        loop.start(seconds, now=False).addErrback(
+            lambda failure: log.failure("a job of the fleet ended", failure=failure)
+        )

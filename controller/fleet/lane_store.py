@@ -1,0 +1,241 @@
+"""The SQL of lanes: what a session begins with, what is to be sent, what a repair compares.
+
+Every function works within a transaction of the caller. Reads take many lanes at once, because one
+change may touch a thousand of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from controller.fleet.lanes import LaneRow
+from controller.fleet.repair import Desired, ObjectName
+from controller.storage.database import Transaction
+
+BATCH_OBJECTS = 500
+BATCH_BYTES = 1024 * 1024
+"""A batch holds at most this many objects, and stops growing after this many bytes of specs."""
+
+LaneKey = tuple[str, str]
+"""(box id, logical server id)."""
+
+
+@attrs.frozen
+class Pending:
+    """A desired object that a lane has not stored. ``spec`` None is a tombstone.
+
+    ``share`` is the part of the lane's hash that its acknowledged version has, None where there is
+    none; ``share_known`` False says that there is a version whose share nobody knows.
+    """
+
+    kind: str
+    key: str
+    revision: int
+    kind_version: int
+    spec: bytes | None
+    requires: tuple[tuple[str, str], ...]
+    secrets: tuple[int, ...]
+    change_id: int
+    share: int | None
+    share_known: bool
+
+
+@attrs.frozen
+class Backlog:
+    """What one lane is to be sent next: complete through ``through``, with more to come or not."""
+
+    through: int
+    more: bool
+    objects: tuple[Pending, ...]
+
+
+@attrs.frozen
+class Touched:
+    """One logical server that a change touched, and its last revision of that change."""
+
+    change_id: int
+    server: str
+    revision: int
+
+
+@attrs.frozen
+class Watch:
+    """A secondary must be seen to answer ``zone`` with ``serial`` for ``change_id`` to be live."""
+
+    change_id: int
+    server: str
+    zone: str
+    serial: int
+
+
+async def lanes_of_box(tx: Transaction, box: str) -> list[LaneRow]:
+    """Give the lanes of a box."""
+    rows = await tx.rows(
+        """SELECT l.logical_server_id::text, s.name, s.service_type, s.revision,
+                  l.stored_revision, l.settled_revision, l.expected_hash, l.condition, l.message
+           FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
+           WHERE l.box_id = %s ORDER BY s.id""",
+        (box,),
+    )
+    return [
+        LaneRow(box, server, name, kind, revision, stored, settled, int(total), condition, message)
+        for server, name, kind, revision, stored, settled, total, condition, message in rows
+    ]
+
+
+async def touched_by(tx: Transaction, changes: Sequence[int]) -> tuple[list[Touched], list[Watch]]:
+    """Give the logical servers and the watches of changes, in one read."""
+    rows = await tx.rows(
+        """SELECT change_id, logical_server_id::text, max(revision), NULL, NULL FROM change_object
+           WHERE change_id = ANY(%s::bigint[]) GROUP BY 1, 2
+           UNION ALL
+           SELECT change_id, logical_server_id::text, NULL, zone, serial FROM change_watch
+           WHERE change_id = ANY(%s::bigint[])""",
+        (list(changes), list(changes)),
+    )
+    touched = [
+        Touched(change, server, revision)
+        for change, server, revision, zone, _ in rows
+        if zone is None
+    ]
+    watches = [
+        Watch(change, server, zone, serial)
+        for change, server, _, zone, serial in rows
+        if zone is not None
+    ]
+    return touched, watches
+
+
+async def behind(tx: Transaction, lanes: Mapping[LaneKey, int]) -> set[LaneKey]:
+    """Give those of ``lanes`` (with what they stored) whose logical server has moved on."""
+    rows = await tx.rows(
+        """SELECT q.box, q.server FROM unnest(%s::text[], %s::text[], %s::bigint[])
+               AS q(box, server, stored)
+           JOIN logical_server s ON s.id = q.server::uuid WHERE s.revision > q.stored""",
+        _columns(lanes),
+    )
+    return {(box, server) for box, server in rows}
+
+
+async def backlogs(tx: Transaction, lanes: Mapping[LaneKey, int]) -> dict[LaneKey, Backlog]:
+    """Give what each of ``lanes`` is to be sent, after the revision that it stored.
+
+    One statement, so that ``through`` and the objects are of one snapshot: revisions are given
+    under the logical server's row lock, hence none below ``through`` can still appear.
+    """
+    rows = await tx.rows(
+        """SELECT q.box, q.server, s.revision,
+                  d.kind, d.key, d.revision, d.kind_version, d.spec, d.requires, d.secrets,
+                  d.change_id, o.share, o.kind IS NULL OR o.share IS NOT NULL, d.number, d.deleted
+           FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS q(box, server, stored)
+           JOIN logical_server s ON s.id = q.server::uuid
+           LEFT JOIN LATERAL (
+               SELECT first.*, row_number() OVER w AS number,
+                      sum(coalesce(octet_length(spec), 0)) OVER w
+                      - coalesce(octet_length(spec), 0) AS bytes_before
+               FROM (SELECT * FROM desired_object
+                     WHERE logical_server_id = s.id AND revision > q.stored
+                     ORDER BY revision LIMIT %s) AS first
+               WINDOW w AS (ORDER BY revision)
+           ) d ON d.bytes_before < %s
+           LEFT JOIN lane_object o ON o.logical_server_id = s.id AND o.box_id = q.box::uuid
+                AND o.kind = d.kind AND o.key = d.key
+           ORDER BY q.box, q.server, d.revision""",
+        (*_columns(lanes), BATCH_OBJECTS + 1, BATCH_BYTES),
+    )
+    found: dict[LaneKey, list[Pending]] = {}
+    revisions: dict[LaneKey, int] = {}
+    for row in rows:
+        lane = (row[0], row[1])
+        objects = found.setdefault(lane, [])
+        revisions[lane] = row[2]
+        if row[3] is not None:
+            objects.append(_pending(row[3:13], deleted=row[14]))
+    return {lane: _cut(objects, revisions[lane]) for lane, objects in found.items()}
+
+
+def _cut(objects: list[Pending], server_revision: int) -> Backlog:
+    """End a batch where it is full. The read stops at the same limits, so the last is certain."""
+    if len(objects) > BATCH_OBJECTS:
+        kept = objects[:BATCH_OBJECTS]
+        return Backlog(kept[-1].revision, True, tuple(kept))
+    if objects and objects[-1].revision < server_revision:
+        # Either the bytes ended the read, or only superseded revisions lie beyond: look again.
+        return Backlog(objects[-1].revision, True, tuple(objects))
+    return Backlog(server_revision, False, tuple(objects))
+
+
+async def named(tx: Transaction, lane: LaneKey, names: Sequence[ObjectName]) -> list[Pending]:
+    """Give objects by name, for a repair; ones that are not there any more are left out."""
+    rows = await tx.rows(
+        """SELECT d.kind, d.key, d.revision, d.kind_version, d.spec, d.requires, d.secrets,
+                  d.change_id, o.share, o.kind IS NULL OR o.share IS NOT NULL, d.deleted
+           FROM unnest(%s::text[], %s::text[]) AS q(kind, key)
+           JOIN desired_object d ON d.logical_server_id = %s AND d.kind = q.kind AND d.key = q.key
+           LEFT JOIN lane_object o ON o.logical_server_id = d.logical_server_id
+                AND o.box_id = %s AND o.kind = d.kind AND o.key = d.key
+           ORDER BY d.revision""",
+        ([kind for kind, _ in names], [key for _, key in names], lane[1], lane[0]),
+    )
+    return [_pending(row[:10], deleted=row[10]) for row in rows]
+
+
+async def desired(tx: Transaction, server: str) -> dict[ObjectName, Desired]:
+    """Give the newest version of every object of a logical server: only for a repair."""
+    rows = await tx.rows(
+        "SELECT kind, key, revision, deleted FROM desired_object WHERE logical_server_id = %s",
+        (server,),
+    )
+    return {(kind, key): Desired(revision, deleted) for kind, key, revision, deleted in rows}
+
+
+async def open_watches(tx: Transaction, box: str) -> list[tuple[Watch, bool]]:
+    """Give the watches of a box's lanes that may be open, and whether each has been seen.
+
+    The margin covers changes that were committed out of the order of their ids.
+    """
+    rows = await tx.rows(
+        """SELECT w.change_id, w.logical_server_id::text, w.zone, w.serial,
+                  coalesce(hs_serial_reached(o.serial, w.serial), false)
+           FROM lane l
+           JOIN change_watch w ON w.logical_server_id = l.logical_server_id
+                AND w.change_id > l.watched_through - 1000
+           LEFT JOIN zone_observation o ON o.box_id = l.box_id
+                AND o.logical_server_id = l.logical_server_id AND o.zone = w.zone
+           WHERE l.box_id = %s ORDER BY w.change_id""",
+        (box,),
+    )
+    return [(Watch(*row[:4]), row[4]) for row in rows]
+
+
+def _columns(lanes: Mapping[LaneKey, int]) -> tuple[list[str], list[str], list[int]]:
+    return [box for box, _ in lanes], [server for _, server in lanes], list(lanes.values())
+
+
+def _pending(row: Sequence[object], *, deleted: bool) -> Pending:
+    kind, key, revision, version, spec, requires, secrets, change_id, share, known = row
+    assert isinstance(kind, str)
+    assert isinstance(key, str)
+    assert isinstance(requires, list)
+    assert isinstance(secrets, list)
+    return Pending(
+        kind,
+        key,
+        _integer(revision),
+        _integer(version),
+        None if deleted or spec is None else _bytes(spec),
+        tuple((str(need[0]), str(need[1])) for need in requires),
+        tuple(secrets),
+        _integer(change_id),
+        None if share is None else _integer(share),
+        bool(known),
+    )
+
+
+def _integer(value: object) -> int:
+    return int(value)  # type: ignore[call-overload,no-any-return]  # an int, or a Decimal of one
+
+
+def _bytes(value: object) -> bytes:
+    assert isinstance(value, bytes | memoryview)
+    return bytes(value)

@@ -1,0 +1,65 @@
+"""A lane as the controller holds it, and whether it may go on after a Hello. Pure."""
+
+from typing import Literal
+
+import attrs
+
+from node_agent.wire.messages import LaneReport
+from node_agent.wire.object_hash import from_text
+
+
+@attrs.frozen
+class LaneRow:
+    """A lane as the database has it when a session begins."""
+
+    box: str
+    server: str
+    name: str
+    service_type: str
+    server_revision: int
+    stored: int
+    settled: int
+    expected_hash: int
+    condition: str
+    message: str
+
+
+Step = Literal["resume", "restart", "repair", "ahead"]
+
+
+@attrs.frozen
+class Verdict:
+    """What to do with a lane: go on, fill it from the start, compare object by object, or wait.
+
+    ``message`` is for the operator.
+    """
+
+    step: Step
+    message: str = ""
+
+
+def judge(row: LaneRow, report: LaneReport | None, history: str) -> Verdict:
+    """Compare what the box reports of a lane with what it acknowledged (design, section 3).
+
+    A box that stored more than was acknowledged, but nothing that the controller does not know,
+    lost only an acknowledgement: what follows is sent again and taken once.
+    """
+    if report is None or not report.history:
+        return Verdict("resume") if row.stored == 0 else Verdict("restart")
+    if report.history != history:
+        return Verdict(
+            "ahead",
+            "the box holds objects of another history of the database; nothing is sent until"
+            " an operator chooses",
+        )
+    if report.stored_revision > row.server_revision:
+        return Verdict(
+            "ahead",
+            f"the box stored revision {report.stored_revision}, the database knows"
+            f" {row.server_revision}; nothing is sent until an operator chooses",
+        )
+    if report.stored_revision < row.stored:
+        return Verdict("repair", "the box lost objects that it had acknowledged")
+    if report.stored_revision == row.stored and from_text(report.object_hash) != row.expected_hash:
+        return Verdict("repair", "the box holds other objects than it acknowledged")
+    return Verdict("resume")

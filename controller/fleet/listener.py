@@ -1,0 +1,243 @@
+"""The door of the agents: mutual TLS, a Hello within its deadline, then a session."""
+
+from functools import partial
+
+import attrs
+from twisted.internet.defer import DeferredSemaphore, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.logger import Logger
+
+from controller.fleet.acknowledgement import FLEET
+from controller.fleet.hello import SessionRefusedError, begin_session
+from controller.fleet.sessions import Services, Session, SessionTable, check_hello
+from node_agent.wire.codec import WireError, decode_from_agent, printable
+from node_agent.wire.framing import FrameProtocol
+from node_agent.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, FromAgent, Hello, Refused
+from pki.policy import Peer, PeerRefusedError, peer, refusal
+
+log = Logger()
+
+HELLO_SECONDS = 20.0
+"""From the connection to the Hello, at most."""
+HELLOS_AT_ONCE = 8
+"""Hellos in work in the database; the others wait."""
+STRANGERS = 300
+"""Connections without a session, at most; more wait in the kernel's queue, unaccepted."""
+HELLO_BYTES = 1024 * 1024
+"""A peer without a session may send frames of this size."""
+
+
+class AgentProtocol(FrameProtocol[FromAgent]):
+    """The controller's side of one agent's connection."""
+
+    max_frame = HELLO_BYTES
+
+    def __init__(self, listener: "AgentListener") -> None:
+        super().__init__()
+        self._listener = listener
+        self.peer: Peer | None = None
+        self.session: Session | None = None
+        self._greeted = False
+        self._deadline: IDelayedCall | None = None
+
+    def decode(self, frame: bytes) -> FromAgent:
+        """Read what the agent said."""
+        return decode_from_agent(frame)
+
+    def connectionMade(self) -> None:  # noqa: N802
+        """Give a stranger a short time; nothing is known of it yet."""
+        super().connectionMade()
+        self._listener.strangers.add(self)
+        self._listener.admit()
+        self._deadline = self._listener.services.reactor.callLater(
+            HELLO_SECONDS, self.lose, "no Hello in time"
+        )
+
+    def peer_established(self) -> None:
+        """Read who the peer is, now that the handshake has verified it."""
+        connection = self.tls_connection()
+        if connection is None:
+            raise WireError("the connection is not TLS")
+        try:
+            self.peer = peer(connection)
+        except PeerRefusedError as error:
+            raise WireError(str(error)) from None
+
+    def message_received(self, message: FromAgent) -> None:
+        """Hand a message to the session; the first one must be a Hello."""
+        if self.session is not None:
+            self.session.received(message)
+        elif isinstance(message, Hello) and not self._greeted:
+            self._greeted = True
+            check_hello(message)
+            ensureDeferred(self._listener.welcome(self, message))
+        else:
+            raise WireError("something else than a Hello came first")
+
+    def welcomed(self, session: Session) -> None:
+        """Go on as ``session``."""
+        self.session = session
+        self.MAX_LENGTH = self.max_frame = FrameProtocol.max_frame
+        self._known()
+
+    def connection_ended(self, reason: str) -> None:
+        """End the session, or note why there was none."""
+        self._known()
+        if self.session is not None:
+            self._listener.ended(self.session, reason)
+            return
+        connection = self.tls_connection()
+        refused = None if connection is None else refusal(connection)
+        log.info(
+            "no session: peer={peer} reason={reason}",
+            peer=self.peer_text(),
+            reason=refused or reason,
+        )
+
+    def _known(self) -> None:
+        """Stop counting the connection among strangers."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._listener.strangers.discard(self)
+        self._listener.admit()
+
+
+@attrs.define(eq=False)
+class Refusals:
+    """Why boxes were refused lately: box -> (reason, at), for the words that people see."""
+
+    by_box: dict[str, tuple[str, float]] = attrs.field(factory=dict)
+
+    def note(self, box: str, reason: str, at: float) -> None:
+        """Remember a refusal."""
+        self.by_box[box] = (reason, at)
+
+    def since(self, box: str, oldest: float) -> str:
+        """Give the reason of a refusal not older than ``oldest``, else nothing."""
+        reason, at = self.by_box.get(box, ("", 0.0))
+        return reason if at >= oldest else ""
+
+
+class AgentListener(ServerFactory):
+    """Makes sessions of connections."""
+
+    noisy = False
+
+    def __init__(self, services: Services, sessions: SessionTable) -> None:
+        self.services = services
+        self.sessions = sessions
+        self.refusals = Refusals()
+        self.strangers: set[AgentProtocol] = set()
+        self._port: IListeningPort | None = None
+        self._accepting = True
+        self._greeting: set[str] = set()
+        self._turns = DeferredSemaphore(HELLOS_AT_ONCE)
+        self._stopping = False
+
+    def buildProtocol(self, addr: object) -> Protocol:  # noqa: N802
+        """Make the protocol of a new connection."""
+        return AgentProtocol(self)
+
+    def listening(self, port: IListeningPort) -> None:
+        """Take the port, so that strangers beyond `STRANGERS` can be left waiting in the kernel."""
+        self._port = port
+
+    def admit(self) -> None:
+        """Accept connections, or leave them waiting, by the number of strangers inside."""
+        accepting = len(self.strangers) < STRANGERS
+        if self._port is None or self._stopping or accepting == self._accepting:
+            return
+        self._accepting = accepting
+        if accepting:
+            self._port.startReading()  # type: ignore[attr-defined]  # a tcp.Port is a descriptor
+        else:
+            self._port.stopReading()  # type: ignore[attr-defined]
+
+    def stop(self) -> None:
+        """End every connection."""
+        self._stopping = True
+        for stranger in tuple(self.strangers):
+            stranger.lose("the controller stops")
+        for session in self.sessions:
+            session.lose("the controller stops")
+
+    async def welcome(self, protocol: AgentProtocol, hello: Hello) -> None:
+        """Make a session of a Hello, or say why not."""
+        assert protocol.peer is not None
+        box = protocol.peer.name.subject
+        try:
+            await self._begin(protocol, protocol.peer, hello)
+        except SessionRefusedError as error:
+            log.warn("session refused: box={box} {error}", box=box, error=error)
+            self.refusals.note(box, error.reason, self.services.reactor.seconds())
+            protocol.send(
+                Refused(reason=error.reason, detail=error.detail, retry_after=error.retry_after)
+            )
+            protocol.lose(str(error), flush=True)
+        except WireError as error:
+            protocol.lose(f"refused: {error}")
+        except Exception as error:
+            # The database is away, or an error of ours: this box must try again, and no other
+            # session may notice.
+            log.failure("no session for box {box}", box=box)
+            protocol.send(Refused(reason="busy", detail="try again", retry_after=5.0))
+            protocol.lose(f"the session could not begin: {type(error).__name__}", flush=True)
+
+    async def _begin(self, protocol: AgentProtocol, known: Peer, hello: Hello) -> None:
+        if hello.protocol_max < PROTOCOL_MIN or hello.protocol_min > PROTOCOL_MAX:
+            raise SessionRefusedError(
+                "protocol",
+                f"the agent speaks protocol {hello.protocol_min} to {hello.protocol_max}, this"
+                f" controller {PROTOCOL_MIN} to {PROTOCOL_MAX}",
+            )
+        box = known.name.subject
+        if box in self._greeting:
+            raise SessionRefusedError("busy", "another Hello of this box is in work", 5.0)
+        self._greeting.add(box)
+        try:
+            await self._turns.acquire()
+            try:
+                self.sessions.make_way(box, hello.machine_id)
+                beginning = await self.services.database.transaction(
+                    FLEET,
+                    partial(begin_session, box=box, serial=known.serial, hello=hello),
+                    name="fleet.hello",
+                )
+            finally:
+                self._turns.release()
+        finally:
+            self._greeting.discard(box)
+        session = Session(
+            self.services,
+            known,
+            beginning,
+            machine_id=hello.machine_id,
+            send=protocol.send,
+            lose=protocol.lose,
+        )
+        if not protocol.alive or self._stopping:
+            self.services.ended(session)
+            return
+        self.sessions.add(session)
+        protocol.welcomed(session)
+        log.info(
+            "session: box={box} epoch={epoch} peer={peer} version={version}",
+            box=session.box_name,
+            epoch=session.epoch,
+            peer=protocol.peer_text(),
+            version=printable(hello.agent_version, 40),
+        )
+        session.begin(hello, beginning)
+
+    def ended(self, session: Session, reason: str) -> None:
+        """Note the end of a session."""
+        log.info(
+            "session ended: box={box} epoch={epoch} reason={reason}",
+            box=session.box_name,
+            epoch=session.epoch,
+            reason=printable(reason),
+        )
+        session.ended()
+        self.sessions.remove(session)
+        self.services.ended(session)

@@ -1,0 +1,367 @@
+"""Sessions: one box on one connection, from its Hello to its end.
+
+A box is who its certificate says it is. It may speak of its own lanes only; one that speaks of
+another's is refused, and the log says so.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import attrs
+import psycopg2.extras
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from controller.fleet.acknowledgement import FLEET, ConditionWord, ObservedWord, OutcomeWord
+from controller.fleet.certificates import Issuer, record
+from controller.fleet.comparison import Comparisons
+from controller.fleet.dispatch import Dispatcher
+from controller.fleet.events import publish
+from controller.fleet.hello import Beginning, SessionRefusedError
+from controller.fleet.link import LaneLink
+from controller.storage.database import Database, Transaction
+from node_agent.wire.codec import WireError, printable
+from node_agent.wire.messages import (
+    Alive,
+    Assign,
+    FromAgent,
+    Hello,
+    Inventory,
+    LaneAssignment,
+    LaneReport,
+    LaneState,
+    Message,
+    Observe,
+    Observed,
+    Outcome,
+    Outcomes,
+    RenewalRequest,
+    Renewed,
+    Stored,
+    SystemReport,
+    Welcome,
+)
+from node_agent.wire.object_hash import from_text
+from pki.keys import KeyRefusedError
+from pki.policy import Peer
+
+log = Logger()
+
+LONGEST_MESSAGE = 4000
+"""Characters kept of a daemon's own words."""
+LONGEST_NAME = 200
+RENEWAL_SECONDS = 60.0
+"""A box may renew its certificate this often, at most."""
+
+
+def stored_text(text: str) -> str:
+    """Give a peer's text as it may be stored and shown: bounded, line ends kept, no controls."""
+    kept = "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for c in text[:LONGEST_MESSAGE]
+    )
+    return kept if len(text) <= LONGEST_MESSAGE else kept + "..."
+
+
+def check_hello(hello: Hello) -> None:
+    """Refuse a Hello whose words could not be stored; raises `WireError`."""
+    for text in (hello.agent_version, hello.boot_id, hello.machine_id, hello.os_family):
+        if len(text) > LONGEST_NAME or not text.isprintable():
+            raise WireError("a name in the Hello is too long or not printable")
+    if not hello.machine_id:
+        raise WireError("the Hello names no machine")
+    if len({report.lane for report in hello.lanes}) != len(hello.lanes):
+        raise WireError("the Hello names a lane twice")
+    for report in hello.lanes:
+        _check_report(report)
+
+
+def _check_report(report: LaneReport) -> None:
+    try:
+        from_text(report.object_hash)
+    except ValueError:
+        raise WireError("an object hash is not hexadecimal") from None
+    if min(report.stored_revision, report.settled_revision) < 0:
+        raise WireError("a revision is negative")
+    if len(report.renderer) > LONGEST_NAME or not report.renderer.isprintable():
+        raise WireError("a renderer digest is too long or not printable")
+
+
+@attrs.frozen
+class Services:
+    """What every session works with."""
+
+    database: Database
+    reactor: IReactorTime
+    dispatcher: Dispatcher
+    comparisons: Comparisons
+    issuer: Issuer
+    interval: Callable[[], float]
+    now: Callable[[], float]
+    """The time of day (seconds since the epoch), which boxes compare their clocks with."""
+    ended: Callable[["Session"], None]
+    """Told of every session that has ended."""
+
+
+class Session:
+    """A box that was welcomed. Made by the listener after the Hello's transaction."""
+
+    def __init__(
+        self,
+        services: Services,
+        peer: Peer,
+        beginning: Beginning,
+        *,
+        machine_id: str,
+        send: Callable[[Message], None],
+        lose: Callable[[str], None],
+    ) -> None:
+        self._services = services
+        self.peer = peer
+        self.box = peer.name.subject
+        self.box_name = beginning.box_name
+        self.machine_id = machine_id
+        self.epoch = beginning.epoch
+        self.lose = lose
+        self.interval = services.interval()
+        self.heard = self.said = services.reactor.seconds()
+        self._transport_send = send
+        self._renewed_at = -RENEWAL_SECONDS
+        self._reporting = False
+        self.links: dict[str, LaneLink] = {}
+
+    def send(self, message: Message) -> None:
+        """Send one message; what was said last counts for the heartbeat."""
+        self.said = self._services.reactor.seconds()
+        self._transport_send(message)
+
+    def begin(self, hello: Hello, beginning: Beginning) -> None:
+        """Welcome the box, tell it its lanes, and let dispatch work them."""
+        self.send(
+            Welcome(
+                protocol=1,
+                history=beginning.history,
+                session_epoch=beginning.epoch,
+                interval=self.interval,
+                now=self._services.now(),
+            )
+        )
+        self.assign(beginning)
+        reports = {report.lane: report for report in hello.lanes}
+        for row, verdict in beginning.lanes:
+            report = reports.get(row.server)
+            link = LaneLink(
+                key=(self.box, row.server),
+                box_name=self.box_name,
+                epoch=self.epoch,
+                history=beginning.history,
+                send=self.send,
+                stored=row.stored,
+                box_stored=report.stored_revision if report else 0,
+                expected_hash=row.expected_hash,
+                settled=row.settled,
+                server_revision=row.server_revision,
+                mode="closed" if verdict.step == "ahead" else "open",
+            )
+            self.links[row.server] = link
+            if verdict.message:
+                log.warn("lane {lane}: {words}", lane=link.key, words=verdict.message)
+            self._services.dispatcher.attach(link)
+            if verdict.step == "repair":
+                self._services.comparisons.begin(link)
+        for watch, seen in beginning.watches:
+            link = self.links[watch.server]
+            link.watched_change = max(link.watched_change, watch.change_id)
+            if not seen:
+                self._services.dispatcher.watch(link, watch)
+
+    def assign(self, beginning: Beginning) -> None:
+        """Tell the box all of its lanes."""
+        self.send(
+            Assign(
+                lanes=tuple(
+                    LaneAssignment(row.server, row.name, row.service_type)
+                    for row, _ in beginning.lanes
+                )
+            )
+        )
+
+    def ended(self) -> None:
+        """Let go of the lanes."""
+        for link in self.links.values():
+            self._services.dispatcher.detach(link)
+            self._services.comparisons.ended(link)
+
+    # --- what the box says ---
+
+    def received(self, message: FromAgent) -> None:
+        """Act on one message; raises `WireError` for one that this box may not say."""
+        self.heard = self._services.reactor.seconds()
+        match message:
+            case Alive():
+                pass
+            case Stored():
+                try:
+                    self._services.dispatcher.stored(self._own(message.lane), message)
+                except ValueError:
+                    raise WireError("an object hash is not hexadecimal") from None
+            case Outcomes():
+                self._outcomes(self._own(message.lane), message)
+            case LaneState():
+                self._lane_state(self._own(message.lane), message)
+            case Observed():
+                self._observed(self._own(message.lane), message)
+            case Inventory():
+                self._services.comparisons.page(self._own(message.lane), message)
+            case SystemReport():
+                self._report(message)
+            case RenewalRequest():
+                self._renew(message)
+            case Hello():
+                raise WireError("a second Hello")
+
+    def _own(self, lane: str) -> LaneLink:
+        link = self.links.get(lane)
+        if link is None:
+            log.error(
+                "security: box {box} speaks of lane {lane}, which is not its own",
+                box=self.box_name,
+                lane=printable(lane, 80),
+            )
+            raise WireError("a lane that is not this box's")
+        return link
+
+    def _outcomes(self, link: LaneLink, message: Outcomes) -> None:
+        limit = max(link.stored, link.box_stored, link.in_flight.through if link.in_flight else 0)
+        if not 0 <= message.settled_revision <= limit:
+            raise WireError(f"settled revision {message.settled_revision} of {limit} stored")
+        outcomes = tuple(
+            Outcome(o.kind, o.key, o.revision, o.outcome, stored_text(o.message))
+            for o in message.outcomes
+            if "\0" not in o.kind and "\0" not in o.key
+        )
+        complete, link.complete_outcomes = link.complete_outcomes, False
+        changes = link.settle(message.settled_revision)
+        word = OutcomeWord(message.settled_revision, outcomes, complete, changes)
+        self._services.dispatcher.say(link, word)
+
+    def _lane_state(self, link: LaneLink, message: LaneState) -> None:
+        if link.mode == "closed":
+            return  # ahead, or held by the controller: that has to be settled first
+        word = ConditionWord(message.condition, stored_text(message.message))
+        self._services.dispatcher.say(link, word)
+
+    def _observed(self, link: LaneLink, message: Observed) -> None:
+        if message.zone not in link.watches:
+            return  # of a watch that has ended: said twice, or late
+        if not 0 <= message.serial < 2**32:
+            raise WireError("a serial is out of range")
+        changes = link.seen(message.zone, message.serial)
+        for watch in link.next_watches():
+            link.send(Observe(lane=link.key[1], zone=watch.zone, serial=watch.serial))
+        through = link.watched_change if not link.watches else None
+        word = ObservedWord(message.zone, message.serial, changes, through)
+        self._services.dispatcher.say(link, word)
+
+    def _report(self, message: SystemReport) -> None:
+        if self._reporting:
+            return  # one at a time: the next one holds newer facts anyway
+        self._reporting = True
+        ensureDeferred(self._write_report(message)).addErrback(self._not_written)
+
+    async def _write_report(self, message: SystemReport) -> None:
+        await self._services.database.transaction(
+            FLEET, partial(write_report, session=self, report=message), name="fleet.report"
+        )
+        self._reporting = False
+
+    def _not_written(self, failure: object) -> None:
+        self._reporting = False
+        log.warn("report of {box} was not written: {why}", box=self.box_name, why=failure)
+
+    def _renew(self, message: RenewalRequest) -> None:
+        now = self._services.reactor.seconds()
+        if now - self._renewed_at < RENEWAL_SECONDS:
+            return
+        self._renewed_at = now
+        try:
+            issued = self._services.issuer.issue(message.csr, self.peer.name)
+        except KeyRefusedError as error:
+            raise WireError(f"renewal refused: {error}") from None
+        recorded = ensureDeferred(
+            self._services.database.transaction(
+                FLEET, partial(record, issued=issued), name="fleet.renew"
+            )
+        )
+        recorded.addCallback(
+            lambda _: self.send(
+                Renewed(certificate=issued.certificate_pem + self._services.issuer.certificate_pem)
+            )
+        )
+        recorded.addErrback(
+            lambda failure: log.error("renewal of {box}: {why}", box=self.box_name, why=failure)
+        )
+
+
+async def write_report(tx: Transaction, session: Session, report: SystemReport) -> None:
+    """Keep the newest facts of a box."""
+    await tx.run(
+        """UPDATE box SET facts = %s, facts_at = now() WHERE id = %s AND session_epoch = %s""",
+        (psycopg2.extras.Json(storable(report.facts)), session.box, session.epoch),
+    )
+    await publish(tx, [{"box": session.box_name}])
+
+
+def storable(value: object) -> object:
+    """Give free-form data as jsonb takes it: text without controls, names as text, no bytes."""
+    if isinstance(value, str):
+        return stored_text(value)
+    if isinstance(value, dict):
+        return {stored_text(str(key)): storable(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [storable(inner) for inner in value]
+    if isinstance(value, bool | int | float | None):
+        return value
+    return stored_text(repr(value))
+
+
+class SessionTable:
+    """The live sessions of this controller, one a box."""
+
+    def __init__(self) -> None:
+        self._by_box: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_box)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._by_box.values()))
+
+    def get(self, box: str) -> Session | None:
+        """Give a box's session."""
+        return self._by_box.get(box)
+
+    def make_way(self, box: str, machine_id: str) -> None:
+        """Decide what becomes of a live session when its box says Hello anew.
+
+        The same machine came back: its old connection is dead. Another machine with the same
+        certificate: the newcomer is refused, and the operator is told.
+        """
+        living = self._by_box.get(box)
+        if living is None:
+            return
+        if living.machine_id != machine_id:
+            raise SessionRefusedError(
+                "duplicate-identity", "another machine has a session with this certificate"
+            )
+        living.lose("replaced by a newer session of the same machine")
+
+    def add(self, session: Session) -> None:
+        """Take a session in."""
+        self._by_box[session.box] = session
+
+    def remove(self, session: Session) -> None:
+        """Let a session go; a newer one of the same box stays."""
+        if self._by_box.get(session.box) is session:
+            del self._by_box[session.box]
