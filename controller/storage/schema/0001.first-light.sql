@@ -314,6 +314,7 @@ CREATE TABLE idempotency (
     change_id    bigint,
     response     jsonb,
     at           timestamptz NOT NULL DEFAULT now(),
+    owner_id     bigint DEFAULT nullif(current_setting('hs.account', true), '')::bigint,
     PRIMARY KEY (actor, key)
 );
 CREATE INDEX idempotency_at ON idempotency (at);
@@ -353,7 +354,7 @@ DO $$
 DECLARE relation text;
 BEGIN
     FOREACH relation IN ARRAY ARRAY['account', 'domain', 'zone', 'zone_server', 'record', 'site',
-                                    'secret', 'desired_object'] LOOP
+                                    'secret', 'desired_object', 'idempotency'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', relation);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', relation);
         EXECUTE format('CREATE POLICY tenant ON %I USING (hs_visible(owner_id))
