@@ -377,6 +377,14 @@ class Journal:
         """Give the applied objects of these render units."""
         return self._applied(lane, "(a.unit)", [(unit,) for unit in units])
 
+    def served_besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
+        """Give applied objects other than ``id``; at most ``limit``."""
+        rows = self._db.execute(
+            "SELECT kind, key FROM applied WHERE lane = ? AND (kind, key) <> (?, ?) LIMIT ?",
+            (lane, id.kind, id.key, limit),
+        )
+        return tuple(ObjectId(kind, key) for kind, key in rows)
+
     def served(self, lane: str) -> int:
         """Tell how many objects the box serves."""
         row = self._db.execute("SELECT count(*) FROM applied WHERE lane = ?", (lane,)).fetchone()

@@ -52,13 +52,14 @@ class Step:
     """Changes that succeed or fail together, their effects, and the control effects that undo."""
 
     changes: tuple[Change, ...]
-    plans: tuple[UnitPlan, ...]
+    plan: UnitPlan
     inverse: tuple[ControlEffect, ...]
 
     @property
     def quick(self) -> bool:
         """Whether it needs neither a checker nor a reload: no process is started for it."""
-        return not any(plan.checks or plan.reload or plan.restart for plan in self.plans)
+        heavy = self.plan.checks or self.plan.reload or self.plan.restart
+        return not heavy and all(change.id != SERVER_ID for change in self.changes)
 
 
 @attrs.frozen
@@ -164,33 +165,20 @@ def plan_step(
 ) -> Step:
     """Plan the changes of one group on top of what is applied (unit -> object -> spec).
 
+    Units that moved objects connect are planned as one (see `templates.service_type.Unit`).
+
     Raises `PlanRefusedError` with the planner's words.
     """
     names = dict.fromkeys(unit for change in changes for unit in change.units)
-    gaining = {change.unit for change in changes}
-    ordered = sorted(names, key=lambda unit: unit not in gaining)
-    plans: list[UnitPlan] = []
-    inverse: list[ControlEffect] = []
-    for name in ordered:
-        before = Unit(name, dict(applied.get(name, {})))
-        after = Unit(name, objects_after(name, before.objects, changes))
-        plan = service_type.plan(context, before, after)
-        plans.append(plan)
-        if plan.control:
-            inverse[:0] = service_type.plan(context, after, before).control
-    return Step(changes, tuple(plans), tuple(inverse))
-
-
-def objects_after(
-    unit: str, before: Mapping[ObjectId, object], changes: Iterable[Change]
-) -> dict[ObjectId, object]:
-    """Give a unit's objects once ``changes`` are made."""
-    after = dict(before)
-    for change in changes:
-        after.pop(change.id, None)
-        if change.unit == unit:
-            after[change.id] = change.spec
-    return after
+    moved = [change for change in changes if len(change.units) == 2]
+    name = next(iter(moved[0].units if moved else names))
+    before = {id: spec for unit in names for id, spec in applied.get(unit, {}).items()}
+    after = {id: spec for id, spec in before.items() if all(id != each.id for each in changes)}
+    after |= {each.id: each.spec for each in changes if each.spec is not None}
+    units = Unit(name, before), Unit(name, after)
+    plan = service_type.plan(context, *units)
+    inverse = service_type.plan(context, *reversed(units)).control if plan.control else ()
+    return Step(changes, plan, inverse)
 
 
 def refusals(
@@ -200,18 +188,33 @@ def refusals(
     changes: tuple[Change, ...],
 ) -> tuple[list[Step], list[Verdict]]:
     """Plan one group; where planning refuses it, quarantine those that it refuses and no more."""
-    try:
-        return [plan_step(service_type, context, applied, changes)], []
-    except PlanRefusedError as refused:
-        if len(changes) == 1:
-            return [], [Verdict(changes[0].after, "quarantined", str(refused))]
-    good: tuple[Change, ...] = ()
-    step: Step | None = None
+    whole = _plan_or_words(service_type, context, applied, changes)
+    if isinstance(whole, Step):
+        return [whole], []
+    if len(changes) == 1:
+        return [], [Verdict(changes[0].after, "quarantined", whole)]
+    good: Step | None = None
     verdicts = []
     for change in changes:
-        try:
-            step = plan_step(service_type, context, applied, (*good, change))
-            good = (*good, change)
-        except PlanRefusedError as refused:
-            verdicts.append(Verdict(change.after, "quarantined", str(refused)))
-    return ([] if step is None else [step]), verdicts
+        accepted = (*good.changes, change) if good is not None else (change,)
+        planned = _plan_or_words(service_type, context, applied, accepted)
+        if isinstance(planned, Step):
+            good = planned
+        else:
+            verdicts.append(Verdict(change.after, "quarantined", planned))
+    return ([] if good is None else [good]), verdicts
+
+
+def _plan_or_words(
+    service_type: ServiceType,
+    context: LaneContext,
+    applied: Mapping[str, Mapping[ObjectId, object]],
+    changes: tuple[Change, ...],
+) -> Step | str:
+    try:
+        return plan_step(service_type, context, applied, changes)
+    except PlanRefusedError as refused:
+        return str(refused)
+    except Exception as error:
+        # A planner's own mistake about one object must not stop the lane for all the others (P4).
+        return f"planning failed: {type(error).__name__}: {error}"

@@ -1,0 +1,135 @@
+"""The apply protocol of one lane: what makes a batch live, or takes it back without a trace.
+
+plan -> journal -> stage -> check -> swap -> control, reload -> probe -> settle (design section 6,
+ADR 0005). A round takes what is ready; a step that fails is undone alone, and nothing is blamed
+before something known good has been probed.
+"""
+
+from collections.abc import Callable
+
+from node_agent.box.interface import Box, LaneBox
+from node_agent.choosing import Chooser
+from node_agent.concurrency import Blocking
+from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.entries import Entries, Point, objects_of, pass_by
+from node_agent.heavy_steps import HeavySteps
+from node_agent.journal import Journal, Received
+from node_agent.quick_steps import quick_steps
+from node_agent.round import Round, insist
+from templates.objects import ObjectId
+from templates.service_type import LaneContext, ServiceType
+
+
+class Engine:
+    """Works one lane, one round at a time. ``at`` is called after each step (see `Point`)."""
+
+    def __init__(
+        self,
+        lane: str,
+        service_type: ServiceType,
+        box: Box,
+        journal: Journal,
+        *,
+        blocking: Blocking,
+        at: Callable[[Point], None] = pass_by,
+    ) -> None:
+        self._lane = lane
+        self._type = service_type
+        self._journal = journal
+        self._blocking = blocking
+        self._at = at
+        self._host = box
+        self._secret = journal.lane(lane).control_secret
+        self.box: LaneBox = box.lane(service_type, lane)
+        self._entries = Entries(lane, journal, self.box.files, at)
+        self._chooser = Chooser(lane, service_type, journal, self._context_of)
+
+    @property
+    def has_server(self) -> bool:
+        """Whether the logical server's own configuration is applied: there is a daemon to run."""
+        return self._chooser.server is not None
+
+    async def recover(self) -> tuple[ObjectId, ...]:
+        """End what a former life began; give the objects taken back, which are pending again.
+
+        Files come first, so that a daemon that starts now reads a good configuration. Raises
+        `BoxUnavailableError`; then it is called again.
+        """
+        left = await self._blocking(self._entries.leftovers)
+        if left:
+            await self._blocking(lambda: self._entries.put_back([one.undo for one in left]))
+            self._at("files-recovered")
+        await self._blocking(self._chooser.read_server)
+        if self.has_server:
+            self.box.bind(self._context_of(self._chooser.server))
+        if left and self.has_server:
+            alive = await self.box.running()
+            if not alive:
+                await self.start()
+            for one in reversed(left):
+                for effect in one.undo.inverse:
+                    await insist(self.box.control(effect))
+            if alive and any(one.undo.reload for one in left):
+                await insist(self.box.reload())
+        self._at("recovered")
+        if left:
+            await self._blocking(lambda: self._entries.close([one.entry for one in left]))
+        return tuple(id for one in left for id in objects_of(one.undo))
+
+    async def start(self) -> None:
+        """Start the daemon; raises `BoxUnavailableError` with its words where it does not."""
+        try:
+            await self.box.start()
+        except EffectFailedError as failed:
+            raise BoxUnavailableError(f"the daemon does not start: {failed}") from failed
+
+    async def round(self, received: Received | None, stored: Callable[[int, str], None]) -> Round:
+        """Store ``received``, if any, call ``stored`` (revision, hash), and work what is ready.
+
+        What is done is live when this returns; `settle` then writes it down. Raises `DiskFullError`
+        where not even the journal could be written; then nothing was stored.
+        """
+        work = Round(
+            lane=self._lane,
+            service_type=self._type,
+            journal=self._journal,
+            entries=self._entries,
+            chooser=self._chooser,
+            box=self.box,
+            context_of=self._context_of,
+            blocking=self._blocking,
+            at=self._at,
+        )
+        opened = await self._blocking(lambda: work.begin(received))
+        self._at("journalled")
+        if received is not None:
+            stored(work.stored_revision, work.object_hash)
+            self._at("stored")
+        try:
+            await quick_steps(work, [one for one in opened if one.step.quick])
+            await HeavySteps(work).run([one for one in opened if not one.step.quick])
+        except BoxUnavailableError as unavailable:
+            await work.give_up(unavailable)
+        return work
+
+    async def settle(self, work: Round) -> None:
+        """Write down what the round came to. Raises `DiskFullError`; then the round repeats."""
+        if work.done or work.verdicts or work.undone:
+            await self._blocking(
+                lambda: self._entries.settle(work.done, work.undone, work.verdicts)
+            )
+
+    async def baseline(self) -> None:
+        """Probe something known good; raises `BoxUnavailableError`."""
+        for probe in self._type.daemon.baseline(self._context_of(self._chooser.server)):
+            try:
+                await self.box.probe(probe)
+            except EffectFailedError as failed:
+                raise BoxUnavailableError(f"the daemon is not well: {failed}") from failed
+
+    def close(self) -> None:
+        """Let go of the box; the daemon runs on."""
+        self.box.close()
+
+    def _context_of(self, server: object) -> LaneContext:
+        return self._host.context(self._type, self._lane, self._secret, server)

@@ -1,0 +1,90 @@
+"""Watching a secondary until it answers a serial: an observation beside the outcomes.
+
+A lost NOTIFY is made good by a ``retransfer``; a dead master never fails or stalls the lane.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from node_agent.box.interface import LaneBox
+from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+
+WAITS = (0.001, 0.002, 0.003, 0.005, 0.008, 0.013, 0.021, 0.034, 0.055, 0.089, 0.144, 0.3, 0.6)
+"""Seconds between the first looks; then `SLOW`."""
+SLOW = 1.0
+RETRANSFER_AFTER = 2.0
+"""Seconds without the serial until a transfer is asked for; again after ten times as long."""
+AT_ONCE = 32
+"""Questions to the name server that may be under way together."""
+
+
+def serial_reached(answered: int, wanted: int) -> bool:
+    """Tell whether a serial is the wanted one or newer (RFC 1982, section 3.2)."""
+    return (answered - wanted) % 2**32 < 2**31
+
+
+class ZoneWatch:
+    """The zones of one lane that are being watched. ``seen`` is called once for each."""
+
+    def __init__(self, clock: IReactorTime, box: LaneBox, seen: Callable[[str, int], None]) -> None:
+        self._clock = clock
+        self._box = box
+        self._seen = seen
+        self._wanted: dict[str, int] = {}
+        self._turns = DeferredSemaphore(AT_ONCE)
+        self._waits: set[Deferred[None]] = set()
+
+    def watch(self, zone: str, serial: int) -> None:
+        """Watch ``zone`` until it has ``serial``; a newer wish replaces an older one."""
+        running = zone in self._wanted
+        if not running or serial_reached(serial, self._wanted[zone]):
+            self._wanted[zone] = serial
+        if not running:
+            Deferred.fromCoroutine(self._run(zone))
+
+    def stop(self) -> None:
+        """Watch nothing any more."""
+        self._wanted.clear()
+        for wait in tuple(self._waits):
+            wait.cancel()
+
+    async def _run(self, zone: str) -> None:
+        passed, retransfer_at, looks = 0.0, RETRANSFER_AFTER, 0
+        while zone in self._wanted:
+            serial = await self._look(zone)
+            wanted = self._wanted.get(zone)
+            if wanted is None:
+                return
+            if serial is not None and serial_reached(serial, wanted):
+                del self._wanted[zone]
+                self._seen(zone, serial)
+                return
+            wait = WAITS[looks] if looks < len(WAITS) else SLOW
+            looks += 1
+            passed += wait
+            if passed >= retransfer_at:
+                retransfer_at = passed + 10 * RETRANSFER_AFTER
+                with suppress(EffectFailedError, BoxUnavailableError):
+                    await self._box.retransfer(zone)
+            await self._pause(wait)
+
+    async def _look(self, zone: str) -> int | None:
+        await self._turns.acquire()
+        try:
+            return await self._box.zone_serial(zone)
+        except (EffectFailedError, BoxUnavailableError):
+            return None
+        finally:
+            self._turns.release()
+
+    async def _pause(self, seconds: float) -> None:
+        wait: Deferred[None] = deferLater(self._clock, seconds)
+        self._waits.add(wait)
+        try:
+            await wait
+        finally:
+            self._waits.discard(wait)

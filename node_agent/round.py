@@ -1,0 +1,227 @@
+"""One round of a lane: the steps it has open, and what they came to."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from node_agent.box.interface import LaneBox
+from node_agent.choosing import Chooser
+from node_agent.concurrency import Blocking, all_of
+from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.entries import Entries, Opened, Point
+from node_agent.journal import Journal, Received, Verdict
+from node_agent.planning import Change
+from node_agent.wire.messages import OutcomeName
+from templates.objects import ObjectId
+from templates.service_type import SERVER_ID, LaneContext, ServiceType
+
+
+class Round:
+    """What is shared by everything that works on one round.
+
+    ``done`` is live but not yet written down, ``verdicts`` are the other outcomes, ``undone`` the
+    entries taken back, ``open`` the steps begun and neither; ``unavailable`` says why the rest was
+    put off, if it was. ``settles`` is the revision up to which all has an outcome when nothing is
+    put off.
+    """
+
+    def __init__(
+        self,
+        *,
+        lane: str,
+        service_type: ServiceType,
+        journal: Journal,
+        entries: Entries,
+        chooser: Chooser,
+        box: LaneBox,
+        context_of: Callable[[object], LaneContext],
+        blocking: Blocking,
+        at: Callable[[Point], None],
+    ) -> None:
+        self.service_type = service_type
+        self.entries = entries
+        self.box = box
+        self.blocking = blocking
+        self.at = at
+        self.done: list[Opened] = []
+        self.verdicts: list[Verdict] = []
+        self.undone: list[int] = []
+        self.open: dict[int, Opened] = {}
+        self.unavailable: BoxUnavailableError | None = None
+        self.settles = 0
+        self.stored_revision = 0
+        self.object_hash = ""
+        self._lane = lane
+        self._journal = journal
+        self._chooser = chooser
+        self.context_of = context_of
+
+    @property
+    def settled(self) -> frozenset[ObjectId]:
+        """The objects that have an outcome now."""
+        applied = {change.id for one in self.done for change in one.step.changes}
+        return frozenset(applied | {verdict.object.id for verdict in self.verdicts})
+
+    @property
+    def has_server(self) -> bool:
+        """Whether the logical server's own configuration is in effect."""
+        return self._chooser.server is not None
+
+    @property
+    def context(self) -> LaneContext:
+        """The lane as it runs now."""
+        return self.context_of(self._chooser.server)
+
+    # --- beginning ---
+
+    def begin(self, received: Received | None) -> list[Opened]:
+        """Store what was received, plan what is ready and open its entries: one durable commit."""
+        if received is None and not self._journal.pending(self._lane, 1):
+            return []
+        with self._journal.transaction():
+            if received is not None:
+                self._journal.store(self._lane, received)
+            steps, verdicts = self._chooser.window()
+            self._journal.judge(self._lane, verdicts)
+            opened = [self.entries.open(step) for step in steps]
+            ids = frozenset(change.id for step in steps for change in step.changes)
+            self.settles = self._journal.settled_revision(self._lane, ids)
+            record = self._journal.lane(self._lane)
+            self.stored_revision, self.object_hash = record.stored_revision, record.object_hash
+        self.verdicts += verdicts
+        self.open.update((one.entry, one) for one in opened)
+        return opened
+
+    async def reopen(self, changes: Sequence[Change]) -> list[Opened]:
+        """Plan some changes anew, on top of what this round has in effect, and open them."""
+
+        def begin() -> list[Opened]:
+            with self._journal.transaction():
+                steps, verdicts = self._chooser.plan(changes, self._in_effect())
+                opened = [self.entries.open(step) for step in steps]
+            self.verdicts += verdicts
+            self.open.update((one.entry, one) for one in opened)
+            return opened
+
+        return await self.blocking(begin)
+
+    def _in_effect(self) -> list[Change]:
+        return [c for one in (*self.done, *self.open.values()) for c in one.step.changes]
+
+    # --- ending ---
+
+    def finish(self, one: Opened) -> None:
+        """Take a step as live."""
+        self.open.pop(one.entry, None)
+        self.done.append(one)
+        self.use_server(one.step.changes)
+
+    def use_server(self, changes: Iterable[Change]) -> None:
+        """Speak to the daemon as the new configuration says, if the server is among ``changes``."""
+        for change in changes:
+            if change.id == SERVER_ID:
+                self._chooser.server = change.spec
+                if change.spec is not None:
+                    self.box.bind(self.context)
+
+    async def undo(
+        self, opened: Sequence[Opened], revive: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Take steps back: their files, then (once the daemon was revived) their control effects.
+
+        Raises `BoxUnavailableError` where that cannot be done now; the entries then stay open.
+        """
+        if not opened:
+            return
+        undos = [one.undo for one in opened]
+        await self.blocking(lambda: self.entries.put_back(undos))
+        if any(change.id == SERVER_ID for one in opened for change in one.step.changes):
+            await self.blocking(self._chooser.read_server)
+            if self.has_server:
+                self.box.bind(self.context)
+        if revive is not None:
+            await revive()
+        for one in reversed(opened):
+            for effect in one.undo.inverse:
+                await insist(self.box.control(effect))
+        for one in opened:
+            self.open.pop(one.entry, None)
+            self.undone.append(one.entry)
+        self.at("undone")
+
+    async def give_up(self, why: BoxUnavailableError) -> None:
+        """Take back what is open; what cannot be taken back now is left to recovery."""
+        self.unavailable = why
+        try:
+            await self.undo(tuple(self.open.values()))
+        except BoxUnavailableError:
+            self.open.clear()
+
+    def judge(self, changes: Iterable[Change], outcome: OutcomeName, words: str) -> None:
+        """Give changes an outcome other than applied."""
+        self.verdicts += [Verdict(change.after, outcome, words) for change in changes]
+
+    def halves(self, changes: Sequence[Change], words: str) -> list[Sequence[Change]]:
+        """Cut several suspects in two; a single one is found guilty.
+
+        A first server that does not come up is no reason for quarantine: its address may come
+        later. It has failed and is tried again.
+        """
+        if len(changes) > 1:
+            middle = len(changes) // 2
+            return [changes[:middle], changes[middle:]]
+        first = any(change.id == SERVER_ID for change in changes) and not self.has_server
+        self.judge(changes, "failed" if first else "quarantined", words)
+        return []
+
+    # --- acting ---
+
+    async def act(
+        self,
+        opened: Sequence[Opened],
+        act: Callable[[Opened], Awaitable[None]],
+        *,
+        limit: int = 64,
+        finish: bool = False,
+    ) -> dict[int, str]:
+        """Do it for all side by side; give the words of those that were refused.
+
+        Raises `BoxUnavailableError` after all had their turn; with ``finish``, what succeeded until
+        then is done.
+        """
+        lost: list[BoxUnavailableError] = []
+        failures: dict[int, str] = {}
+
+        async def each(one: Opened) -> None:
+            try:
+                await act(one)
+                if finish:
+                    self.finish(one)
+            except EffectFailedError as failed:
+                failures[one.entry] = str(failed)
+            except BoxUnavailableError as unavailable:
+                lost.append(unavailable)
+
+        await all_of((each(one) for one in opened), limit)
+        if lost:
+            raise lost[0]
+        return failures
+
+    async def probe(self, one: Opened) -> None:
+        """Probe one step."""
+        for probe in one.step.plan.probes:
+            await self.box.probe(probe)
+
+    async def baseline(self) -> None:
+        """Probe something known good; raises `BoxUnavailableError` with what was found instead."""
+        for probe in self.service_type.daemon.baseline(self.context):
+            try:
+                await self.box.probe(probe)
+            except EffectFailedError as failed:
+                raise BoxUnavailableError(f"the daemon is not well: {failed}") from failed
+
+
+async def insist(doing: Awaitable[None]) -> None:
+    """Do what takes something back. A daemon that refuses has nothing to take back."""
+    try:
+        await doing
+    except EffectFailedError:
+        return
