@@ -124,7 +124,10 @@ class EventStream:
                 continue
             if listener.take_missed():
                 request.write(_event("resync", {}))
-            request.write(b": alive\n\n" if event is None else _event("moved", event))
+            if event is None:
+                request.write(b": alive\n\n")
+            elif "sealed" not in event:
+                request.write(_event("moved", event))
 
 
 def _event(name: str, data: Any, id: int | None = None) -> bytes:

@@ -2,7 +2,7 @@
 
 An event says only that something moved (``{"change": 17}``, ``{"box": "web1"}``); who hears one
 reads the truth from the database, so a lost or repeated event does no harm. It is announced by
-`controller.fleet.events.publish`.
+`controller.fleet.events.publish`; what the sealer announces comes as ``{"sealed": SEQ}``.
 """
 
 from collections import deque
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from controller.fleet.events import CHANNEL
 from controller.storage.database import Database
+from controller.storage.sealer import CHANNEL as SEALED
 from controller.web.channel import HangUp
 
 BACKLOG = 1000
@@ -37,6 +38,7 @@ class EventBus:
     async def start(self, database: Database) -> None:
         """Listen to the database's announcements."""
         await database.listen(CHANNEL, self.heard)
+        await database.listen(SEALED, lambda seq: self.heard(f'{{"sealed": {int(seq)}}}'))
 
     def heard(self, payload: str) -> None:
         """Fan out one payload; one that is not an event is logged and dropped."""

@@ -78,5 +78,5 @@ async def _hear_of(change: object, listener: Listener, seconds: float, clock: IR
     until = clock.seconds() + seconds
     while (left := until - clock.seconds()) > 0:
         event = await listener.next(left)
-        if event is None or event.get("change", change) == change:
+        if event is None or ("sealed" not in event and event.get("change", change) == change):
             return

@@ -1,0 +1,101 @@
+"""``hsctl ip``: addresses of logical servers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from controller.hsctl.verbs import deletes, reads, writes
+
+_port = click.option("--port", type=int, metavar="N", help="Its port; the service type's own else.")
+
+
+@click.group()
+def ip() -> None:
+    """IP addresses of logical servers.
+
+    \b
+    hsctl ip add web1.example.net --from 192.0.2.11 --mask 24 --type shared
+    """
+
+
+@ip.command()
+@click.argument("lserver")
+@click.option(
+    "--from", "first", required=True, metavar="A", help="The address, or a range's first."
+)
+@click.option("--to", "last", default="", metavar="B", help="The last address of a range.")
+@click.option("--mask", required=True, metavar="M", help="255.255.255.0, or a prefix: 24.")
+@click.option(
+    "--type", "type_", required=True, type=click.Choice(["shared", "dedicated", "service"])
+)
+@click.option("--tag", type=int, metavar="N", help="Tag of a shared address (2).")
+@_port
+@writes("ip.add")
+def add(
+    *,
+    lserver: str,
+    first: str,
+    last: str,
+    mask: str,
+    type_: str,
+    tag: int | None,
+    port: int | None,
+) -> Mapping[str, Any]:
+    """Add an address, or a range of dedicated ones, to a logical server.
+
+    \b
+    hsctl ip add ns1.example.net --from 192.0.2.53 --mask 24 --type service
+    hsctl ip add web1.example.net --from 192.0.2.100 --to 192.0.2.120 --mask 24 --type dedicated
+    """
+    return {
+        "lserver": lserver,
+        "first": first,
+        "last": last,
+        "mask": mask,
+        "type": type_,
+        "tag": tag,
+        "port": port,
+    }
+
+
+@ip.command("list")
+@click.argument("lserver", required=False)
+@reads(
+    "ip.list",
+    columns=("ip", "prefix", "port", "type", "tag", "logical_server", "used_by_sites"),
+    paged=True,
+)
+def list_addresses(lserver: str | None) -> Mapping[str, Any]:
+    """List the addresses, all or those of one logical server.
+
+    \b
+    hsctl ip list web1.example.net
+    """
+    return {"lserver": lserver}
+
+
+@ip.command()
+@click.argument("address")
+@_port
+@reads("ip.show")
+def show(address: str, port: int | None) -> Mapping[str, Any]:
+    """Show an address.
+
+    \b
+    hsctl ip show 192.0.2.11
+    """
+    return {"ip": address, "port": port}
+
+
+@ip.command()
+@click.argument("address")
+@_port
+@deletes("ip.delete", "the address {ip}")
+def delete(address: str, port: int | None) -> Mapping[str, Any]:
+    """Delete an address that nothing uses.
+
+    \b
+    hsctl ip delete 192.0.2.11
+    """
+    return {"ip": address, "port": port}

@@ -1,0 +1,60 @@
+"""``hsctl change``: what was changed, by whom, and how far the boxes are with it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from controller.hsctl.verbs import DEFAULT_TIMEOUT, reads, session
+from controller.hsctl.waiting import follow
+
+
+@click.group()
+def change() -> None:
+    """Changes: one for each write, with who, when, what, and every lane's state.
+
+    \b
+    hsctl change list
+    hsctl change watch 17
+    """
+
+
+@change.command("list")
+@reads("change.list", columns=("id", "at", "actor", "command", "state", "reason"), paged=True)
+def list_changes() -> Mapping[str, Any]:
+    """List the changes, the newest first.
+
+    \b
+    hsctl change list --limit 20
+    """
+    return {}
+
+
+@change.command()
+@click.argument("id", type=click.IntRange(min=1))
+@reads("change.show")
+def show(id: int) -> Mapping[str, Any]:
+    """Show a change: what it touched, before and after, and how far each lane is.
+
+    \b
+    hsctl change show 17 -o json
+    """
+    return {"id": id}
+
+
+@change.command()
+@click.argument("id", type=click.IntRange(min=1))
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_TIMEOUT,
+    show_default=True,
+    metavar="SECONDS",
+)
+def watch(id: int, timeout: float) -> None:
+    """Wait until a change is live; the exit code is that of the write itself.
+
+    \b
+    hsctl change watch 17 --timeout 600
+    """
+    click.get_current_context().exit(follow(session().client, id, timeout))

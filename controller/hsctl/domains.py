@@ -1,0 +1,103 @@
+"""``hsctl domain``: domains with their zones and sites."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from controller.hsctl.terminal import print_json
+from controller.hsctl.verbs import deletes, output_option, reads, session, writes
+
+
+@click.group()
+def domain() -> None:
+    """Domains: a zone on the name servers and a site on a web server each.
+
+    \b
+    hsctl domain add shop.test --account acme
+    """
+
+
+@domain.command()
+@click.argument("name")
+@click.option("--account", required=True, metavar="A", help="The account that it belongs to.")
+@click.option("--on", default="", metavar="LSERVER", help="Its web server; drawn at random else.")
+@writes("domain.add")
+def add(name: str, account: str, on: str) -> Mapping[str, Any]:
+    """Host a domain: its zone and its site are made in one change.
+
+    \b
+    hsctl domain add shop.test --account acme
+    hsctl domain add bücher.example --account acme --dry-run
+    """
+    return {"name": name, "account": account, "on": on}
+
+
+@domain.command("list")
+@click.option("--filter", "text", metavar="TEXT", help="Only names that begin with this.")
+@click.option("--account", metavar="A", help="Only of this account.")
+@reads("domain.list", columns=("name", "unicode", "account", "created_at"), paged=True)
+def list_domains(text: str | None, account: str | None) -> Mapping[str, Any]:
+    """List the domains.
+
+    \b
+    hsctl domain list --account acme
+    """
+    return {"filter": text, "account": account}
+
+
+@domain.command()
+@click.argument("name")
+@reads("domain.show")
+def show(name: str) -> Mapping[str, Any]:
+    """Show a domain with its name servers, serial and site.
+
+    \b
+    hsctl domain show shop.test
+    """
+    return {"name": name}
+
+
+def export(name: str, output: str) -> None:
+    """Print a domain's zone as a master file (RFC 1035).
+
+    \b
+    hsctl domain export shop.test > shop.test.zone
+    """
+    answer = session().client.read("domain.export", {"name": name})
+    if output == "json":
+        print_json(answer)
+    else:
+        sys.stdout.write(str(answer["text"]))
+
+
+setattr(export, "__hsctl_command__", "domain.export")  # noqa: B010 (what the decorators leave)
+domain.command("export")(click.argument("name")(output_option(export)))
+
+
+@domain.command("import")
+@click.argument("name")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.option("--account", default="", metavar="A", help="Host the domain first, for this account.")
+@writes("domain.import")
+def import_zone(name: str, file: Any, account: str) -> Mapping[str, Any]:
+    """Replace the records of a domain's zone by those of a master file; - reads stdin.
+
+    \b
+    hsctl domain import shop.test shop.test.zone
+    hsctl domain import new.test new.test.zone --account acme
+    """
+    return {"name": name, "text": file.read(), "account": account}
+
+
+@domain.command()
+@click.argument("name")
+@deletes("domain.delete", "the domain {name} with its zone and its site")
+def delete(name: str) -> Mapping[str, Any]:
+    """Delete a domain with its zone and its site. The site's files stay on the web server.
+
+    \b
+    hsctl domain delete shop.test
+    """
+    return {"name": name}

@@ -1,0 +1,71 @@
+"""The command ``hsctl``: its verbs, each loaded when it is used."""
+
+import importlib
+
+import click
+
+from controller.hsctl import exit_codes
+
+# Verb -> (module, attribute, help). What a verb needs is imported when it runs: ``--help`` must not
+# wait for anything.
+_VERBS: dict[str, tuple[str, str, str]] = {
+    "local": ("controller.hsctl.local", "local", "Run a whole cluster on this machine."),
+    "login": ("controller.hsctl.signing_in", "login", "Sign in to a controller; keep a profile."),
+    "pserver": ("controller.hsctl.boxes", "pserver", "Physical servers: the boxes."),
+    "lserver": ("controller.hsctl.servers", "lserver", "Logical servers: what runs on the boxes."),
+    "ip": ("controller.hsctl.addresses", "ip", "IP addresses of logical servers."),
+    "account": ("controller.hsctl.accounts", "account", "Customers' accounts."),
+    "domain": ("controller.hsctl.domains", "domain", "Domains: a zone and a site each."),
+    "record": ("controller.hsctl.records", "record", "Records in the zones of domains."),
+    "site": ("controller.hsctl.sites", "site", "Settings and certificates of web sites."),
+    "change": ("controller.hsctl.changes", "change", "What was changed, by whom, how far it is."),
+    "fault": ("controller.hsctl.faults", "fault", "What the boxes could not apply."),
+    "status": ("controller.hsctl.status", "status", "The state of the cluster."),
+    "backup": ("controller.hsctl.backups", "backup", "Back up and restore the controller."),
+    "support": ("controller.hsctl.support", "support", "Collect what a bug report needs."),
+    "completion": ("controller.hsctl.completion", "completion", "Shell completion."),
+}
+
+_CODES = "\n".join(f"  {code}  {meaning}" for code, meaning in exit_codes.MEANINGS.items())
+
+
+class Verbs(click.Group):
+    """The verbs, by name; the module of one is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the verbs in the order in which a newcomer meets them."""
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a verb."""
+        if cmd_name not in _VERBS:
+            return None
+        module, attribute, _ = _VERBS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, _, help) in _VERBS.items()])
+
+
+@click.command(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"\b\nExit codes:\n{_CODES}\n\n\b\nFirst steps:\n"
+    "  hsctl local up\n"
+    "  hsctl account add acme\n"
+    "  hsctl domain add shop.test --account acme\n"
+    "  hsctl record add shop.test www2 A 192.0.2.7",
+)
+@click.option("--profile", metavar="NAME", help="The cluster, as `hsctl login` named it.")
+@click.version_option(package_name="heliosphere", prog_name="hsctl")
+@click.pass_context
+def main(ctx: click.Context, profile: str | None) -> None:
+    """Run a hosting cluster from the command line.
+
+    Every verb that changes something takes --dry-run, waits until the change is live on every box,
+    and says so by its exit code.
+    """
+    ctx.obj = profile

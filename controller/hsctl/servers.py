@@ -1,0 +1,120 @@
+"""``hsctl lserver``: the logical servers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from controller.hsctl.errors import UsageError
+from controller.hsctl.verbs import deletes, reads, writes
+
+_COLUMNS = ("name", "group", "type", "signup", "ips", "lanes", "description")
+
+
+@click.group()
+def lserver() -> None:
+    """Logical servers: the programs on boxes that serve clients.
+
+    \b
+    hsctl lserver add web2.example.net --group web --type apache --pserver web2
+    hsctl ip add web2.example.net --from 192.0.2.21 --mask 24 --type shared
+    hsctl lserver signup on web2.example.net
+    """
+
+
+def settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE``: a number, true or false are what they look like, all else is text."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"not a setting: {text} (NAME=VALUE)")
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+        found[name] = read if isinstance(read, bool | int | float | list) else value
+    return found
+
+
+@lserver.command()
+@click.argument("name")
+@click.option("--group", required=True, metavar="G", help="Its server group: web, dns ...")
+@click.option("--type", "type_", required=True, metavar="T", help="Its service type: apache ...")
+@click.option("--pserver", required=True, metavar="P", help="The box that it runs on.")
+@click.option("--description", default="", metavar="TEXT")
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A setting of its type.")
+@writes("lserver.add")
+def add(
+    *,
+    name: str,
+    group: str,
+    type_: str,
+    pserver: str,
+    description: str,
+    given: tuple[str, ...],
+) -> Mapping[str, Any]:
+    """Add a logical server to a box. It serves once it has an address.
+
+    \b
+    hsctl lserver add ns3.example.net --group dns --type bind --pserver ns3
+    """
+    return {
+        "name": name,
+        "group": group,
+        "type": type_,
+        "pserver": pserver,
+        "description": description,
+        "settings": settings(given),
+    }
+
+
+@lserver.command("list")
+@click.option("--filter", "text", metavar="TEXT", help="Only names that contain this.")
+@click.option("--group", metavar="G", help="Only of this group.")
+@reads("lserver.list", columns=_COLUMNS, paged=True)
+def list_servers(text: str | None, group: str | None) -> Mapping[str, Any]:
+    """List the logical servers.
+
+    \b
+    hsctl lserver list --group dns
+    """
+    return {"filter": text, "group": group}
+
+
+@lserver.command()
+@click.argument("name")
+@reads("lserver.show")
+def show(name: str) -> Mapping[str, Any]:
+    """Show a logical server with its addresses, settings and lanes.
+
+    \b
+    hsctl lserver show ns1.example.net
+    """
+    return {"name": name}
+
+
+@lserver.command()
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@click.argument("name")
+@writes("lserver.signup")
+def signup(switch: str, name: str) -> Mapping[str, Any]:
+    """Open a logical server for new customers, or close it.
+
+    \b
+    hsctl lserver signup on web1.example.net
+    """
+    return {"name": name, "signup": switch == "on"}
+
+
+@lserver.command()
+@click.argument("name")
+@deletes("lserver.delete", "the logical server {name}")
+def delete(name: str) -> Mapping[str, Any]:
+    """Delete a logical server that serves nothing and has no addresses.
+
+    \b
+    hsctl lserver delete web2.example.net
+    """
+    return {"name": name}

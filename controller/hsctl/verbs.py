@@ -1,0 +1,254 @@
+"""What makes a verb of hsctl: a pure function from the command line to a command's fields.
+
+The decorators `reads`, `writes` and `deletes` add the options that every such verb has, ask the
+controller, show the answer and choose the exit code. ``verb_of`` tells which command a verb asks
+for, so that a test can see that none is missing.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import attrs
+import click
+
+from controller.hsctl import exit_codes
+from controller.hsctl.client import Client, Written
+from controller.hsctl.errors import UsageError
+from controller.hsctl.profiles import Profile, chosen
+from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say
+from controller.hsctl.waiting import follow
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Fields = Mapping[str, Any]
+Output = Literal["table", "json"]
+
+DEFAULT_TIMEOUT = 60.0
+
+_ASKS = "__hsctl_command__"
+
+
+@attrs.define
+class Session:
+    """What one run of hsctl knows: the profile asked for, and the client once it is needed."""
+
+    profile_name: str | None = None
+    _profile: Profile | None = None
+    _client: Client | None = None
+
+    @property
+    def profile(self) -> Profile:
+        """The profile in use."""
+        if self._profile is None:
+            self._profile = chosen(self.profile_name)
+        return self._profile
+
+    @property
+    def client(self) -> Client:
+        """The client of its controller."""
+        if self._client is None:
+            self._client = Client(self.profile)
+        return self._client
+
+
+def session() -> Session:
+    """Give the session of this run; the root command leaves it the profile's name."""
+    root = click.get_current_context().find_root()
+    if not isinstance(root.obj, Session):
+        root.obj = Session(root.obj)
+    return root.obj
+
+
+def verb_of(command: click.Command) -> str | None:
+    """Give the name of the controller's command that a verb asks for, if it asks for one."""
+    return getattr(command.callback, _ASKS, None)
+
+
+def output_option(function: Function) -> Function:
+    """Add ``-o table|json``."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="Tables for people, JSON for programs.",
+    )(function)
+
+
+def reads(
+    command: str, *, columns: Sequence[str] = (), paged: bool = False
+) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
+    """Make a verb that reads. ``paged`` answers are lists, fetched page after page."""
+
+    def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, output: Output, limit: int | None = None, **options: Any) -> None:
+            fields = function(*args, **options)
+            if not paged:
+                show(session().client.read(command, fields), output)
+                return
+            items = pages(session().client, command, fields, limit)
+            if output == "json":
+                print_json(list(items))
+            elif sys.stdout.isatty() or not columns:
+                rows = list(items)
+                print_table(list(columns) or columns_of(rows), rows)
+            else:
+                print_table(columns, items)
+
+        setattr(run, _ASKS, command)
+        if paged:
+            run = click.option(
+                "--limit", type=click.IntRange(min=1), help="Show at most so many; all by default."
+            )(run)
+        return output_option(run)
+
+    return decorate
+
+
+def pages(
+    client: Client, command: str, fields: Fields, limit: int | None
+) -> Iterator[dict[str, Any]]:
+    """Give the items of a list, fetching pages as they are needed."""
+    left = limit
+    cursor = None
+    while left is None or left > 0:
+        asked = {**fields, "limit": min(left or 500, 500), "cursor": cursor}
+        answer = client.read(command, asked)
+        yield from answer["items"]
+        cursor = answer["next"]
+        left = None if left is None else left - len(answer["items"])
+        if cursor is None:
+            return
+
+
+def writes(command: str) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
+    """Make a verb that changes something and waits until it is live."""
+
+    def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, **options: Any) -> None:
+            how = {name: options.pop(name) for name in _WRITE_OPTIONS}
+            fields = function(*args, **options)
+            click.get_current_context().exit(write(session(), command, fields, **how))
+
+        setattr(run, _ASKS, command)
+        return _write_options(run)
+
+    return decorate
+
+
+def deletes(command: str, what: str) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
+    """Make a verb that deletes: it asks first. ``what`` is formatted with the fields."""
+
+    def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, yes: bool, **options: Any) -> None:
+            how = {name: options.pop(name) for name in _WRITE_OPTIONS}
+            fields = function(*args, **options)
+            if not how["dry_run"]:
+                confirm(f"Delete {what.format_map(fields)}?", yes)
+            click.get_current_context().exit(write(session(), command, fields, **how))
+
+        setattr(run, _ASKS, command)
+        return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(_write_options(run))
+
+    return decorate
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask, unless told not to.
+
+    Raises `UsageError` where nobody can answer, and `click.Abort` for a no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to ask: say --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def write(
+    current: Session,
+    command: str,
+    fields: Fields,
+    *,
+    dry_run: bool,
+    wait: bool,
+    timeout: float,
+    reason: str,
+    idempotency_key: str | None,
+    output: Output,
+) -> int:
+    """Ask for a write, show its answer, wait until it is live; give the exit code."""
+    say(f"cluster: {current.profile.name} ({current.profile.url})")
+    answer = current.client.write(
+        command, fields, dry_run=dry_run, reason=reason, key=idempotency_key
+    )
+    if dry_run:
+        _show_plan(answer, output)
+        return exit_codes.DONE
+    if output == "json":
+        print_json(attrs.asdict(answer))
+    elif isinstance(answer.result, dict):
+        print_record(answer.result)
+    if answer.change is None:
+        return exit_codes.DONE
+    if not wait:
+        say(f"change {answer.change}: accepted; hsctl change watch {answer.change} follows it")
+        return exit_codes.DONE
+    return follow(current.client, answer.change, timeout)
+
+
+def show(value: Any, output: Output) -> None:
+    """Show the answer of a read."""
+    if output == "json" or not isinstance(value, dict):
+        print_json(value)
+    else:
+        print_record(value)
+
+
+def _show_plan(answer: Written, output: Output) -> None:
+    if output == "json":
+        print_json(attrs.asdict(answer))
+        return
+    plan = answer.plan or {}
+    say("dry run: nothing was written")
+    print_record(
+        {"result": answer.result} if not isinstance(answer.result, dict) else answer.result
+    )
+    print_record({name: value for name, value in plan.items() if value})
+
+
+_WRITE_OPTIONS = ("dry_run", "wait", "timeout", "reason", "idempotency_key", "output")
+
+
+def _write_options(function: Function) -> Function:
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Write nothing; show what would change."),
+        click.option(
+            "--wait/--no-wait",
+            default=True,
+            show_default=True,
+            help="Wait until the change is live on every box.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0),
+            default=DEFAULT_TIMEOUT,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long to wait.",
+        ),
+        click.option("--reason", default="", metavar="TEXT", help="Why; kept with the change."),
+        click.option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Ask again for a write whose answer was lost: it is done once.",
+        ),
+        output_option,
+    ):
+        function = option(function)
+    return function
