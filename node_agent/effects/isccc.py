@@ -88,8 +88,8 @@ def reply(secret: bytes, message: bytes, *, now: int) -> Reply:
 
 
 def _digest(secret: bytes, signed: bytes) -> bytes:
-    """The digest in base64, without padding, in its field of fixed length."""
-    text = base64.b64encode(hmac.digest(secret, signed, "sha256")).rstrip(b"=")
+    """The digest in base64, in its field of fixed length."""
+    text = base64.b64encode(hmac.digest(secret, signed, "sha256"))
     return text.ljust(_DIGEST_LENGTH, b"\0")
 
 

@@ -25,15 +25,17 @@ DEADLINE = 5.0
 """Seconds until a probe gives up."""
 _LONGEST_WAIT = 0.25
 _SOURCE = random.SystemRandom()
+_PATIENCE = 0.5
+"""Seconds that a probe waits for the answer to one question."""
 _MAX_ANSWER = 4096
 _UNREACHABLE = 1.0
 """Seconds that a probe waits for a name server that gives no answer at all."""
 
 
 class _Asker(DatagramProtocol):
-    """One UDP socket towards one name server, for one question after the other."""
+    """One UDP socket for one question to one name server."""
 
-    transport: IUDPTransport
+    transport: IUDPTransport | None
 
     def __init__(self, reactor: IReactorTime, endpoint: Endpoint) -> None:
         self._reactor = reactor
@@ -43,7 +45,12 @@ class _Asker(DatagramProtocol):
         self._question = b""
 
     def startProtocol(self) -> None:  # noqa: N802 - Twisted's name
+        assert self.transport is not None
         self.transport.connect(self._endpoint.address, self._endpoint.port)
+
+    def stopProtocol(self) -> None:  # noqa: N802 - Twisted's name
+        """The socket is closed, by us or because nobody listens at the other end."""
+        self.connectionRefused()
 
     def datagramReceived(self, datagram: bytes, addr: object) -> None:  # noqa: N802
         """Take the reply to the present question; anything else is dropped."""
@@ -79,7 +86,8 @@ class _Asker(DatagramProtocol):
         return _authoritative_serial(query, reply)
 
     def _send(self, packet: bytes) -> None:
-        self.transport.write(packet, None)
+        if self.transport is not None:
+            self.transport.write(packet, None)
 
     def _expired(self) -> None:
         waiting, self._waiting = self._waiting, None
@@ -138,27 +146,25 @@ async def probe_zone(
     Raises `EffectFailedError` where it answers otherwise at the end, `BoxUnavailableError` where it
     does not answer.
     """
-    zone = dns.name.from_text(probe.zone)
     started = reactor.seconds()
     wait, following = 0.001, 0.002
-    async with _Asking(reactor, endpoint) as asker:
-        while True:
-            serial: int | None = None
-            silent: BoxUnavailableError | None = None
-            try:
-                serial = await asker.serial(zone, 0.5)
-            except BoxUnavailableError as error:
-                silent = error
-            else:
-                if _as_expected(probe, serial):
-                    return
-            passed = reactor.seconds() - started
-            if silent is not None and passed >= min(_UNREACHABLE, deadline):
-                raise silent
-            if passed >= deadline:
-                raise EffectFailedError(_difference(probe, serial))
-            await _pause(reactor, wait)
-            wait, following = following, min(wait + following, _LONGEST_WAIT)
+    while True:
+        serial: int | None = None
+        silent: BoxUnavailableError | None = None
+        try:
+            serial = await zone_serial(reactor, endpoint, probe.zone, timeout=_PATIENCE)
+        except BoxUnavailableError as error:
+            silent = error
+        else:
+            if _as_expected(probe, serial):
+                return
+        passed = reactor.seconds() - started
+        if silent is not None and passed >= min(_UNREACHABLE, deadline):
+            raise silent
+        if passed >= deadline:
+            raise EffectFailedError(_difference(probe, serial))
+        await _pause(reactor, wait)
+        wait, following = following, min(wait + following, _LONGEST_WAIT)
 
 
 def _as_expected(probe: ProbeZone, serial: int | None) -> bool:
