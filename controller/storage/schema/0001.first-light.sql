@@ -329,6 +329,10 @@ GRANT UPDATE (seq, hash) ON change TO hs_runtime;
 REVOKE UPDATE, DELETE ON cluster FROM hs_runtime;
 GRANT UPDATE (service_domain) ON cluster TO hs_runtime;
 
+-- Whether a serial is another one or a later one (RFC 1982 section 3.2).
+CREATE FUNCTION hs_serial_reached(seen bigint, wanted bigint) RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN (seen - wanted + 4294967296) % 4294967296 < 2147483648;
+
 -- What is sealed stays sealed.
 CREATE FUNCTION hs_refuse_resealing() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
