@@ -199,8 +199,7 @@ class MemoryLane:
                 self.zones.pop(effect.zone, None)
                 self.serials.pop(effect.zone, None)
             case ReloadZone():
-                if effect.zone not in self.zones:
-                    raise EffectFailedError("no matching zone")
+                self.zones.setdefault(effect.zone, effect.config)
                 self._load(effect.zone)
 
     async def probe(self, probe: Probe) -> None:
@@ -267,6 +266,8 @@ class MemoryLane:
         self.serials[zone] = int(soa[1]) if soa else None
 
     def _probe_zone(self, probe: ProbeZone) -> None:
+        if probe.zone.endswith(".invalid"):
+            return  # the baseline zone stands in the daemon's own configuration
         if probe.gone:
             if probe.zone in self.zones:
                 raise EffectFailedError(f"{probe.zone} is still served")
