@@ -1,0 +1,328 @@
+"""A change: what one committed command did, collected while it runs and written once.
+
+The touched logical servers are locked in ascending id, so commit order is revision order on each of
+them, and each object gets the next revision of its server. All of it takes two round trips.
+How far the boxes are with a change is read by `controller.progress`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from controller.commands import CommandError
+from controller.principal import Principal
+from controller.progress import ChangeState, LaneProgress, change_state, change_states
+from controller.storage.database import Transaction
+from templates.objects import ObjectKind, Spec, encode_spec
+
+__all__ = [
+    "ChangePlan",
+    "ChangeState",
+    "ChangeWriter",
+    "LaneProgress",
+    "PlannedObject",
+    "PlannedRow",
+    "change_state",
+    "change_states",
+    "redacted",
+    "secret_field",
+]
+
+MAX_SPEC = 4 * 1024 * 1024
+"""The most bytes of one object, half of a frame: a larger one could never reach its box."""
+
+
+def secret_field(**arguments: Any) -> Any:
+    """Give an attrs field whose value stays out of the repr and out of the change's request."""
+    return attrs.field(repr=False, metadata={"secret": True}, **arguments)
+
+
+def redacted(request: Any) -> dict[str, Any]:
+    """Give a command's request as the change keeps it: values of secret fields left out."""
+    return {
+        field.name: "(secret)"
+        if field.metadata.get("secret") and getattr(request, field.name)
+        else getattr(request, field.name)
+        for field in attrs.fields(type(request))
+    }
+
+
+@attrs.frozen
+class PlannedObject:
+    """One desired object that a change touches."""
+
+    action: Literal["add", "change", "remove"]
+    kind: str
+    key: str
+    logical_server: str
+    boxes: tuple[str, ...]
+
+
+@attrs.frozen
+class PlannedRow:
+    """One row of the model that a change touches."""
+
+    action: Literal["add", "change", "remove"]
+    relation: str
+    key: str
+
+
+@attrs.frozen
+class ChangePlan:
+    """What a change would do, in the words of the model; ``drawn`` names what chance decided."""
+
+    objects: tuple[PlannedObject, ...]
+    rows: tuple[PlannedRow, ...]
+    drawn: Mapping[str, str]
+
+
+def _action(before: object | None, after: object | None) -> Literal["add", "change", "remove"]:
+    if before is None:
+        return "add"
+    return "change" if after is not None else "remove"
+
+
+@attrs.frozen
+class _Wanted:
+    kind: ObjectKind
+    spec: bytes | None
+    requires: tuple[tuple[str, str], ...]
+    secrets: tuple[int, ...]
+    owner_id: int | None
+
+
+@attrs.frozen
+class _Numbered:
+    """An object with its revision, as it is written."""
+
+    logical_server: str
+    key: str
+    revision: int
+    wanted: _Wanted
+    before: bytes | None
+
+
+@attrs.frozen
+class _Row:
+    relation: str
+    key: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+_LOCK = """
+SELECT 1 FROM logical_server WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+SELECT s.id::text, s.revision, s.name, g.kind, g.key, o.spec, s.service_type
+FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS g(server, kind, key)
+JOIN logical_server s ON s.id = g.server
+LEFT JOIN desired_object o ON o.logical_server_id = g.server AND o.kind = g.kind AND o.key = g.key
+"""
+
+_WRITE = """
+WITH given AS (
+    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::int[], %s::bytea[],
+                         %s::text[], %s::text[], %s::bigint[], %s::bytea[])
+        AS g(server, kind, key, revision, kind_version, spec, requires, secrets, owner, before)
+), made AS (
+    INSERT INTO change (actor, on_behalf_of, origin, command, request, reason)
+    VALUES (%s, %s, %s, %s, %s::jsonb, %s) RETURNING id
+), bumped AS (
+    UPDATE logical_server s SET revision = m.revision
+    FROM (SELECT server, max(revision) AS revision FROM given GROUP BY server) m
+    WHERE s.id = m.server
+), objects AS (
+    INSERT INTO desired_object (logical_server_id, kind, key, revision, kind_version, spec,
+                                requires, secrets, owner_id, deleted, change_id)
+    SELECT server, kind, key, revision, kind_version, spec, requires::jsonb, secrets::bigint[],
+           owner, spec IS NULL, made.id FROM given, made
+    ON CONFLICT (logical_server_id, kind, key) DO UPDATE
+    SET revision = excluded.revision, kind_version = excluded.kind_version, spec = excluded.spec,
+        requires = excluded.requires, secrets = excluded.secrets, owner_id = excluded.owner_id,
+        deleted = excluded.deleted, change_id = excluded.change_id
+), logged AS (
+    INSERT INTO change_object (change_id, logical_server_id, kind, key, revision, before, after)
+    SELECT made.id, server, kind, key, revision, before, spec FROM given, made
+), touched AS (
+    INSERT INTO change_row (change_id, position, relation, row_key, before, after)
+    SELECT made.id, r.position, r.relation, r.key, r.before::jsonb, r.after::jsonb
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
+        AS r(relation, key, before, after, position), made
+), watched AS (
+    INSERT INTO change_watch (change_id, logical_server_id, zone, serial)
+    SELECT made.id, w.server, w.zone, w.serial
+    FROM unnest(%s::uuid[], %s::text[], %s::bigint[]) AS w(server, zone, serial), made
+)
+SELECT made.id, pg_notify('hs_change', made.id::text),
+       pg_notify('hs_event', json_build_object('change', made.id)::text) FROM made
+"""
+
+
+class ChangeWriter:
+    """Collects what one command touches, then writes it: ``Work.change``."""
+
+    def __init__(
+        self,
+        tx: Transaction,
+        principal: Principal,
+        command: str,
+        request: Mapping[str, Any],
+        reason: str,
+    ) -> None:
+        self._tx = tx
+        self._principal = principal
+        self._command = command
+        self._request = request
+        self._reason = reason
+        self._objects: dict[tuple[str, str, str], _Wanted] = {}
+        self._rows: list[_Row] = []
+        self._watches: dict[tuple[str, str], int] = {}
+        self._drawn: dict[str, str] = {}
+        self._written: list[_Numbered] = []
+        self._names: dict[str, str] = {}
+
+    async def upsert(
+        self,
+        lserver_id: str,
+        kind: ObjectKind,
+        key: str,
+        spec: Spec,
+        *,
+        requires: Iterable[tuple[str, str]] = (),
+        secrets: Iterable[int] = (),
+        owner_id: int | None = None,
+    ) -> None:
+        """Make a logical server serve ``spec``. One that equals what is there touches nothing.
+
+        ``secrets`` are ids whose references stand in the spec's text fields. Raises `CommandError`
+        where the object is too large to reach a box.
+        """
+        data = encode_spec(spec)
+        if len(data) > MAX_SPEC:
+            raise CommandError(
+                "object.too-large",
+                f"{kind.name} {key} is too large for its server",
+                value=str(len(data)),
+                allowed=f"at most {MAX_SPEC} bytes: delegate a part to a zone of its own",
+            )
+        self._objects[lserver_id, kind.name, key] = _Wanted(
+            kind, data, tuple(requires), tuple(secrets), owner_id
+        )
+
+    async def remove(
+        self, lserver_id: str, kind: ObjectKind, key: str, *, owner_id: int | None = None
+    ) -> None:
+        """Make a logical server serve the object no more; one that is not there touches nothing."""
+        self._objects[lserver_id, kind.name, key] = _Wanted(kind, None, (), (), owner_id)
+
+    def row(
+        self,
+        relation: str,
+        key: object,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> None:
+        """Note a row of the model, as it was and as it is. Never with a secret in it."""
+        self._rows.append(_Row(relation, str(key), before, after))
+
+    async def watch(self, lserver_id: str, zone: str, serial: int) -> None:
+        """Count the change as live only when ``lserver_id`` answers ``zone`` with ``serial``."""
+        self._watches[lserver_id, zone] = serial
+
+    def drew(self, what: str, chosen: str) -> None:
+        """Note a choice that chance made, for the plan of a dry run."""
+        self._drawn[what] = chosen
+
+    async def close(self) -> int | None:
+        """Write the change. Gives its id, or None where nothing was touched."""
+        await self._number()
+        if not self._written and not self._rows and not self._watches:
+            return None
+        written = self._written
+        row = await self._tx.row(
+            _WRITE,
+            (
+                [item.logical_server for item in written],
+                [item.wanted.kind.name for item in written],
+                [item.key for item in written],
+                [item.revision for item in written],
+                [item.wanted.kind.version for item in written],
+                [item.wanted.spec for item in written],
+                [json.dumps(item.wanted.requires) for item in written],
+                [_array(item.wanted.secrets) for item in written],
+                [item.wanted.owner_id for item in written],
+                [item.before for item in written],
+                self._principal.actor,
+                self._principal.account,
+                self._principal.origin,
+                self._command,
+                json.dumps(self._request, default=str),
+                self._reason,
+                [row.relation for row in self._rows],
+                [row.key for row in self._rows],
+                [_json(row.before) for row in self._rows],
+                [_json(row.after) for row in self._rows],
+                [server for server, _ in self._watches],
+                [zone for _, zone in self._watches],
+                list(self._watches.values()),
+            ),
+        )
+        return int(row[0])
+
+    async def _number(self) -> None:
+        """Lock the touched servers and give each object that differs its own revision."""
+        if not self._objects:
+            return
+        keys = sorted(self._objects)
+        columns = [[key[place] for key in keys] for place in range(3)]
+        found = await self._tx.rows(_LOCK, (sorted({key[0] for key in keys}), *columns))
+        revisions = {row[0]: int(row[1]) for row in found}
+        self._names = {row[0]: row[2] for row in found}
+        before = {(row[0], row[3], row[4]): _bytes(row[5]) for row in found}
+        for key, wanted in self._objects.items():
+            if key not in before:
+                raise CommandError(
+                    "lserver.unknown", "the logical server is gone", value=key[0], status=409
+                )
+            if before[key] == wanted.spec:
+                continue
+            revisions[key[0]] += 1
+            self._written.append(_Numbered(key[0], key[2], revisions[key[0]], wanted, before[key]))
+
+    async def plan(self) -> ChangePlan:
+        """Say what was written, after `close`: the answer of a dry run."""
+        found = await self._tx.rows(
+            """SELECT l.logical_server_id::text, b.name FROM lane l JOIN box b ON b.id = l.box_id
+               WHERE l.logical_server_id = ANY(%s::uuid[]) ORDER BY b.name""",
+            ([item.logical_server for item in self._written],),
+        )
+        return ChangePlan(
+            objects=tuple(
+                PlannedObject(
+                    action=_action(item.before, item.wanted.spec),
+                    kind=item.wanted.kind.name,
+                    key=item.key,
+                    logical_server=self._names[item.logical_server],
+                    boxes=tuple(box for lane, box in found if lane == item.logical_server),
+                )
+                for item in self._written
+            ),
+            rows=tuple(
+                PlannedRow(_action(row.before, row.after), row.relation, row.key)
+                for row in self._rows
+            ),
+            drawn=dict(self._drawn),
+        )
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value, default=str)
+
+
+def _array(ids: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, ids)) + "}"
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)

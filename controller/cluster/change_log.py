@@ -1,0 +1,118 @@
+"""What was done and how far it is: the commands ``change.list`` and ``change.show``."""
+
+from typing import Any
+
+import attrs
+
+from controller.cluster.boxes import time_text
+from controller.commands import Command, CommandError, Work
+from controller.pages import after_number, limit, page
+from controller.progress import ChangeState, change_state, change_states
+
+
+@attrs.frozen
+class NamedChange:
+    """A change by its id."""
+
+    id: int
+
+
+@attrs.frozen
+class ListChanges:
+    """A page of changes, newest first; ``actor`` and ``command`` narrow it down."""
+
+    actor: str = ""
+    command: str = ""
+    limit: int = 50
+    cursor: str = ""
+
+
+_LIST = """
+SELECT id, seq, actor, on_behalf_of, origin, command, request, reason, at FROM change
+"""
+
+
+def state_shown(state: ChangeState) -> dict[str, Any]:
+    """Give how far the boxes are, lane by lane, as commands answer it."""
+    return {"state": state.state, "lanes": [attrs.asdict(lane) for lane in state.lanes]}
+
+
+def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {
+        "id": row[0],
+        "seq": row[1],
+        "actor": row[2],
+        "on_behalf_of": row[3],
+        "origin": row[4],
+        "command": row[5],
+        "request": row[6],
+        "reason": row[7],
+        "at": time_text(row[8]),
+    }
+
+
+async def list_changes(work: Work, request: ListChanges) -> dict[str, Any]:
+    """List changes, newest first, each with its state."""
+    size = limit(request.limit)
+    found = await work.tx.rows(
+        f"""{_LIST} WHERE id < %s AND %s IN ('', actor) AND %s IN ('', command)
+            ORDER BY id DESC LIMIT %s""",
+        (
+            after_number(request.cursor, 2**63 - 1),
+            request.actor,
+            request.command,
+            size + 1,
+        ),
+    )
+    states = await change_states(work.tx, [row[0] for row in found])
+    shown = [{**_shown(row), "state": states[row[0]].state} for row in found]
+    return page(shown, size, lambda item: int(item["id"]))
+
+
+async def show(work: Work, request: NamedChange) -> dict[str, Any]:
+    """Show a change: who, when, why, what it touched, and how far each lane is."""
+    row = await work.tx.maybe(f"{_LIST} WHERE id = %s", (min(request.id, 2**63 - 1),))
+    if row is None:
+        raise CommandError(
+            "change.unknown",
+            "no change has this id",
+            field="id",
+            value=str(request.id),
+            allowed="hsctl change list shows the changes",
+            status=404,
+        )
+    rows = await work.tx.rows(
+        """SELECT relation, row_key, before, after FROM change_row WHERE change_id = %s
+           ORDER BY position""",
+        (request.id,),
+    )
+    return {
+        **_shown(row),
+        **state_shown(await change_state(work.tx, request.id)),
+        "rows": [
+            {"relation": relation, "key": key, "before": before, "after": after}
+            for relation, key, before, after in rows
+        ],
+    }
+
+
+COMMANDS: tuple[Command[Any], ...] = (
+    Command(
+        "change.list",
+        "GET",
+        "/changes",
+        ListChanges,
+        "provider.read",
+        "List changes, newest first",
+        list_changes,
+    ),
+    Command(
+        "change.show",
+        "GET",
+        "/changes/{id}",
+        NamedChange,
+        "provider.read",
+        "Show a change, lane by lane",
+        show,
+    ),
+)

@@ -1,0 +1,143 @@
+"""Server groups (A16), and the rules of who may stand where. Pure."""
+
+from collections.abc import Collection, Sequence
+
+from controller.commands import CommandError
+from templates.registry import SERVICE_TYPES
+from templates.service_type import ServiceType
+
+GROUPS = (
+    "web",
+    "mail",
+    "dns",
+    "mysql",
+    "windows",
+    "postgresql",
+    "mssql",
+    "realmedia",
+    "vps",
+    "control-panel",
+    "mrtg",
+)
+
+WEB_GROUPS = frozenset({"web", "windows"})
+"""Groups whose servers have shared and dedicated addresses; all others have one service address."""
+
+DEFAULT_TAG = 2
+"""The tag of a server's default shared address (R335)."""
+
+
+def groups(given: Sequence[str]) -> list[str]:
+    """Read the groups of a box (R243), each once; raises `CommandError`."""
+    wanted = list(dict.fromkeys(name.strip().lower() for name in given))
+    unknown = [name for name in wanted if name not in GROUPS]
+    if unknown or not wanted:
+        raise CommandError(
+            "pserver.groups.invalid",
+            "not a server group" if unknown else "a box needs at least one server group",
+            field="groups",
+            value=", ".join(unknown),
+            allowed=", ".join(GROUPS),
+        )
+    return wanted
+
+
+def service_type(group: str, name: str) -> ServiceType:
+    """Give the service type ``name`` of ``group`` (R265, R266); raises `CommandError`."""
+    if group not in GROUPS:
+        raise CommandError(
+            "lserver.group.invalid",
+            "not a server group",
+            field="group",
+            value=group,
+            allowed=", ".join(GROUPS),
+        )
+    offered = sorted(kind.name for kind in SERVICE_TYPES.values() if kind.group == group)
+    if name not in offered:
+        raise CommandError(
+            "lserver.type.invalid",
+            f"not a service type of the group {group}",
+            field="type",
+            value=name,
+            allowed=", ".join(offered) or "no type of this group is known here yet",
+        )
+    return SERVICE_TYPES[name]
+
+
+def check_group_on_box(group: str, box: str, box_groups: Collection[str]) -> None:
+    """A server goes only to a box that has its group (R244, R267)."""
+    if group not in box_groups:
+        raise CommandError(
+            "lserver.group.not-on-box",
+            f"the box {box} does not have the server group {group}",
+            field="pserver",
+            value=box,
+            allowed=f"a box with the group {group}; this one has {', '.join(box_groups)}",
+            status=409,
+        )
+
+
+def check_dns_spread(box: str, dns_on_box: int, boxes: int) -> None:
+    """Two name servers share a box only while it is the only one (R25, R260, R359, A3)."""
+    if dns_on_box and boxes > 1:
+        raise CommandError(
+            "lserver.dns.one-per-box",
+            f"the box {box} has a name server, and there is another box",
+            field="pserver",
+            value=box,
+            allowed="a box without a name server",
+            status=409,
+        )
+
+
+def same_type_warning(box: str, name: str, same_type_on_box: int) -> list[str]:
+    """Say that a second server of one type on a box is not recommended (R259)."""
+    if not same_type_on_box:
+        return []
+    return [f"{box} has a server of the type {name}: one of a type per box is recommended"]
+
+
+def check_address_type(group: str, type_: str, count: int) -> None:
+    """Check a type of address against the server's group.
+
+    Shared and dedicated are for web servers only (R330, R332), service for all others (R337, R338),
+    and shared ones are added one by one (R333). Raises `CommandError`.
+    """
+    if type_ not in ("shared", "dedicated", "service"):
+        raise CommandError(
+            "ip.type.invalid",
+            "not a type of address",
+            field="type",
+            value=type_,
+            allowed="shared, dedicated, service",
+        )
+    web = group in WEB_GROUPS
+    if web == (type_ == "service"):
+        raise CommandError(
+            "ip.type.group",
+            f"a server of the group {group} cannot have a {type_} address",
+            field="type",
+            value=type_,
+            allowed="shared or dedicated" if web else "service",
+        )
+    if count > 1 and type_ != "dedicated":
+        raise CommandError(
+            "ip.range.one-by-one",
+            f"{type_} addresses are added one at a time",
+            field="to",
+            value=str(count),
+            allowed="leave the end of the range out",
+        )
+
+
+def check_one_service(type_: str, present: int) -> None:
+    """A server that is not a web server has exactly one service address (R339)."""
+    if type_ == "service" and present:
+        raise CommandError(
+            "ip.service.exactly-one",
+            "the server has its service address: exactly one is allowed",
+            field="type",
+            value=type_,
+            allowed="delete the present one first",
+            status=409,
+        )

@@ -1,0 +1,347 @@
+"""Logical servers: the commands ``lserver.*`` (R258 to R289)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from controller.cluster import groups
+from controller.cluster.boxes import find_box, time_text
+from controller.cluster.service_zone import ServiceZone
+from controller.commands import Command, CommandError, Work
+from controller.hosting import names
+from controller.pages import after_text, contains, limit, page
+from controller.projection.servers import ServerRow
+from controller.projection.stored import drop_secrets
+from controller.storage.database import Transaction
+from templates.service_type import ServiceType
+
+
+@attrs.frozen
+class AddServer:
+    """A logical server to add (R264 to R268); ``settings`` as its service type describes them."""
+
+    name: str
+    group: str
+    type: str
+    pserver: str
+    description: str = ""
+    settings: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class NamedServer:
+    """A logical server by its name."""
+
+    name: str
+
+
+@attrs.frozen
+class ListServers:
+    """A page of logical servers whose name contains ``filter``, of one group where given."""
+
+    filter: str = ""
+    group: str = ""
+    limit: int = 100
+    cursor: str = ""
+
+
+@attrs.frozen
+class SwitchSignup:
+    """Whether new customers are placed on a logical server (R285)."""
+
+    name: str
+    signup: bool
+
+
+async def find_server(tx: Transaction, name: str, *, field: str = "name") -> ServerRow:
+    """Give the logical server; raises `CommandError` ``lserver.unknown``."""
+    row = await tx.maybe(
+        """SELECT id::text, name, group_name, service_type, settings FROM logical_server
+           WHERE name = %s""",
+        (name.lower().removesuffix("."),),
+    )
+    if row is None:
+        raise CommandError(
+            "lserver.unknown",
+            "no logical server has this name",
+            field=field,
+            value=name,
+            allowed="hsctl lserver list shows the logical servers",
+            status=404,
+        )
+    return ServerRow(*row)
+
+
+def checked_settings(service_type: ServiceType, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check settings by the service type's own class; raises `CommandError`."""
+    try:
+        msgspec.convert(dict(given), type=service_type.settings)
+    except msgspec.ValidationError as error:
+        known = ", ".join(field.name for field in msgspec.structs.fields(service_type.settings))
+        raise CommandError(
+            "lserver.settings.invalid",
+            f"not settings of {service_type.name}: {error}",
+            field="settings",
+            value=str(dict(given)),
+            allowed=f"the fields {known} within their ranges",
+        ) from error
+    return dict(given)
+
+
+def text_line(text: str, *, field: str, most: int) -> str:
+    """Check a free text of one line; raises `CommandError` ``text.invalid``."""
+    if len(text) > most or not text.isprintable():
+        raise CommandError(
+            "text.invalid",
+            "not one line of printable text",
+            field=field,
+            value=text,
+            allowed=f"one line of at most {most} characters",
+        )
+    return text
+
+
+_LIST = """
+SELECT s.id::text, s.name, s.group_name, s.service_type, s.description, s.settings, s.signup,
+       s.revision, s.version, s.created_at,
+       coalesce((SELECT jsonb_agg(jsonb_build_object('pserver', b.name, 'condition', l.condition,
+                    'message', l.message, 'stored_revision', l.stored_revision,
+                    'settled_revision', l.settled_revision, 'connected', b.connected)
+                    ORDER BY b.name)
+                 FROM lane l JOIN box b ON b.id = l.box_id WHERE l.logical_server_id = s.id), '[]'),
+       coalesce((SELECT jsonb_agg(jsonb_build_object('ip', host(i.address), 'prefix', i.prefix,
+                    'port', i.port, 'type', i.type, 'tag', i.tag) ORDER BY i.type, i.id)
+                 FROM ip_address i WHERE i.logical_server_id = s.id AND i.type <> 'dedicated'),
+                '[]')
+FROM logical_server s
+"""
+
+
+def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {
+        "id": row[0],
+        "name": row[1],
+        "group": row[2],
+        "type": row[3],
+        "description": row[4],
+        "settings": row[5],
+        "signup": row[6],
+        "revision": row[7],
+        "version": row[8],
+        "created_at": time_text(row[9]),
+        "lanes": row[10],
+        "ips": row[11],
+        "warnings": _warnings(row[2], row[11]),
+    }
+
+
+def _warnings(group: str, ips: list[dict[str, Any]]) -> list[str]:
+    """Say what a server still needs (R334, R339)."""
+    if group in groups.WEB_GROUPS:
+        if not any(ip["type"] == "shared" and ip["tag"] == groups.DEFAULT_TAG for ip in ips):
+            return [f"no default shared IP (tag {groups.DEFAULT_TAG})"]
+        return []
+    return [] if ips else ["no service IP: exactly one is needed before it can serve"]
+
+
+@attrs.frozen
+class Servers:
+    """The commands on logical servers."""
+
+    service_zone: ServiceZone
+
+    async def add(self, work: Work, request: AddServer) -> dict[str, Any]:
+        """Add a logical server to a box; signup on it stays off (R280)."""
+        name = names.domain_name(request.name, error_id="lserver.name.invalid")
+        service_type = groups.service_type(request.group, request.type)
+        description = text_line(request.description, field="description", most=500)
+        settings = checked_settings(service_type, request.settings)
+        box = await find_box(work.tx, request.pserver, field="pserver")
+        groups.check_group_on_box(request.group, box.name, box.groups)
+        # The row lock makes two additions to one box count each other.
+        boxes, dns, same = await work.tx.row(
+            """SELECT 1 FROM box WHERE id = %s FOR NO KEY UPDATE;
+               SELECT (SELECT count(*) FROM box),
+                      count(*) FILTER (WHERE s.group_name = 'dns'),
+                      count(*) FILTER (WHERE s.service_type = %s)
+               FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
+               WHERE l.box_id = %s""",
+            (box.id, request.type, box.id),
+        )
+        if request.group == "dns":
+            groups.check_dns_spread(box.name, dns, boxes)
+        settings = await self._with_control_port(work, box.id, service_type, settings)
+        (server_id,) = await work.tx.row(
+            """INSERT INTO logical_server (name, group_name, service_type, description, settings)
+               VALUES (%s, %s, %s, %s, %s::jsonb) RETURNING id::text""",
+            (
+                name,
+                request.group,
+                request.type,
+                description,
+                json.dumps(settings),
+            ),
+        )
+        await work.tx.run(
+            "INSERT INTO lane (box_id, logical_server_id) VALUES (%s, %s)", (box.id, server_id)
+        )
+        server = {
+            "id": server_id,
+            "name": name,
+            "group": request.group,
+            "type": request.type,
+            "pserver": box.name,
+            "settings": settings,
+            "signup": False,
+        }
+        work.change.row("logical_server", name, None, server)
+        return {**server, "warnings": groups.same_type_warning(box.name, request.type, same)}
+
+    async def _with_control_port(
+        self, work: Work, box_id: str, service_type: ServiceType, settings: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Give a server with a control channel on loopback a port of its own on its box."""
+        default = getattr(service_type.settings(), "control_port", None)
+        if default is None:
+            return settings
+        found = await work.tx.rows(
+            """SELECT coalesce((s.settings->>'control_port')::int, %s)
+               FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
+               WHERE l.box_id = %s AND s.service_type = %s""",
+            (default, box_id, service_type.name),
+        )
+        used = {port for (port,) in found}
+        wanted = settings.get("control_port")
+        if wanted in used:
+            raise CommandError(
+                "lserver.control-port.taken",
+                "another server on the box has this control port",
+                field="settings",
+                value=str(wanted),
+                allowed="another port, or none to have one chosen",
+                status=409,
+            )
+        if wanted is not None or default not in used:
+            return settings
+        chosen = next(port for port in range(default, 65536) if port not in used)
+        return {**settings, "control_port": chosen}
+
+    async def list(self, work: Work, request: ListServers) -> dict[str, Any]:
+        """List logical servers by name (R283)."""
+        size = limit(request.limit)
+        found = await work.tx.rows(
+            f"""{_LIST} WHERE s.name > %s AND s.name LIKE %s AND %s IN ('', s.group_name)
+                ORDER BY s.name LIMIT %s""",
+            (after_text(request.cursor), contains(request.filter), request.group, size + 1),
+        )
+        return page([_shown(row) for row in found], size, lambda item: str(item["name"]))
+
+    async def show(self, work: Work, request: NamedServer) -> dict[str, Any]:
+        """Show one logical server."""
+        server = await find_server(work.tx, request.name)
+        return _shown(await work.tx.row(f"{_LIST} WHERE s.id = %s", (server.id,)))
+
+    async def signup(self, work: Work, request: SwitchSignup) -> dict[str, Any]:
+        """Switch signup on or off (R285)."""
+        server = await find_server(work.tx, request.name)
+        touched = await work.tx.run(
+            """UPDATE logical_server SET signup = %s, version = version + 1
+               WHERE id = %s AND signup <> %s""",
+            (request.signup, server.id, request.signup),
+        )
+        if touched:
+            work.change.row(
+                "logical_server",
+                server.name,
+                {"signup": not request.signup},
+                {"signup": request.signup},
+            )
+        return {"name": server.name, "signup": request.signup}
+
+    async def delete(self, work: Work, request: NamedServer) -> dict[str, Any]:
+        """Delete a logical server that serves nothing (R286) and has no addresses (R287)."""
+        server = await find_server(work.tx, request.name)
+        zones, sites, ips = await work.tx.row(
+            """SELECT (SELECT count(*) FROM (SELECT 1 FROM zone_server
+                       WHERE logical_server_id = %s LIMIT 1000) z),
+                      (SELECT count(*) FROM (SELECT 1 FROM site
+                       WHERE logical_server_id = %s LIMIT 1000) s),
+                      (SELECT count(*) FROM ip_address WHERE logical_server_id = %s)""",
+            (server.id,) * 3,
+        )
+        if zones or sites or ips:
+            raise CommandError(
+                "lserver.in-use",
+                f"the server has {zones} zones, {sites} sites and {ips} addresses",
+                field="name",
+                value=server.name,
+                allowed="delete the zones and sites on it, then its addresses (hsctl ip delete)",
+                status=409,
+            )
+        await work.tx.run(
+            """DELETE FROM object_outcome WHERE logical_server_id = %s;
+               DELETE FROM zone_observation WHERE logical_server_id = %s;
+               DELETE FROM lane_object WHERE logical_server_id = %s;
+               DELETE FROM desired_object WHERE logical_server_id = %s;
+               DELETE FROM lane WHERE logical_server_id = %s;
+               DELETE FROM logical_server WHERE id = %s""",
+            (server.id,) * 6,
+        )
+        await drop_secrets(work.tx, f"fallback:{server.id}")
+        work.change.row("logical_server", server.name, attrs.asdict(server), None)
+        await self.service_zone.sync(work)
+        return {"name": server.name}
+
+    def commands(self) -> tuple[Command[Any], ...]:
+        """Give the commands for the registry."""
+        return (
+            Command(
+                "lserver.add",
+                "POST",
+                "/lservers",
+                AddServer,
+                "provider.write",
+                "Add a logical server to a box",
+                self.add,
+                "It serves nothing until it has an address (ip.add) and signup is on.",
+            ),
+            Command(
+                "lserver.list",
+                "GET",
+                "/lservers",
+                ListServers,
+                "provider.read",
+                "List logical servers",
+                self.list,
+            ),
+            Command(
+                "lserver.show",
+                "GET",
+                "/lservers/{name}",
+                NamedServer,
+                "provider.read",
+                "Show a logical server",
+                self.show,
+            ),
+            Command(
+                "lserver.signup",
+                "PUT",
+                "/lservers/{name}/signup",
+                SwitchSignup,
+                "provider.write",
+                "Switch customer signup on a logical server on or off",
+                self.signup,
+            ),
+            Command(
+                "lserver.delete",
+                "DELETE",
+                "/lservers/{name}",
+                NamedServer,
+                "provider.write",
+                "Delete a logical server that serves nothing and has no addresses",
+                self.delete,
+            ),
+        )

@@ -1,0 +1,34 @@
+"""What the commands of the cluster ask of the running controller."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import attrs
+
+
+@attrs.frozen
+class EnrolmentInfo:
+    """Where a new box enrols, and the CA that it must meet there."""
+
+    host: str
+    port: int
+    ca_fingerprint: str
+
+
+class FleetPort(Protocol):
+    """The part of the fleet that commands may use. Called after commit; none of it blocks."""
+
+    def revoke(self, serials: Iterable[int]) -> None:
+        """Refuse these certificates from now on, and end the sessions that use them."""
+
+    def retry(self, server: str, kind: str = "", key: str = "") -> int:
+        """Have the boxes of a logical server (its id) try an object again, or all of them.
+
+        Gives how many boxes were asked.
+        """
+
+    def request_facts(self, box: str) -> bool:
+        """Ask a box (its id) for a fresh system report; False where it is not connected."""
+
+    def refused(self, box: str) -> str:
+        """Why a session of the box was refused lately, or nothing."""

@@ -1,0 +1,90 @@
+"""Certificates of sites: checked before they are taken, and the self-signed fallback."""
+
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.x509.oid import NameOID
+
+from controller.commands import CommandError
+
+FALLBACK_DAYS = 3650
+
+
+def checked_pair(chain: str, key: str, domain: str, now: datetime) -> tuple[str, str]:
+    """Check a certificate chain (leaf first) and its private key, both PEM; give both anew.
+
+    What is given back is written from what was parsed, so nothing else of the text goes on. Raises
+    `CommandError`: ``certificate.invalid``, ``certificate.key.invalid``, ``certificate.expired``,
+    ``certificate.name`` where it is not for ``domain``.
+    """
+    try:
+        certificates = x509.load_pem_x509_certificates(chain.encode())
+        leaf = certificates[0]
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, IndexError, x509.ExtensionNotFound) as error:
+        raise _refused(
+            "certificate.invalid", "certificate", "not a certificate chain with DNS names"
+        ) from error
+    try:
+        private = serialization.load_pem_private_key(key.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _refused(
+            "certificate.key.invalid", "key", "not an unencrypted private key"
+        ) from error
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    if private.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+        raise _refused("certificate.key.invalid", "key", "the private key is not the certificate's")
+    if leaf.not_valid_after_utc <= now:
+        raise _refused("certificate.expired", "certificate", "the certificate has expired")
+    dns_names = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+    wildcard = "*." + domain.partition(".")[2]
+    if domain not in dns_names and wildcard not in dns_names:
+        raise _refused("certificate.name", "certificate", f"the certificate is not for {domain}")
+    pem = "".join(
+        certificate.public_bytes(serialization.Encoding.PEM).decode()
+        for certificate in certificates
+    )
+    return pem, _key_text(private)
+
+
+def _refused(error_id: str, field: str, why: str) -> CommandError:
+    return CommandError(
+        error_id,
+        why,
+        field=field,
+        allowed="a PEM chain that is valid now and names the domain, and its PEM private key",
+    )
+
+
+def _key_text(private: PrivateKeyTypes) -> str:
+    return private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def self_signed(name: str) -> tuple[str, str]:
+    """Make what a web server presents for names without a certificate: (chain, key), PEM.
+
+    It names the server alone, no customer, and is trusted by nobody: that is its purpose.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=FALLBACK_DAYS))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode(), _key_text(key)

@@ -1,0 +1,356 @@
+"""Domains: the commands ``domain.add``, ``list``, ``show`` and ``delete`` (R74 to R78).
+
+A domain comes and goes with its zone and its site in one transaction and one change.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import attrs
+
+from controller.cluster.boxes import time_text
+from controller.cluster.groups import DEFAULT_TAG
+from controller.cluster.logical_servers import find_server
+from controller.cluster.placement import Candidate, draw_name_servers, draw_web_server
+from controller.commands import Command, CommandError, Work
+from controller.hosting import names
+from controller.hosting.accounts import find_account
+from controller.hosting.ownership import check_free
+from controller.hosting.record_commands import zone_name
+from controller.hosting.serials import next_serial
+from controller.hosting.sites import load_site, project_parent_site, project_site, site_shown
+from controller.hosting.zones import create_zone, remove_zone, unknown_domain, zone_of_domain
+from controller.pages import after_text, limit, page, prefix_range
+from controller.projection.stored import drop_secrets
+from controller.projection.zones import (
+    NameServer,
+    RecordRow,
+    ZoneRow,
+    address_records,
+    name_server_records,
+)
+from controller.storage.database import Transaction
+from templates.apache.objects import SITE
+from templates.service_type import Endpoint
+
+ZONE_TTL = 3600
+"""Seconds that answers may be kept, where nobody says otherwise."""
+
+
+@attrs.frozen
+class AddDomain:
+    """A domain to host for ``account``; ``on`` names its web server, else one is drawn."""
+
+    name: str
+    account: str
+    on: str = ""
+
+
+@attrs.frozen
+class NamedDomain:
+    """A domain by its name."""
+
+    name: str
+
+
+@attrs.frozen
+class ListDomains:
+    """A page of domains whose name begins with ``filter``, of one account where given."""
+
+    filter: str = ""
+    account: str = ""
+    limit: int = 100
+    cursor: str = ""
+
+
+@attrs.frozen
+class NameServerCandidate(Candidate):
+    """A name server that a zone may be placed on."""
+
+    address: str
+    port: int
+
+    def serving(self, role: str) -> NameServer:
+        """Give it as a server of a zone."""
+        return NameServer(self.id, self.name, Endpoint(address=self.address, port=self.port), role)
+
+
+@attrs.frozen
+class WebServerCandidate(Candidate):
+    """A web server that a site may be placed on, with the shared address it would get."""
+
+    ip_address_id: int
+    address: str
+
+
+_NAME_SERVERS = """
+SELECT s.id::text, s.name, min(b.name), host(i.address), i.port
+FROM logical_server s JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
+WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id HAVING bool_and(b.intent = 'open')
+ORDER BY s.name
+"""
+
+_WEB_SERVERS = """
+SELECT s.id::text, s.name, min(b.name), i.id, host(i.address)
+FROM logical_server s JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
+JOIN LATERAL (SELECT * FROM ip_address a WHERE a.logical_server_id = s.id AND a.type = 'shared'
+              ORDER BY a.tag <> %s, a.tag LIMIT 1) i ON true
+WHERE s.group_name = 'web'
+"""
+
+
+@attrs.frozen
+class Domains:
+    """The commands on domains; ``clock`` gives seconds since the epoch, ``draw`` the chance."""
+
+    clock: Callable[[], float]
+    draw: Random
+
+    async def add(self, work: Work, request: AddDomain) -> dict[str, Any]:
+        """Add a domain with its zone on drawn name servers (R26, R28) and its site."""
+        name = names.domain_name(request.name)
+        account, account_shown = await find_account(work.tx, request.account, field="account")
+        await check_free(work.tx, name, account)
+        servers = await self._name_servers(work)
+        web = await self._web_server(work, request.on)
+        (domain_id,) = await work.tx.row(
+            "INSERT INTO domain (owner_id, name, reversed) VALUES (%s, %s, %s) RETURNING id",
+            (account, name, names.reversed_name(name)),
+        )
+        work.change.row("domain", name, None, {"name": name, "account": account_shown})
+        (service_domain,) = await work.tx.row("SELECT service_domain FROM cluster")
+        row = ZoneRow(
+            id=0,
+            name=name,
+            serial=next_serial(0, int(self.clock())),
+            ttl=ZONE_TTL,
+            contact=f"hostmaster.{service_domain}.",
+            owner_id=account,
+        )
+        zone = await create_zone(
+            work,
+            row,
+            domain_id=domain_id,
+            servers=servers,
+            records=generated_records(name, servers, web.address),
+        )
+        await work.tx.run(
+            """INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id)
+               VALUES (%s, %s, %s, %s)""",
+            (account, domain_id, web.id, web.ip_address_id),
+        )
+        work.change.row("site", name, None, {"logical_server": web.name, "address": web.address})
+        site = await load_site(work.tx, name)
+        assert site is not None
+        await project_site(work, site)
+        await project_parent_site(work, name)
+        return {
+            "id": domain_id,
+            "name": name,
+            "unicode": names.unicode_name(name),
+            "account": account_shown,
+            "serial": zone.row.serial,
+            "name_servers": [{"name": s.name, "role": s.role} for s in servers],
+            "site": site_shown(site),
+        }
+
+    async def _name_servers(self, work: Work) -> tuple[NameServer, ...]:
+        found = await work.tx.rows(_NAME_SERVERS)
+        master, secondaries = draw_name_servers(
+            [NameServerCandidate(*row) for row in found], self.draw
+        )
+        work.change.drew("master name server", master.name)
+        if secondaries:
+            work.change.drew("secondary name servers", ", ".join(s.name for s in secondaries))
+        return (
+            master.serving("master"),
+            *(secondary.serving("secondary") for secondary in secondaries),
+        )
+
+    async def _web_server(self, work: Work, on: str) -> WebServerCandidate:
+        if not on:
+            found = await work.tx.rows(
+                f"{_WEB_SERVERS} AND s.signup GROUP BY s.id, i.id, i.address "
+                "HAVING bool_and(b.intent = 'open') ORDER BY s.name",
+                (DEFAULT_TAG,),
+            )
+            chosen = draw_web_server([WebServerCandidate(*row) for row in found], self.draw)
+            work.change.drew("web server", chosen.name)
+            return chosen
+        server = await find_server(work.tx, on, field="on")
+        found = await work.tx.rows(
+            f"{_WEB_SERVERS} AND s.id = %s GROUP BY s.id, i.id, i.address",
+            (DEFAULT_TAG, server.id),
+        )
+        if not found:
+            raise CommandError(
+                "domain.on.unfit",
+                "not a web server with a shared address",
+                field="on",
+                value=on,
+                allowed="a logical server of the group web with a shared IP (hsctl ip add)",
+                status=409,
+            )
+        return WebServerCandidate(*found[0])
+
+    async def list(self, work: Work, request: ListDomains) -> dict[str, Any]:
+        """List domains by name."""
+        size = limit(request.limit)
+        first, last = prefix_range(request.filter.lower())
+        owner = None
+        if request.account:
+            owner, _ = await find_account(work.tx, request.account, field="account")
+        found = await work.tx.rows(
+            """SELECT d.id, d.name, a.name, d.created_at FROM domain d
+               JOIN account a ON a.id = d.owner_id
+               WHERE d.name > %s AND d.name >= %s AND d.name < %s
+               AND (%s::bigint IS NULL OR d.owner_id = %s) ORDER BY d.name LIMIT %s""",
+            (
+                after_text(request.cursor),
+                first,
+                last,
+                owner,
+                owner,
+                size + 1,
+            ),
+        )
+        items = [
+            {
+                "id": row[0],
+                "name": row[1],
+                "unicode": names.unicode_name(row[1]),
+                "account": row[2],
+                "created_at": time_text(row[3]),
+            }
+            for row in found
+        ]
+        return page(items, size, lambda item: str(item["name"]))
+
+    async def show(self, work: Work, request: NamedDomain) -> dict[str, Any]:
+        """Show a domain with its zone and its site."""
+        name = zone_name(request.name, field="name")
+        domain_id, account, created = await domain_row(work.tx, name)
+        zone = await zone_of_domain(work.tx, name)
+        site = await load_site(work.tx, name)
+        return {
+            "id": domain_id,
+            "name": name,
+            "unicode": names.unicode_name(name),
+            "account": account,
+            "created_at": time_text(created),
+            "serial": zone.row.serial,
+            "ttl": zone.row.ttl,
+            "records": len(zone.records),
+            "name_servers": [
+                {
+                    "name": server.name,
+                    "role": server.role,
+                    "address": server.endpoint.address,
+                    "port": server.endpoint.port,
+                }
+                for server in sorted(zone.servers, key=lambda server: (server.role, server.name))
+            ],
+            "site": None if site is None else site_shown(site),
+        }
+
+    async def delete(self, work: Work, request: NamedDomain) -> dict[str, Any]:
+        """Delete a domain with its zone and its site; answers what went."""
+        name = zone_name(request.name, field="name")
+        domain_id, account, _ = await domain_row(work.tx, name)
+        zone = await zone_of_domain(work.tx, name, lock=True)
+        site = await load_site(work.tx, name)
+        if site is not None:
+            await work.change.remove(site.row.logical_server, SITE, name, owner_id=site.row.account)
+            await work.tx.run("DELETE FROM site WHERE id = %s", (site.row.id,))
+            await drop_secrets(work.tx, f"site:{site.row.id}")
+            work.change.row("site", name, site_shown(site), None)
+        await remove_zone(work, zone)
+        await work.tx.run("DELETE FROM domain WHERE id = %s", (domain_id,))
+        work.change.row("domain", name, {"name": name, "account": account}, None)
+        await project_parent_site(work, name)
+        return {
+            "name": name,
+            "records": len(zone.records),
+            "name_servers": [server.name for server in zone.servers],
+            "site": None if site is None else site.server,
+        }
+
+    def commands(self) -> tuple[Command[Any], ...]:
+        """Give the commands for the registry."""
+        return (
+            Command(
+                "domain.add",
+                "POST",
+                "/domains",
+                AddDomain,
+                "account.write",
+                "Host a domain: its zone and its site",
+                self.add,
+                "Name servers, and without `on` the web server, are drawn at random among those "
+                "that are open for signup.",
+            ),
+            Command(
+                "domain.list",
+                "GET",
+                "/domains",
+                ListDomains,
+                "account.read",
+                "List domains",
+                self.list,
+            ),
+            Command(
+                "domain.show",
+                "GET",
+                "/domains/{name}",
+                NamedDomain,
+                "account.read",
+                "Show a domain",
+                self.show,
+            ),
+            Command(
+                "domain.delete",
+                "DELETE",
+                "/domains/{name}",
+                NamedDomain,
+                "account.write",
+                "Delete a domain with its zone and its site",
+                self.delete,
+                "The files of the site stay on the web server.",
+            ),
+        )
+
+
+async def domain_row(tx: Transaction, name: str) -> tuple[int, str, Any]:
+    """Give a domain's id, its account's name and when it came; raises `CommandError`."""
+    row = await tx.maybe(
+        """SELECT d.id, a.name, d.created_at FROM domain d JOIN account a ON a.id = d.owner_id
+           WHERE d.name = %s""",
+        (name,),
+    )
+    if row is None:
+        raise unknown_domain(name, field="name")
+    return int(row[0]), row[1], row[2]
+
+
+def generated_records(
+    zone: str, servers: tuple[NameServer, ...], address: str
+) -> tuple[RecordRow, ...]:
+    """Give the records of a new zone: its NS, the site's address, and glue (RFC 1034, 4.2.1).
+
+    A name server whose own name is in the zone needs its address there, or the zone does not load.
+    """
+    glue = {
+        record
+        for server in servers
+        if f".{server.name}".endswith(f".{zone}")
+        for record in address_records(
+            [server.name.removesuffix(zone).removesuffix(".") or "@"],
+            [server.endpoint.address],
+            ZONE_TTL,
+        )
+    }
+    taken = {record.name for record in glue}
+    site = address_records([n for n in ("@", "www") if n not in taken], [address], ZONE_TTL)
+    return (*name_server_records(servers, ZONE_TTL), *sorted(glue), *site)

@@ -1,0 +1,53 @@
+"""Whose a domain name may be (S34): names above, below or beside another account's are refused."""
+
+from controller.commands import CommandError
+from controller.hosting import names
+from controller.storage.database import Transaction
+
+
+async def check_free(tx: Transaction, name: str, account: int) -> None:
+    """Check that ``account`` may host ``name``; raises `CommandError` with status 409.
+
+    Two transactions that add related names wait for each other: related names share their last two
+    labels, and those are locked until the end of the transaction.
+    """
+    base = ".".join(name.split(".")[-2:])
+    await tx.run("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"domain {base}",))
+    (service,) = await tx.row("SELECT service_domain FROM cluster")
+    if name == service or name.endswith(f".{service}") or service.endswith(f".{name}"):
+        raise CommandError(
+            "domain.service",
+            f"{service} is the service domain of the cluster",
+            field="name",
+            value=name,
+            allowed=f"a domain outside {service}",
+            status=409,
+        )
+    reverse = names.reversed_name(name)
+    related = await tx.rows(
+        """(SELECT name, owner_id FROM domain WHERE reversed = ANY(%s))
+           UNION ALL
+           (SELECT name, owner_id FROM domain WHERE reversed > %s AND reversed < %s
+            AND owner_id <> %s LIMIT 1)""",
+        ([*names.ancestors(name), reverse], f"{reverse}.", f"{reverse}/", account),
+    )
+    for other, owner in related:
+        if other == name:
+            raise CommandError(
+                "domain.name.taken",
+                "the domain is hosted here already",
+                field="name",
+                value=name,
+                allowed="a domain that is not hosted here",
+                status=409,
+            )
+        if owner != account:
+            above = name.endswith(f".{other}")
+            raise CommandError(
+                "domain.parent-of-other" if not above else "domain.child-of-other",
+                f"the name is {'below' if above else 'above'} a domain of another account",
+                field="name",
+                value=name,
+                allowed="a domain of its own, or the account that has the other one",
+                status=409,
+            )

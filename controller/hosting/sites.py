@@ -1,0 +1,95 @@
+"""A web site: its row, where it stands, and its desired object (R76)."""
+
+from typing import Any
+
+import attrs
+
+from controller.commands import Work
+from controller.projection.sites import CertificateText, SiteRow, site_spec
+from controller.storage.database import Transaction
+from templates.apache.objects import SITE
+
+
+@attrs.frozen
+class Site:
+    """A site as stored, with the names of what it stands on."""
+
+    row: SiteRow
+    server: str
+    address: str
+    port: int
+    version: int
+    secrets: tuple[int, ...] = ()
+
+
+_LOAD = """
+SELECT s.id, d.name, s.owner_id, s.logical_server_id::text, s.settings,
+       NOT EXISTS (SELECT 1 FROM domain w WHERE w.name = 'www.' || d.name),
+       l.name, host(i.address), i.port, s.version,
+       c.id, encode(c.digest, 'hex'), k.id, encode(k.digest, 'hex')
+FROM site s JOIN domain d ON d.id = s.domain_id
+JOIN logical_server l ON l.id = s.logical_server_id
+JOIN ip_address i ON i.id = s.ip_address_id
+LEFT JOIN secret c ON s.certificate_id IS NOT NULL AND c.name = 'site:' || s.id || ':chain'
+LEFT JOIN secret k ON s.certificate_id IS NOT NULL AND k.name = 'site:' || s.id || ':key'
+WHERE d.name = %s
+"""
+
+
+async def load_site(tx: Transaction, domain: str) -> Site | None:
+    """Give the site of a domain, or None."""
+    row = await tx.maybe(_LOAD, (domain,))
+    if row is None:
+        return None
+    certificate = None
+    if row[10] is not None and row[12] is not None:
+        certificate = CertificateText(f"secret:{row[10]}:{row[11]}", f"secret:{row[12]}:{row[13]}")
+    return Site(
+        row=SiteRow(
+            id=row[0],
+            domain=row[1],
+            account=row[2],
+            logical_server=row[3],
+            settings=row[4],
+            www=row[5],
+            certificate=certificate,
+        ),
+        server=row[6],
+        address=row[7],
+        port=row[8],
+        version=row[9],
+        secrets=(row[10], row[12]) if certificate else (),
+    )
+
+
+async def project_site(work: Work, site: Site) -> None:
+    """Give the web server the site's object."""
+    await work.change.upsert(
+        site.row.logical_server,
+        SITE,
+        site.row.domain,
+        site_spec(site.row),
+        secrets=site.secrets,
+        owner_id=site.row.account,
+    )
+
+
+async def project_parent_site(work: Work, domain: str) -> None:
+    """Project the site whose ``www.`` name is ``domain``, when that came or went."""
+    if domain.startswith("www."):
+        parent = await load_site(work.tx, domain.removeprefix("www."))
+        if parent is not None:
+            await project_site(work, parent)
+
+
+def site_shown(site: Site) -> dict[str, Any]:
+    """Give a site as commands answer it."""
+    return {
+        "domain": site.row.domain,
+        "logical_server": site.server,
+        "address": site.address,
+        "port": site.port,
+        "settings": None if site.row.settings is None else dict(site.row.settings),
+        "has_certificate": site.row.certificate is not None,
+        "version": site.version,
+    }

@@ -1,0 +1,270 @@
+"""A zone with its records and servers: read in one round trip, written as the difference.
+
+Every write gives the zone a new serial, its master a new object, and has each secondary watched
+until it answers that serial.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+
+from controller.changes import ChangeWriter
+from controller.commands import CommandError, Work
+from controller.hosting.serials import next_serial
+from controller.projection.zones import (
+    NameServer,
+    RecordRow,
+    ZoneRow,
+    master_zone,
+    secondary_zone,
+)
+from controller.storage.database import Transaction
+from templates.bind.objects import ZONE
+from templates.service_type import Endpoint
+
+
+@attrs.frozen
+class Zone:
+    """A zone as it is in the transaction."""
+
+    row: ZoneRow
+    records: tuple[RecordRow, ...]
+    servers: tuple[NameServer, ...]
+
+    @property
+    def master(self) -> NameServer:
+        """The one server that holds the records."""
+        return next(server for server in self.servers if server.role == "master")
+
+
+_LOCK = "SELECT 1 FROM zone WHERE name = %s FOR NO KEY UPDATE; "
+
+_LOAD = """
+SELECT z.id, z.name, z.serial, z.ttl, z.contact, z.owner_id,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(r.name, r.type, r.data, r.ttl, r.generated,
+                                                    r.id)), '[]')
+        FROM record r WHERE r.zone_id = z.id),
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(s.id, s.name, host(i.address), i.port,
+                                                    n.role)), '[]')
+        FROM zone_server n JOIN logical_server s ON s.id = n.logical_server_id
+        JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+        WHERE n.zone_id = z.id)
+FROM zone z WHERE z.name = %s
+"""
+
+
+async def load_zone(tx: Transaction, name: str, *, lock: bool = False) -> Zone | None:
+    """Give the zone, or None. ``lock`` keeps other writers of this zone out until the end."""
+    sql, parameters = (_LOCK + _LOAD, (name, name)) if lock else (_LOAD, (name,))
+    row = await tx.maybe(sql, parameters)
+    if row is None:
+        return None
+    return Zone(
+        row=ZoneRow(*row[:6]),
+        records=tuple(sorted(RecordRow(*record) for record in row[6])),
+        servers=tuple(
+            NameServer(server, own, Endpoint(address=address, port=port), role)
+            for server, own, address, port, role in row[7]
+        ),
+    )
+
+
+async def zone_of_domain(tx: Transaction, name: str, *, lock: bool = False) -> Zone:
+    """Give the zone of a customer's domain; raises `CommandError` ``domain.unknown``.
+
+    The service zone is the system's own and is not found here.
+    """
+    zone = await load_zone(tx, name, lock=lock)
+    if zone is None or zone.row.owner_id is None:
+        raise unknown_domain(name)
+    return zone
+
+
+def unknown_domain(name: str, *, field: str = "domain") -> CommandError:
+    """Give the refusal for a domain that is not hosted here."""
+    return CommandError(
+        "domain.unknown",
+        "no domain has this name",
+        field=field,
+        value=name,
+        allowed="hsctl domain list shows the domains",
+        status=404,
+    )
+
+
+async def create_zone(
+    work: Work,
+    row: ZoneRow,
+    *,
+    domain_id: int | None,
+    servers: Sequence[NameServer],
+    records: Sequence[RecordRow],
+) -> Zone:
+    """Make a zone, its records and the objects of all its servers; ``row.id`` is not read."""
+    (zone_id,) = await work.tx.row(
+        """WITH made AS (
+               INSERT INTO zone (owner_id, domain_id, name, serial, ttl, contact)
+               VALUES (%s, %s, %s, %s, %s, %s) RETURNING id, owner_id
+           ), placed AS (
+               INSERT INTO zone_server (zone_id, logical_server_id, owner_id, role)
+               SELECT made.id, s.server, made.owner_id, s.role
+               FROM unnest(%s::uuid[], %s::text[]) AS s(server, role), made
+           ), written AS (
+               INSERT INTO record (zone_id, owner_id, name, type, ttl, data, generated)
+               SELECT made.id, made.owner_id, r.name, r.type, r.ttl, r.data, r.generated
+               FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::bool[])
+                   AS r(name, type, ttl, data, generated), made
+           ) SELECT id FROM made""",
+        (
+            row.owner_id,
+            domain_id,
+            row.name,
+            row.serial,
+            row.ttl,
+            row.contact,
+            [server.logical_server for server in servers],
+            [server.role for server in servers],
+            *_columns(records),
+        ),
+    )
+    zone = Zone(attrs.evolve(row, id=zone_id), tuple(sorted(records)), tuple(servers))
+    work.change.row("zone", row.name, None, _kept(zone))
+    await project_zone(work.change, zone, servers)
+    return zone
+
+
+async def rewrite_zone(
+    work: Work,
+    zone: Zone,
+    wanted: Iterable[RecordRow],
+    *,
+    now: int,
+    servers: Sequence[NameServer] | None = None,
+) -> Zone:
+    """Make the zone hold exactly ``wanted`` (and be on ``servers``); give it as it is then.
+
+    Nothing is written where nothing differs. The zone must have been loaded with its lock.
+    """
+    after = tuple(sorted(wanted))
+    placed = zone.servers if servers is None else tuple(servers)
+    present, kept = set(zone.records), set(after)
+    gone = [row for row in zone.records if row not in kept]
+    new = [row for row in after if row not in present]
+    moved = {(s.logical_server, s.role) for s in placed} != {
+        (s.logical_server, s.role) for s in zone.servers
+    }
+    if not gone and not new and not moved:
+        return zone
+    serial = next_serial(zone.row.serial, now)
+    await work.tx.run(
+        """DELETE FROM record WHERE id = ANY(%s);
+           INSERT INTO record (zone_id, owner_id, name, type, ttl, data, generated)
+           SELECT %s, %s, r.name, r.type, r.ttl, r.data, r.generated
+           FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::bool[])
+               AS r(name, type, ttl, data, generated);
+           UPDATE zone SET serial = %s, version = version + 1 WHERE id = %s""",
+        (
+            [row.id for row in gone],
+            zone.row.id,
+            zone.row.owner_id,
+            *_columns(new),
+            serial,
+            zone.row.id,
+        ),
+    )
+    if moved:
+        await work.tx.run(
+            """DELETE FROM zone_server WHERE zone_id = %s;
+               INSERT INTO zone_server (zone_id, logical_server_id, owner_id, role)
+               SELECT %s, s.server, %s, s.role
+               FROM unnest(%s::uuid[], %s::text[]) AS s(server, role)
+            """,
+            (
+                zone.row.id,
+                zone.row.id,
+                zone.row.owner_id,
+                [server.logical_server for server in placed],
+                [server.role for server in placed],
+            ),
+        )
+    changed = Zone(attrs.evolve(zone.row, serial=serial), after, placed)
+    change: ChangeWriter = work.change
+    for row in gone:
+        change.row("record", _record_key(zone, row), _record(row), None)
+    for row in new:
+        change.row("record", _record_key(zone, row), None, _record(row))
+    await project_zone(change, changed, placed if moved else ())
+    left = {s.logical_server for s in zone.servers} - {s.logical_server for s in placed}
+    for server in sorted(left):
+        await change.remove(server, ZONE, zone.row.name, owner_id=zone.row.owner_id)
+    return changed
+
+
+async def project_zone(change: ChangeWriter, zone: Zone, placed: Sequence[NameServer]) -> None:
+    """Give the master its object, the servers ``placed`` anew theirs, and watch the secondaries."""
+    name, owner = zone.row.name, zone.row.owner_id
+    await change.upsert(
+        zone.master.logical_server,
+        ZONE,
+        name,
+        master_zone(zone.row, zone.records, zone.servers),
+        owner_id=owner,
+    )
+    for server in zone.servers:
+        if server.role != "secondary":
+            continue
+        if server in placed:
+            await change.upsert(
+                server.logical_server, ZONE, name, secondary_zone(zone.servers), owner_id=owner
+            )
+        await change.watch(server.logical_server, name, zone.row.serial)
+
+
+async def remove_zone(work: Work, zone: Zone) -> None:
+    """Take the zone from all its servers and forget it."""
+    await work.tx.run("DELETE FROM zone WHERE id = %s", (zone.row.id,))
+    work.change.row("zone", zone.row.name, _kept(zone), None)
+    for server in zone.servers:
+        await work.change.remove(
+            server.logical_server, ZONE, zone.row.name, owner_id=zone.row.owner_id
+        )
+
+
+def record_shown(zone: Zone, row: RecordRow) -> dict[str, Any]:
+    """Give a record as commands answer it; ``fqdn`` is its absolute name."""
+    return {
+        "name": row.name,
+        "fqdn": zone.row.name if row.name == "@" else f"{row.name}.{zone.row.name}",
+        "type": row.type,
+        "ttl": row.ttl,
+        "data": row.data,
+        "generated": row.generated,
+    }
+
+
+def _columns(rows: Sequence[RecordRow]) -> tuple[list[Any], ...]:
+    return (
+        [row.name for row in rows],
+        [row.type for row in rows],
+        [row.ttl for row in rows],
+        [row.data for row in rows],
+        [row.generated for row in rows],
+    )
+
+
+def _record_key(zone: Zone, row: RecordRow) -> str:
+    return f"{zone.row.name} {row.name} {row.type}"
+
+
+def _record(row: RecordRow) -> dict[str, Any]:
+    return {"name": row.name, "type": row.type, "ttl": row.ttl, "data": row.data}
+
+
+def _kept(zone: Zone) -> dict[str, Any]:
+    return {
+        "name": zone.row.name,
+        "serial": zone.row.serial,
+        "servers": [[server.name, server.role] for server in zone.servers],
+        "records": [_record(row) for row in zone.records],
+    }

@@ -1,0 +1,75 @@
+"""Logical servers to their own object, ``server``. Pure.
+
+A server without an endpoint has nothing to listen on, so it has no object yet.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+import msgspec
+
+from templates import registry
+from templates.apache import objects as apache
+from templates.bind import objects as bind
+from templates.objects import Spec
+from templates.service_type import Endpoint
+
+
+@attrs.frozen
+class ServerRow:
+    """A logical server as stored."""
+
+    id: str
+    name: str
+    group: str
+    service_type: str
+    settings: Mapping[str, object]
+
+
+@attrs.frozen
+class AddressRow:
+    """An address of a logical server; ``used`` tells whether a site stands on it."""
+
+    address: str
+    port: int
+    type: str
+    used: bool = False
+
+
+def endpoints(addresses: Iterable[AddressRow]) -> tuple[Endpoint, ...]:
+    """Give what a server listens on, in a stable order.
+
+    A dedicated address is bound only once a site uses it (R355).
+    """
+    return tuple(
+        Endpoint(address=row.address, port=row.port)
+        for row in sorted(addresses, key=lambda row: (row.address, row.port))
+        if row.type != "dedicated" or row.used
+    )
+
+
+def server_spec(
+    server: ServerRow,
+    addresses: Iterable[AddressRow],
+    *,
+    transfer_key: bind.TsigKey | None = None,
+    fallback: apache.Certificate | None = None,
+) -> Spec | None:
+    """Give the object of a server, or None while it has no endpoint."""
+    listening = endpoints(addresses)
+    if not listening:
+        return None
+    settings = msgspec.convert(
+        dict(server.settings), type=registry.SERVICE_TYPES[server.service_type].settings
+    )
+    if isinstance(settings, bind.BindSettings):
+        if transfer_key is None:
+            raise ValueError("a name server needs the transfer key")
+        return bind.ServerSpec(
+            name=server.name, endpoints=listening, settings=settings, transfer_key=transfer_key
+        )
+    if isinstance(settings, apache.ApacheSettings):
+        return apache.ServerSpec(
+            name=server.name, endpoints=listening, settings=settings, fallback=fallback
+        )
+    raise ValueError(f"no projection for {server.service_type}")

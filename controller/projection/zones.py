@@ -1,0 +1,94 @@
+"""Zone rows to the desired objects of name servers. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from templates.bind.objects import MasterZone, Record, SecondaryZone, StartOfAuthority
+from templates.service_type import Endpoint
+
+
+@attrs.frozen(order=True)
+class RecordRow:
+    """A record as stored: relative name, absolute data."""
+
+    name: str
+    type: str
+    data: str
+    ttl: int
+    generated: bool = False
+    id: int = attrs.field(default=0, order=False, eq=False)
+
+
+@attrs.frozen
+class NameServer:
+    """A name server of a zone: its logical server, its own name and its endpoint."""
+
+    logical_server: str
+    name: str
+    endpoint: Endpoint
+    role: str
+
+
+@attrs.frozen
+class ZoneRow:
+    """A zone as stored."""
+
+    id: int
+    name: str
+    serial: int
+    ttl: int
+    contact: str
+    owner_id: int | None
+
+
+def master_zone(
+    zone: ZoneRow, records: Iterable[RecordRow], servers: Sequence[NameServer]
+) -> MasterZone:
+    """Give the master's object: every record in a stable order, the secondaries by name."""
+    master = next(server for server in servers if server.role == "master")
+    return MasterZone(
+        serial=zone.serial,
+        soa=StartOfAuthority(primary=f"{master.name}.", contact=zone.contact, ttl=zone.ttl),
+        records=tuple(
+            Record(owner=row.name, ttl=row.ttl, type=row.type, data=row.data)
+            for row in sorted(records)
+        ),
+        secondaries=tuple(
+            server.endpoint
+            for server in sorted(servers, key=lambda server: server.name)
+            if server.role == "secondary"
+        ),
+    )
+
+
+def secondary_zone(servers: Sequence[NameServer]) -> SecondaryZone:
+    """Give the object of every secondary: where to transfer the zone from."""
+    return SecondaryZone(
+        masters=tuple(server.endpoint for server in servers if server.role == "master")
+    )
+
+
+def name_server_records(servers: Sequence[NameServer], ttl: int) -> tuple[RecordRow, ...]:
+    """Give the generated NS records of a zone, one for each of its servers (R28)."""
+    return tuple(
+        RecordRow(name="@", type="NS", data=f"{server.name}.", ttl=ttl, generated=True)
+        for server in sorted(servers, key=lambda server: server.name)
+    )
+
+
+def address_records(
+    names: Iterable[str], addresses: Iterable[str], ttl: int
+) -> tuple[RecordRow, ...]:
+    """Give the generated A and AAAA records that point ``names`` at ``addresses``."""
+    return tuple(
+        RecordRow(
+            name=name,
+            type="AAAA" if ":" in address else "A",
+            data=address,
+            ttl=ttl,
+            generated=True,
+        )
+        for name in names
+        for address in sorted(set(addresses))
+    )

@@ -1,0 +1,57 @@
+"""Every command of the product, put together by plain constructors."""
+
+from collections.abc import Callable
+from random import Random, SystemRandom
+
+from controller.cluster import change_log
+from controller.cluster.boxes import Boxes
+from controller.cluster.faults import Faults
+from controller.cluster.ip_addresses import IpAddresses
+from controller.cluster.logical_servers import Servers
+from controller.cluster.ports import EnrolmentInfo, FleetPort
+from controller.cluster.service_zone import ServiceZone
+from controller.cluster.status import Status
+from controller.commands import Registry
+from controller.hosting import accounts
+from controller.hosting.certificates import self_signed
+from controller.hosting.domains import Domains
+from controller.hosting.record_commands import Records
+from controller.hosting.site_commands import Sites
+from controller.hosting.zone_files import ZoneFiles
+from controller.projection.stored import ServerProjection
+from controller.storage.secrets import Secrets
+
+__all__ = ["EnrolmentInfo", "FleetPort", "build_registry"]
+
+
+def build_registry(
+    enrolment: EnrolmentInfo,
+    clock: Callable[[], float],
+    *,
+    fleet: FleetPort,
+    secrets: Secrets,
+    draw: Random | None = None,
+) -> Registry:
+    """Build the registry of all commands.
+
+    ``clock`` gives seconds since the epoch; ``draw`` is where servers are drawn from, the system's
+    own randomness unless a test seeds it.
+    """
+    service_zone = ServiceZone(clock, enrolment.host)
+    boxes = Boxes(enrolment, fleet, clock)
+    domains = Domains(clock, draw or SystemRandom())
+    return Registry(
+        (
+            *boxes.commands(),
+            *Servers(service_zone).commands(),
+            *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),
+            *accounts.COMMANDS,
+            *domains.commands(),
+            *ZoneFiles(domains).commands(),
+            *Records(clock).commands(),
+            *Sites(clock, secrets).commands(),
+            *change_log.COMMANDS,
+            *Faults(fleet).commands(),
+            *Status(boxes).commands(),
+        )
+    )

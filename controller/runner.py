@@ -1,0 +1,143 @@
+"""Running a command: permission, idempotency, one transaction, its change; the dry run of it.
+
+Panel, API and hsctl come through here, so what one of them may do, or is refused, all are.
+"""
+
+from hashlib import sha256
+from typing import Any
+
+import attrs
+import msgspec
+import psycopg2.errors
+
+from controller.changes import ChangePlan, ChangeWriter, redacted
+from controller.commands import Command, CommandError, Permission, Registry, Work
+from controller.principal import Principal
+from controller.storage import idempotency
+from controller.storage.database import Database, Rollback, Transaction
+
+
+@attrs.frozen
+class CommandResult:
+    """A command's answer; ``change_id`` None where nothing was touched or nothing was kept."""
+
+    result: Any
+    change_id: int | None
+    plan: ChangePlan | None = None
+
+
+@attrs.frozen
+class OneTime:
+    """An answer that is given once: a replay of its idempotency key answers ``kept`` instead."""
+
+    answer: Any = attrs.field(repr=False)
+    kept: Any
+
+
+_TAKEN: dict[str, tuple[str, str, str]] = {
+    "box_name_key": ("pserver.name.taken", "name", "a box has this name"),
+    "logical_server_name_key": ("lserver.name.taken", "name", "a logical server has this name"),
+    "account_name_key": ("account.name.taken", "name", "an account has this name"),
+    "domain_name_key": ("domain.name.taken", "name", "the domain is hosted here already"),
+    "domain_reversed": ("domain.name.taken", "name", "the domain is hosted here already"),
+    "zone_name_key": ("domain.name.taken", "name", "the zone is served here already"),
+    "ip_address_address_port_key": (
+        "ip.endpoint.taken",
+        "ip",
+        "the address and port are used by another server (R354)",
+    ),
+    "ip_address_one_service": (
+        "ip.service.exactly-one",
+        "type",
+        "the server has its service address: exactly one is allowed",
+    ),
+    "ip_address_tag": ("ip.tag.taken", "tag", "the server has a shared address with this tag"),
+}
+"""What a unique constraint means to a person: the rule is the constraint, not a read before."""
+
+
+def _allowed(principal: Principal, permission: Permission) -> bool:
+    return principal.kind == "provider" or permission.startswith("account.")
+
+
+class CommandRunner:
+    """Runs the commands of a registry on a database."""
+
+    def __init__(self, database: Database, registry: Registry) -> None:
+        self._database = database
+        self._registry = registry
+
+    async def run(
+        self,
+        principal: Principal,
+        name: str,
+        request: Any,
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        reason: str = "",
+    ) -> CommandResult:
+        """Run the command ``name`` with ``request``, a record of the command's request class.
+
+        A write is one transaction, and its change is part of it. ``dry_run`` does the same and
+        rolls it back; its answer holds the plan. ``idempotency_key`` makes a repeated write answer
+        what the first one did. Raises `CommandError` where it is refused: nothing was written then.
+        """
+        command: Command[Any] = self._registry[name]
+        if not _allowed(principal, command.permission):
+            raise CommandError(
+                "permission.denied", f"{name} is not permitted", value=name, status=403
+            )
+        if not command.writes:
+            return await self._read(principal, command, request)
+
+        async def work(tx: Transaction) -> CommandResult:
+            key = None if dry_run else idempotency_key
+            if key is not None:
+                digest = _fingerprint(name, request)
+                replay = await idempotency.claim(tx, principal.actor, key, digest)
+                if replay is not None:
+                    return CommandResult(replay.response, replay.change_id)
+            change = ChangeWriter(tx, principal, name, redacted(request), reason)
+            answer = await command.function(Work(tx, principal, change), request)
+            kept, answer = (
+                (answer.kept, answer.answer) if isinstance(answer, OneTime) else (answer, answer)
+            )
+            change_id = await change.close()
+            if dry_run:
+                raise Rollback(CommandResult(kept, None, await change.plan()))
+            if key is not None:
+                await idempotency.record(
+                    tx, principal.actor, key, change_id=change_id, response=kept
+                )
+            return CommandResult(answer, change_id)
+
+        try:
+            return await self._database.transaction(principal, work, name=name)
+        except psycopg2.errors.UniqueViolation as error:
+            raise _taken(error, request) from error
+
+    async def _read(
+        self, principal: Principal, command: Command[Any], request: Any
+    ) -> CommandResult:
+        async def work(tx: Transaction) -> Any:
+            return await command.function(Work(tx, principal, None), request)
+
+        result = await self._database.transaction(principal, work, name=command.name)
+        return CommandResult(result, None)
+
+
+def _fingerprint(name: str, request: Any) -> bytes:
+    """Give a digest that is equal for equal requests."""
+    return sha256(
+        msgspec.json.encode([name, attrs.asdict(request)], order="deterministic")
+    ).digest()
+
+
+def _taken(error: psycopg2.errors.UniqueViolation, request: Any) -> Exception:
+    constraint = error.diag.constraint_name or ""
+    if constraint not in _TAKEN:
+        return error
+    error_id, field, message = _TAKEN[constraint]
+    value = getattr(request, field, "")
+    return CommandError(error_id, message, field=field, value=str(value), status=409)
