@@ -106,7 +106,7 @@ def root(context: LaneContext) -> str:
 
 def modules_directory(context: LaneContext) -> PurePosixPath:
     """Give the directory of Apache's modules on the box."""
-    if context.modules is None:
+    if context.modules is None or not context.modules.is_absolute():
         raise PlanRefusedError("the box names no directory of Apache's modules (agent.toml)")
     return context.modules
 
