@@ -1,0 +1,158 @@
+"""What the logical server itself comes to."""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+
+from templates.apache.objects import ApacheSettings, ServerSpec
+from templates.apache.service import APACHE, plan
+from templates.effects import ProbeHttp, UnitPlan, WriteFile
+from templates.service_type import SERVER_ID, Endpoint, LaneContext, PlanRefusedError, Unit
+from tests.certificates import certificate
+
+SPEC = ServerSpec(
+    name="web1",
+    endpoints=(
+        Endpoint(address="192.0.2.1", port=80),
+        Endpoint(address="2001:db8::1", port=80),
+        Endpoint(address="192.0.2.2", port=8080),
+    ),
+    settings=ApacheSettings(),
+)
+CONTEXT = LaneContext(
+    lane="lane",
+    server=SPEC,
+    root=PurePosixPath("/srv/lane"),
+    daemon_user=None,
+    modules=PurePosixPath("/m"),
+)
+
+
+def made(spec: ServerSpec = SPEC, before: ServerSpec | None = None, **context: Any) -> UnitPlan:
+    old = {SERVER_ID: before} if before else {}
+    return plan(
+        attrs.evolve(CONTEXT, server=spec, **context),
+        Unit("server", old),
+        Unit("server", {SERVER_ID: spec}),
+    )
+
+
+def text(unit: UnitPlan) -> str:
+    (main,) = (
+        effect
+        for effect in unit.files
+        if isinstance(effect, WriteFile) and effect.path == "apache2.conf"
+    )
+    return main.content.decode()
+
+
+def with_settings(**fields: Any) -> ServerSpec:
+    return ServerSpec(
+        name="web1",
+        endpoints=SPEC.endpoints,
+        settings=ApacheSettings(**fields),
+        fallback=certificate("neutral.invalid"),
+    )
+
+
+def test_every_endpoint_is_listened_on_and_named_once() -> None:
+    conf = text(made())
+    assert "Listen 192.0.2.1:80 http\n" in conf
+    assert "Listen [2001:db8::1]:80 http\n" in conf
+    assert "Listen 192.0.2.2:8080 http\n" in conf
+    assert 'Define HS_HTTP "*:80 *:8080"\n' in conf
+
+
+def test_mass_virtual_host_is_the_first_and_accounts_come_last() -> None:
+    conf = text(made(with_settings(tls_port=443)))
+    places = [
+        conf.index(part)
+        for part in ("VirtualDocumentRoot", "Redirect 204", 'IncludeOptional "accounts/*.conf"')
+    ]
+    assert places == sorted(places)
+    assert conf.rstrip().endswith('IncludeOptional "accounts/*.conf"')
+
+
+def test_user_stands_only_where_the_agent_gives_one() -> None:
+    assert "\nUser" not in text(made())
+    conf = text(made(daemon_user="www-data"))
+    assert 'User "www-data"\nGroup "www-data"\n' in conf
+
+
+def test_tls_is_loaded_only_where_it_has_a_port_and_a_neutral_certificate() -> None:
+    assert "ssl" not in text(made()).lower()
+    unit = made(with_settings(tls_port=443))
+    conf = text(unit)
+    assert "Listen 192.0.2.2:443 https\n" in conf
+    assert 'SSLCertificateFile "tls/fallback.' in conf
+    assert isinstance(unit.probes[-1], ProbeHttp)
+    assert unit.probes[-1].port == 443
+    bare = msgspec.structs.replace(with_settings(tls_port=443), fallback=None)
+    with pytest.raises(PlanRefusedError, match="no neutral certificate"):
+        made(bare)
+    with pytest.raises(PlanRefusedError, match="port of plain HTTP too"):
+        made(with_settings(tls_port=80))
+
+
+def test_renewed_neutral_certificate_retires_the_old_file() -> None:
+    old, new = with_settings(tls_port=443), with_settings(tls_port=443)
+    unit = made(new, before=old)
+    assert len(unit.retire) == 1
+    assert unit.retire[0].path not in text(unit)
+    assert len(made(with_settings(), before=old).retire) == 1
+    assert made(old, before=old).retire == ()
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "total"), [(10, 10, 10), (49, 49, 49),
+     (60, 30, 60), (151, 25, 150), (20000, 25, 20000)]
+)  # fmt: skip
+def test_workers_are_never_more_than_was_said(workers: int, threads: int, total: int) -> None:
+    conf = text(made(with_settings(max_request_workers=workers)))
+    assert f"ThreadsPerChild {threads}\n" in conf
+    assert f"MaxRequestWorkers {total}\n" in conf
+
+
+def test_server_admin_shows_on_error_pages() -> None:
+    assert "ServerSignature Off\n" in text(made())
+    conf = text(made(with_settings(server_admin="web@admin.test")))
+    assert 'ServerAdmin "web@admin.test"\nServerSignature EMail\n' in conf
+    with pytest.raises(PlanRefusedError, match="server_admin"):
+        made(with_settings(server_admin='x"@y.test'))
+
+
+def test_percent_in_the_lanes_directory_is_no_place_holder() -> None:
+    conf = text(made(root=PurePosixPath("/srv/100%0/lane")))
+    assert 'VirtualDocumentRoot "/srv/100%%0/lane/vhosts/%0"' in conf
+
+
+@pytest.mark.parametrize("root", ["/srv/*", "/srv/a[b]", "/srv/?"])
+def test_pattern_in_the_lanes_directory_is_refused(root: str) -> None:
+    with pytest.raises(PlanRefusedError, match="directory"):
+        made(root=PurePosixPath(root))
+
+
+def test_box_without_modules_and_server_without_address_are_refused() -> None:
+    with pytest.raises(PlanRefusedError, match="modules"):
+        made(modules=None)
+    with pytest.raises(PlanRefusedError, match="no address"):
+        made(msgspec.structs.replace(SPEC, endpoints=()))
+    with pytest.raises(PlanRefusedError, match="port 0"):
+        made(msgspec.structs.replace(SPEC, endpoints=(Endpoint(address="192.0.2.1", port=0),)))
+
+
+def test_removal_of_the_server_touches_nothing() -> None:
+    assert plan(CONTEXT, Unit("server", {SERVER_ID: SPEC}), Unit("server", {})) == UnitPlan(
+        unit="server"
+    )
+
+
+def test_daemon_starts_from_the_lanes_own_file() -> None:
+    assert APACHE.daemon.start(CONTEXT) == ("-k", "start", "-f", "/srv/lane/apache2.conf")
+    assert APACHE.daemon.check(CONTEXT).arguments == ("-t", "-f", "/srv/lane/apache2.conf")
+    assert APACHE.daemon.baseline(CONTEXT) == (
+        ProbeHttp("health.heliosphere.invalid", statuses=(204,)),
+    )
