@@ -1,0 +1,178 @@
+"""The model's commands on a real database, with a fleet that only notes what it is asked."""
+
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+import pytest_twisted
+
+from controller.changes import ChangeState, change_state
+from controller.cluster.initialisation import initialise
+from controller.commands import CommandError
+from controller.principal import Principal
+from controller.registry import EnrolmentInfo, build_registry
+from controller.runner import CommandResult, CommandRunner
+from controller.storage.database import Database, Transaction
+from controller.storage.secrets import Secrets
+
+NOW = 1_800_000_000
+OPERATOR = Principal("provider", "operator:ada", origin="test")
+
+
+@attrs.define
+class NotedFleet:
+    """Notes what commands ask of the fleet."""
+
+    revoked: list[int] = attrs.field(factory=list)
+    retried: list[tuple[str, str, str]] = attrs.field(factory=list)
+    asked: list[str] = attrs.field(factory=list)
+
+    def revoke(self, serials: Iterable[int]) -> None:
+        self.revoked.extend(serials)
+
+    def retry(self, server: str, kind: str = "", key: str = "") -> int:
+        self.retried.append((server, kind, key))
+        return 1
+
+    def request_facts(self, box: str) -> bool:
+        self.asked.append(box)
+        return True
+
+    def refused(self, box: str) -> str:
+        return ""
+
+
+@attrs.define
+class Model:
+    """Runs commands as an operator would, and reads what they wrote."""
+
+    database: Database
+    runner: CommandRunner
+    fleet: NotedFleet
+    secrets: Secrets
+    registry: Any
+
+    async def run(self, command: str, **fields: Any) -> CommandResult:
+        return await self.run_as(OPERATOR, command, **fields)
+
+    async def run_as(
+        self,
+        principal: Principal,
+        command: str,
+        *,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+        **fields: Any,
+    ) -> CommandResult:
+        request = self.registry[command].request(**fields)
+        return await self.runner.run(
+            principal, command, request, dry_run=dry_run, idempotency_key=idempotency_key
+        )
+
+    async def ask(self, command: str, **fields: Any) -> Any:
+        return (await self.run(command, **fields)).result
+
+    async def refused(self, command: str, **fields: Any) -> CommandError:
+        """Give the refusal of a command, and see that it wrote nothing."""
+        before = await self.footprint()
+        with pytest.raises(CommandError) as caught:
+            await self.run(command, **fields)
+        assert await self.footprint() == before
+        return caught.value
+
+    async def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        async def read(tx: Transaction) -> list[tuple[Any, ...]]:
+            return await tx.rows(sql, parameters)
+
+        return await self.database.transaction(OPERATOR, read, name="test")
+
+    async def write(self, sql: str, parameters: tuple[Any, ...] = ()) -> None:
+        async def change(tx: Transaction) -> int:
+            return await tx.run(sql, parameters)
+
+        await self.database.transaction(OPERATOR, change, name="test")
+
+    async def state(self, change_id: int | None) -> ChangeState:
+        assert change_id is not None
+
+        async def read(tx: Transaction) -> ChangeState:
+            return await change_state(tx, change_id)
+
+        return await self.database.transaction(OPERATOR, read, name="test")
+
+    async def footprint(self) -> list[tuple[Any, ...]]:
+        """Give what tells whether anything was written."""
+        return await self.rows(
+            """SELECT (SELECT count(*) FROM change), (SELECT count(*) FROM record),
+                      (SELECT count(*) FROM domain), (SELECT count(*) FROM ip_address),
+                      (SELECT count(*) FROM box), (SELECT count(*) FROM logical_server),
+                      (SELECT coalesce(sum(revision), 0) FROM logical_server),
+                      (SELECT coalesce(sum(serial), 0) FROM zone),
+                      (SELECT count(*) FROM enrolment_token), (SELECT count(*) FROM secret)"""
+        )
+
+    async def objects(self, server: str) -> dict[tuple[str, str], Any]:
+        """Give the live objects of a logical server, decoded to plain data."""
+        found = await self.rows(
+            """SELECT o.kind, o.key, o.spec FROM desired_object o
+               JOIN logical_server s ON s.id = o.logical_server_id
+               WHERE s.name = %s AND NOT o.deleted""",
+            (server,),
+        )
+        return {(kind, key): msgspec.msgpack.decode(spec) for kind, key, spec in found}
+
+    async def cluster(self) -> None:
+        """Make ns1, ns2 and web1, each on a box of its own, open for signup."""
+        for number, (name, group, type_) in enumerate(
+            (("ns1", "dns", "bind"), ("ns2", "dns", "bind"), ("web1", "web", "apache")), start=1
+        ):
+            await self.box(name, number, (group,))
+            await self.server(name, group, type_)
+            await self.ask(
+                "ip.add",
+                lserver=f"{name}.example.net",
+                first=f"192.0.2.{number}",
+                mask="24",
+                type="shared" if group == "web" else "service",
+            )
+            await self.ask("lserver.signup", name=f"{name}.example.net", signup=True)
+
+    async def box(self, name: str, number: int, groups: tuple[str, ...]) -> Any:
+        return await self.ask(
+            "pserver.add", name=name, ip=f"198.51.100.{number}", mask="24", groups=groups
+        )
+
+    async def server(self, name: str, group: str, type_: str, box: str = "") -> Any:
+        return await self.ask(
+            "lserver.add",
+            name=f"{name}.example.net",
+            group=group,
+            type=type_,
+            pserver=box or name,
+        )
+
+    async def shop(self) -> Any:
+        """Make the cluster and host shop.test on it for the account acme."""
+        await self.cluster()
+        await self.ask("account.add", name="acme")
+        return await self.ask("domain.add", name="shop.test", account="acme")
+
+
+@pytest_twisted.async_yield_fixture
+async def model(database: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Model]:
+    """The commands on a fresh database whose service domain is example.net."""
+    initialise(database_url, "example.net")
+    fleet = NotedFleet()
+    secrets = Secrets.create(tmp_path / "secrets.key")
+    registry = build_registry(
+        EnrolmentInfo("198.51.100.99", 8445, "ab" * 32),
+        lambda: float(NOW),
+        fleet=fleet,
+        secrets=secrets,
+        draw=Random(7),
+    )
+    yield Model(database, CommandRunner(database, registry), fleet, secrets, registry)
