@@ -298,8 +298,7 @@ async def running_site(
         yield running
     finally:
         await listening.stopListening()
-        for connection in tuple(tls.protocols):
-            connection.abortConnection()
+        tls.abort_all()
         while tls.protocols:
             await deferLater(reactor, 0)
 

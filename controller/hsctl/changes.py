@@ -20,14 +20,17 @@ def change() -> None:
 
 
 @change.command("list")
+@click.option("--actor", default="", metavar="WHO", help="Only of this one: operator:NAME.")
+@click.option("--command", default="", metavar="NAME", help="Only of this command.")
 @reads("change.list", columns=("id", "at", "actor", "command", "state", "reason"), paged=True)
-def list_changes() -> Mapping[str, Any]:
+def list_changes(actor: str, command: str) -> Mapping[str, Any]:
     """List the changes, the newest first.
 
     \b
     hsctl change list --limit 20
+    hsctl change list --actor operator:admin --command record.set
     """
-    return {}
+    return {"actor": actor, "command": command}
 
 
 @change.command()

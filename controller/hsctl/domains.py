@@ -79,16 +79,18 @@ domain.command("export")(click.argument("name")(output_option(export)))
 @domain.command("import")
 @click.argument("name")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.option("--replace", is_flag=True, help="Keep only the file's records; they are added else.")
 @click.option("--account", default="", metavar="A", help="Host the domain first, for this account.")
+@click.option("--on", default="", metavar="LSERVER", help="Its web server, where it is new.")
 @writes("domain.import")
-def import_zone(name: str, file: Any, account: str) -> Mapping[str, Any]:
-    """Replace the records of a domain's zone by those of a master file; - reads stdin.
+def import_zone(name: str, file: Any, replace: bool, account: str, on: str) -> Mapping[str, Any]:
+    """Take the records of a master file (RFC 1035) into a domain's zone; - reads stdin.
 
     \b
-    hsctl domain import shop.test shop.test.zone
+    hsctl domain import shop.test shop.test.zone --replace
     hsctl domain import new.test new.test.zone --account acme
     """
-    return {"name": name, "text": file.read(), "account": account}
+    return {"name": name, "text": file.read(), "replace": replace, "account": account, "on": on}
 
 
 @domain.command()

@@ -19,18 +19,19 @@ def fault() -> None:
 
 
 @fault.command("list")
+@click.argument("lserver", required=False, default="")
 @reads(
     "fault.list",
-    columns=("box", "logical_server", "kind", "key", "outcome", "message", "since"),
+    columns=("box", "logical_server", "kind", "key", "state", "message", "since"),
     paged=True,
 )
-def list_faults() -> Mapping[str, Any]:
+def list_faults(lserver: str) -> Mapping[str, Any]:
     """List the faults with the daemon's own words.
 
     \b
-    hsctl fault list
+    hsctl fault list web1.example.net
     """
-    return {}
+    return {"lserver": lserver}
 
 
 @fault.command()

@@ -69,3 +69,7 @@ def main(ctx: click.Context, profile: str | None) -> None:
     and says so by its exit code.
     """
     ctx.obj = profile
+
+
+if __name__ == "__main__":
+    main()

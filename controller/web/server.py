@@ -150,3 +150,8 @@ class LimitedTls(TLSMemoryBIOFactory):
         self._per_address[host] -= 1
         if not self._per_address[host]:
             del self._per_address[host]
+
+    def abort_all(self) -> None:
+        """Close every connection at once: the controller ends."""
+        for connection in tuple(self.protocols):
+            connection.abortConnection()

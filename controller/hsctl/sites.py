@@ -1,0 +1,68 @@
+"""``hsctl site``: settings and certificates of web sites."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from controller.hsctl.verbs import reads, writes
+
+
+@click.group()
+def site() -> None:
+    """Settings and certificates of the web sites of domains.
+
+    \b
+    hsctl site set shop.test --redirect-to https://www.shop.test/
+    """
+
+
+@site.command()
+@click.argument("domain")
+@reads("site.show")
+def show(domain: str) -> Mapping[str, Any]:
+    """Show the site of a domain.
+
+    \b
+    hsctl site show shop.test
+    """
+    return {"name": domain}
+
+
+@site.command("set")
+@click.argument("domain")
+@click.option("--index", metavar="FILE,FILE", help="Names of index documents, in order.")
+@click.option("--redirect-to", metavar="URL", help="Send every request there; empty ends it.")
+@click.option("--indexes/--no-indexes", default=None, help="List directories without an index.")
+@click.option("--plain", is_flag=True, help="Take all settings back to the server's own.")
+@click.option("--certificate", type=click.File("r"), metavar="FILE", help="Chain, PEM.")
+@click.option("--key", type=click.File("r"), metavar="FILE", help="Its private key, PEM.")
+@click.option("--no-certificate", is_flag=True, help="Take the certificate away.")
+@writes("site.set")
+def set_site(
+    *,
+    domain: str,
+    index: str | None,
+    redirect_to: str | None,
+    indexes: bool | None,
+    plain: bool,
+    certificate: Any,
+    key: Any,
+    no_certificate: bool,
+) -> Mapping[str, Any]:
+    """Change the settings of a site; what is not named stays.
+
+    \b
+    hsctl site set shop.test --index index.php,index.html
+    hsctl site set shop.test --certificate chain.pem --key key.pem
+    """
+    chain = certificate.read() if certificate else None
+    return {
+        "name": domain,
+        "index": None if index is None else [part for part in index.split(",") if part],
+        "redirect_to": redirect_to,
+        "indexes": indexes,
+        "plain": plain,
+        "certificate": "" if no_certificate else chain,
+        "key": key.read() if key else None,
+    }

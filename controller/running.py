@@ -1,0 +1,143 @@
+"""The running controller: everything it is made of, put together by plain constructors."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+import pki
+from controller.cluster.ports import EnrolmentInfo
+from controller.commands import Registry
+from controller.config import ControllerConfig, Listen
+from controller.fleet.fleet import Fleet
+from controller.identity import Identity, hosts_of
+from controller.principal import system
+from controller.registry import build_registry
+from controller.runner import CommandRunner
+from controller.storage import idempotency, people
+from controller.storage.database import Database, Transaction
+from controller.storage.sealer import Sealer
+from controller.storage.secrets import Secrets
+from controller.storage.sign_in import purge_failures
+from controller.storage.web_sessions import purge_sessions
+from controller.web.api import Api
+from controller.web.authentication import Authenticator
+from controller.web.event_stream import DatabaseFeed, EventStream
+from controller.web.events import EventBus
+from controller.web.server import ControllerSite, LimitedTls
+
+_HOUSEKEEPING_SECONDS = 3600.0
+_log = Logger()
+
+
+class Controller:
+    """One controller process."""
+
+    def __init__(
+        self, config: ControllerConfig, database: Database, identity: Identity, reactor: Any
+    ) -> None:
+        self._config = config
+        self._database = database
+        self._identity = identity
+        self._reactor = reactor
+        secrets = Secrets.load(config.secrets_key)
+        self.fleet = Fleet(
+            reactor,
+            database,
+            identity.authority,
+            agent_tls=identity.agents,
+            enrolment_tls=identity.enrolment,
+            deny_list=identity.denied,
+            cluster=identity.authority.cluster,
+            agent_port=config.agents.port,
+            inline=secrets.inline,
+        )
+        enrolment = EnrolmentInfo(
+            config.public_name, config.enrolment.port, identity.authority.fingerprint
+        )
+        self.registry: Registry = build_registry(
+            enrolment, time.time, fleet=self.fleet, secrets=secrets
+        )
+        self.runner = CommandRunner(database, self.registry)
+        self._sealer = Sealer(database, reactor)
+        self._bus = EventBus(reactor)
+        api = Api(
+            registry=self.registry,
+            runner=self.runner,
+            authenticator=Authenticator(self._token_operator, self._operator_enabled),
+            bus=self._bus,
+            stream=EventStream(self._bus, DatabaseFeed(database)),
+            clock=reactor,
+            version=pki.__version__,
+        )
+        site = ControllerSite(api, None, hosts_of(config), reactor)
+        self._tls = LimitedTls(identity.panel, site, reactor)
+        self._port: IListeningPort | None = None
+        self._housekeeping = LoopingCall(self._keep_house)
+
+    @property
+    def url(self) -> str:
+        """Where panel and API are found."""
+        at: Any = self._config.panel if self._port is None else self._port.getHost()
+        port = at.port
+        host = self._config.public_name
+        return f"https://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def start(self) -> None:
+        """Begin to serve; returns when all doors are open."""
+        await self._bus.start(self._database)
+        await self._sealer.start()
+        await self.fleet.start(
+            self._endpoint(self._config.agents), self._endpoint(self._config.enrolment)
+        )
+        self._port = await self._endpoint(self._config.panel).listen(self._tls)
+        self._housekeeping.clock = self._reactor
+        self._housekeeping.start(_HOUSEKEEPING_SECONDS, now=True)
+
+    async def stop(self) -> None:
+        """Close the doors, end what is in work, close the database."""
+        if self._housekeeping.running:
+            self._housekeeping.stop()
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        self._tls.abort_all()
+        await self.fleet.stop()
+        await self._sealer.stop()
+        await self._database.close()
+
+    def _endpoint(self, listen: Listen) -> IStreamServerEndpoint:
+        kind: Any = TCP6ServerEndpoint if ":" in listen.address else TCP4ServerEndpoint
+        endpoint: IStreamServerEndpoint = kind(
+            self._reactor, listen.port, interface=listen.address, backlog=1024
+        )
+        return endpoint
+
+    async def _token_operator(self, token: str) -> str | None:
+        async def find(tx: Transaction) -> str | None:
+            return await people.operator_of_token(tx, token)
+
+        return await self._database.transaction(system("sign-in"), find, name="sign-in.token")
+
+    async def _operator_enabled(self, name: str) -> bool:
+        async def find(tx: Transaction) -> bool:
+            return await people.operator_enabled(tx, name)
+
+        return await self._database.transaction(system("sign-in"), find, name="sign-in.operator")
+
+    def _keep_house(self) -> "Deferred[None]":
+        return ensureDeferred(self._purge())
+
+    async def _purge(self) -> None:
+        if self._identity.renew_if_due():
+            _log.info("the controller's certificate was renewed")
+        jobs: Iterable[Any] = (purge_sessions, purge_failures, idempotency.purge)
+        for job in jobs:
+            try:
+                await self._database.transaction(system("housekeeping"), job, name=job.__name__)
+            except Exception:  # the next hour tries again; nothing of this may end the controller
+                _log.failure("housekeeping failed: {job}", job=job.__name__)

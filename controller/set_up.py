@@ -1,0 +1,70 @@
+"""Setting a controller up: its directories, CA, keys, database and first operator."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+
+from controller.cluster.initialisation import initialise
+from controller.config import ControllerConfig
+from controller.identity import Identity, make_authority
+from controller.storage.embedded import EmbeddedPostgres
+from controller.storage.migrations import migrate
+from controller.storage.secrets import Secrets
+
+
+@contextmanager
+def database_of(config: ControllerConfig) -> Iterator[str]:
+    """Give the owner's connection string; an embedded server runs at least as long as this.
+
+    A server that already runs (the controller's, or a supervisor's) is used and left running.
+    """
+    if not config.embedded:
+        yield config.database
+        return
+    server = EmbeddedPostgres(config.state, config.postgres_binaries)
+    ours = server.pid is None
+    url = server.start()
+    try:
+        yield url
+    finally:
+        if ours:
+            server.stop()
+
+
+def make_keys(config: ControllerConfig) -> None:
+    """Make directories, CA, own certificate and the key of secrets, where they are missing."""
+    # Others may pass through: the embedded server, as a user of its own, has its data below. What
+    # is private is private by its own mode.
+    config.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+    make_authority(config)
+    Identity.load(config)
+    if not config.secrets_key.exists():
+        Secrets.create(config.secrets_key)
+
+
+def make_database(config: ControllerConfig, owner_url: str) -> int:
+    """Bring the schema up and name the cluster; give the schema's number."""
+    schema = migrate(owner_url)
+    initialise(owner_url, config.service_domain)
+    return schema
+
+
+def has_operators(owner_url: str) -> bool:
+    """Whether anybody may sign in already."""
+    connection = psycopg2.connect(owner_url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT 1 FROM operator)")
+            found = cursor.fetchone()
+            return bool(found and found[0])
+    finally:
+        connection.close()
+
+
+def new_password() -> str:
+    """Draw a password that can be read aloud: four groups, about 95 bits."""
+    letters = "abcdefghijkmnpqrstuvwxyz23456789"
+    groups = ("".join(secrets.choice(letters) for _ in range(5)) for _ in range(4))
+    return "-".join(groups)
