@@ -68,7 +68,7 @@ def migrate(owner_url: str) -> int:
         # yoyo's own tables came before the schema's general grant to the runtime role.
         for table in _YOYO_TABLES:
             backend.execute(f"REVOKE ALL ON {table} FROM {RUNTIME_ROLE}")
-        return _applied(connection)
+        return schema_of(connection)
 
 
 def check_compatible(connection: Any) -> None:
@@ -86,7 +86,8 @@ def check_compatible(connection: Any) -> None:
         )
 
 
-def _applied(connection: Any) -> int:
+def schema_of(connection: Any) -> int:
+    """Give the number of the newest migration that a database has."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT migration_id FROM {default_migration_table}")  # noqa: S608
         return max(_number(name) for (name,) in cursor.fetchall())

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from controller.storage.database import Transaction
-from controller.storage.private_file import read_private, write_private
+from pki.keys import read_private, write_private
 
 _FORMAT = 1
 _NONCE = 12
@@ -70,7 +70,7 @@ class Secrets:
 
     @classmethod
     def load(cls, path: Path) -> "Secrets":
-        """Read a key file; raises OSError, SecretError, `TooOpenError`."""
+        """Read a key file; raises OSError, `SecretError`, `pki.keys.KeyRefusedError`."""
         file = _read(path)
         return cls({bytes.fromhex(name): key for name, key in file.keys.items()}, file.digest)
 

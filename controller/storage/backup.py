@@ -1,0 +1,225 @@
+"""Backup and restore of a controller: database, CA, deny-list and secrets key in one file.
+
+The file holds everything that the cluster is: whoever has it can name anybody and open every
+secret. It is written with mode 0600 and must be kept like the CA's key.
+
+Plain blocking code: it runs as a program of its own, never inside the controller.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+from controller.storage.archive import (
+    DUMP,
+    FORMAT,
+    PKI,
+    SECRETS_KEY,
+    ArchiveError,
+    Manifest,
+    describe,
+    is_member,
+    read_archive,
+    write_archive,
+)
+from controller.storage.binaries import Binaries
+from controller.storage.migrations import known_schema, migrate, schema_of
+from controller.storage.roles import ensure_runtime_role
+from pki import __version__
+from pki.keys import replace_durably
+from pki.revocation import DENY_LIST_FILE, DenyList
+
+__all__ = ["ArchiveError", "BackupError", "Manifest", "Place", "create", "restore"]
+
+
+class BackupError(Exception):
+    """The backup could not be made or restored; the text says what to do. Nothing was changed."""
+
+
+@attrs.frozen
+class Place:
+    """What is backed up and restored: the owner's connection string, and the files."""
+
+    database_url: str = attrs.field(repr=False)
+    binaries: Binaries
+    pki: Path
+    secrets_key: Path
+
+
+def create(place: Place, target: Path) -> Manifest:
+    """Write a backup to ``target``, which must not exist; the controller may be at work meanwhile.
+
+    The dump is one snapshot of the database. The files are read after it, so the deny-list is
+    never older than the database. Raises `BackupError`, OSError.
+    """
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=target.absolute().parent) as scratch:
+        dump = Path(scratch) / DUMP
+        _run(
+            place,
+            "pg_dump",
+            "--format=custom",
+            "--no-owner",
+            "--enable-row-security",
+            f"--file={dump}",
+        )
+        files = {DUMP: dump}
+        for path in sorted(place.pki.iterdir()):
+            if path.is_file() and not path.is_symlink() and is_member(PKI + path.name):
+                files[PKI + path.name] = path
+        copied = {
+            name: _copy(path, Path(scratch) / str(n))
+            for n, (name, path) in enumerate([*files.items(), (SECRETS_KEY, place.secrets_key)])
+        }
+        cluster, history, schema = _identity(place.database_url)
+        manifest = Manifest(
+            format=FORMAT,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            program=__version__,
+            schema=schema,
+            cluster=cluster,
+            history=history,
+            files={name: describe(path) for name, path in copied.items()},
+        )
+        write_archive(target, manifest, copied)
+    return manifest
+
+
+def restore(place: Place, source: Path) -> Manifest:
+    """Put a backup in the place of what is there, and give the database a new history.
+
+    With the new history every lane of a box that has gone further is *ahead*: nothing is applied or
+    deleted there until an operator decides (`hsctl recover`). The database is replaced in one
+    transaction. Web sessions and enrolment tokens do not come back; what was revoked stays revoked.
+    Raises `ArchiveError`, `BackupError`, OSError.
+    """
+    _refuse_while_in_use(place.database_url)
+    parent = place.secrets_key.absolute().parent
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=parent) as scratch:
+        directory = Path(scratch)
+        manifest = read_archive(source, directory)
+        if manifest.schema > known_schema():
+            raise BackupError(
+                f"the backup is of a newer program (schema {manifest.schema}, this one knows"
+                f" {known_schema()}): upgrade first"
+            )
+        script = directory / "database.sql"
+        _run(place, "pg_restore", "--no-owner", f"--file={script}", str(directory / DUMP))
+        owner = _connect(place.database_url)
+        try:
+            ensure_runtime_role(owner, owner.info.dbname)
+        finally:
+            owner.close()
+        _run(
+            place,
+            "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--single-transaction",
+            "--set=ON_ERROR_STOP=1",
+            f"--command={_BEFORE}",
+            f"--file={script}",
+            f"--command={_AFTER}",
+        )
+        _put_back(place, directory)
+    migrate(place.database_url)
+    return manifest
+
+
+_BEFORE = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+_AFTER = """
+SET row_security = on; SET hs.principal = 'provider';
+UPDATE public.cluster SET history = gen_random_uuid();
+UPDATE public.box SET connected = false;
+DELETE FROM public.web_session;
+DELETE FROM public.enrolment_token
+"""
+
+
+def _put_back(place: Place, directory: Path) -> None:
+    place.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
+    denied = set(DenyList.load(place.pki / DENY_LIST_FILE))
+    for path in sorted((directory / "pki").iterdir()):
+        replace_durably(place.pki / path.name, path.read_bytes(), mode=0o600)
+    deny_list = DenyList.load(place.pki / DENY_LIST_FILE)
+    for serial in sorted(denied):
+        deny_list.add(serial)
+    replace_durably(place.secrets_key, (directory / SECRETS_KEY).read_bytes(), mode=0o600)
+
+
+def _refuse_while_in_use(url: str) -> None:
+    connection = _connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND backend_type = 'client backend'"
+            )
+            (others,) = cursor.fetchone() or (0,)
+    finally:
+        connection.close()
+    if others:
+        raise BackupError(
+            f"{others} connections to the database are open: stop every controller first"
+        )
+
+
+def _identity(url: str) -> tuple[str, str, int]:
+    connection = _connect(url)
+    try:
+        schema = schema_of(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT id::text, history::text FROM cluster")
+            row = cursor.fetchone()
+    finally:
+        connection.close()
+    return (*(row or ("", "")), schema)
+
+
+def _connect(url: str) -> "psycopg2.extensions.connection":
+    try:
+        connection = psycopg2.connect(url)
+    except psycopg2.OperationalError as error:
+        raise BackupError(f"no connection to the database: {str(error).strip()}") from error
+    connection.autocommit = True
+    return connection
+
+
+def _copy(source: Path, target: Path) -> Path:
+    """Copy, so that what is checksummed is what is written even if the file is replaced."""
+    shutil.copyfile(source, target, follow_symlinks=False)
+    return target
+
+
+def _run(place: Place, program: str, *arguments: str) -> None:
+    settings = parse_dsn(place.database_url)
+    password = settings.pop("password", "")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        # The owner is under row security like everybody: as the provider it sees every row.
+        "PGOPTIONS": "-c hs.principal=provider",
+        # Not in the arguments, which every user of the machine can read.
+        "PGPASSWORD": password,
+    }
+    # pg_restore that writes a script takes no database; the others find theirs here.
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+    names |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+    environment |= {names[key]: value for key, value in settings.items() if key in names}
+    ended = subprocess.run(
+        [place.binaries.program(program), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=0o077,
+        env=environment,
+    )
+    if ended.returncode:
+        raise BackupError(f"{program} failed: {ended.stderr.strip()[-2000:]}")

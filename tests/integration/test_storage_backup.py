@@ -1,0 +1,195 @@
+"""Backup and restore with the real programs on a real PostgreSQL."""
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg2
+import pytest
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+
+from controller.principal import system
+from controller.storage import backup
+from controller.storage.archive import ArchiveError
+from controller.storage.backup import BackupError, Place
+from controller.storage.binaries import find_binaries
+from controller.storage.database import Database, Transaction
+from controller.storage.secrets import Secrets
+from pki.revocation import DENY_LIST_FILE, DenyList
+
+PROVIDER = system("test")
+CLEAR = "a planted secret that must never be seen"
+
+
+@pytest.fixture
+def place(database_url: str, tmp_path: Path) -> Place:
+    """A controller's files and its database, empty but for the cluster's row."""
+    pki = tmp_path / "pki"
+    pki.mkdir()
+    (pki / "ca.pem").write_text("certificate")
+    (pki / "ca-key.pem").write_text("key")
+    DenyList(pki / DENY_LIST_FILE).add(7)
+    Secrets.create(tmp_path / "secrets.key")
+    return Place(database_url, find_binaries(), pki, tmp_path / "secrets.key")
+
+
+async def furnish(tx: Transaction) -> None:
+    await tx.run("INSERT INTO cluster (service_domain) VALUES ('hs.test')")
+    await tx.run("INSERT INTO account (name) VALUES ('acme')")
+    await tx.run(
+        "INSERT INTO box (name, address, groups, connected) VALUES ('web1', '10.0.0.1', '{}', true)"
+    )
+    await tx.run(
+        "INSERT INTO enrolment_token (digest, box_id, expires_at)"
+        " SELECT 'x', id, now() + interval '1 hour' FROM box"
+    )
+
+
+async def work(place: Place, function: Callable[[Transaction], object]) -> object:
+    """Run one transaction and hang up, so that nothing stands in a restore's way."""
+    database = await Database.connect(place.database_url)
+    try:
+        return await database.transaction(PROVIDER, function, name="work")
+    finally:
+        await database.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restore_brings_everything_back_under_a_new_history(
+    place: Place, tmp_path: Path
+) -> None:
+    secrets = Secrets.load(place.secrets_key)
+    await work(place, furnish)
+    reference = await work(place, lambda tx: secrets.store(tx, CLEAR))
+    manifest = await deferToThread(backup.create, place, tmp_path / "one.backup")
+    assert (tmp_path / "one.backup").stat().st_mode & 0o777 == 0o600
+
+    await work(place, lambda tx: tx.run("DELETE FROM account"))
+    await work(place, lambda tx: tx.run("DELETE FROM secret"))
+    (place.pki / "ca.pem").write_text("another")
+    DenyList.load(place.pki / DENY_LIST_FILE).add(8)  # revoked after the backup
+    place.secrets_key.unlink()
+
+    await deferToThread(backup.restore, place, tmp_path / "one.backup")
+    assert (place.pki / "ca.pem").read_text() == "certificate"
+    assert set(DenyList.load(place.pki / DENY_LIST_FILE)) == {7, 8}
+
+    async def look(tx: Transaction) -> None:
+        assert await tx.rows("SELECT name FROM account") == [("acme",)]
+        (history,) = await tx.row("SELECT history FROM cluster")
+        assert history != manifest.history
+        assert await tx.rows("SELECT connected FROM box") == [(False,)]
+        assert await tx.rows("SELECT 1 FROM enrolment_token") == []
+        assert await Secrets.load(place.secrets_key).read(tx, reference.id) == CLEAR
+
+    await work(place, look)
+    # The restored database is whole: rights, row security, sequences, and a backup of its own.
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        await work(place, lambda tx: tx.run("DELETE FROM change"))
+    await work(place, lambda tx: tx.run("INSERT INTO account (name) VALUES ('next')"))
+    await deferToThread(backup.create, place, tmp_path / "two.backup")
+    await deferToThread(backup.restore, place, tmp_path / "two.backup")
+    assert await work(place, lambda tx: tx.row("SELECT count(*) FROM account")) == (2,)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_secret_is_never_in_clear_in_a_dump(place: Place, tmp_path: Path) -> None:
+    secrets = Secrets.load(place.secrets_key)
+    await work(place, furnish)
+    await work(place, lambda tx: secrets.store(tx, CLEAR, name="transfer-key"))
+    binaries = place.binaries
+    script = tmp_path / "dump.sql"
+    await deferToThread(backup.create, place, tmp_path / "one.backup")
+    with tarfile.open(tmp_path / "one.backup") as tar:
+        tar.extract("database.dump", tmp_path)
+    backup._run(
+        Place(place.database_url, binaries, place.pki, place.secrets_key),
+        "pg_restore",
+        f"--file={script}",
+        str(tmp_path / "database.dump"),
+    )
+    text = script.read_text()
+    assert "transfer-key" in text  # the row is there
+    assert CLEAR not in text
+    assert CLEAR.encode().hex() not in text
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restore_is_refused_while_a_controller_is_connected(
+    place: Place, tmp_path: Path
+) -> None:
+    await work(place, furnish)
+    await deferToThread(backup.create, place, tmp_path / "one.backup")
+    database = await Database.connect(place.database_url)
+    with pytest.raises(BackupError, match="stop every controller"):
+        await deferToThread(backup.restore, place, tmp_path / "one.backup")
+    await database.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_backup_never_replaces_another(place: Place, tmp_path: Path) -> None:
+    await work(place, furnish)
+    (tmp_path / "one.backup").write_text("mine")
+    with pytest.raises(FileExistsError):
+        await deferToThread(backup.create, place, tmp_path / "one.backup")
+    assert (tmp_path / "one.backup").read_text() == "mine"
+
+
+def _rewritten(source: Path, target: Path, member: tarfile.TarInfo, content: bytes) -> None:
+    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
+        for entry in old:
+            new.addfile(entry, old.extractfile(entry))
+        new.addfile(member, io.BytesIO(content))
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.rglob("*"))
+
+
+def _link(kind: bytes) -> tarfile.TarInfo:
+    member = tarfile.TarInfo("pki/link")
+    member.type, member.linkname = kind, "/etc/passwd"
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        tarfile.TarInfo("../outside"),
+        tarfile.TarInfo("/absolute"),
+        tarfile.TarInfo("pki/../../outside"),
+        tarfile.TarInfo("pki/ca.pem"),
+        tarfile.TarInfo("database.dump"),
+        _link(tarfile.SYMTYPE),
+        _link(tarfile.LNKTYPE),
+        _link(tarfile.CHRTYPE),
+    ],
+    ids=lambda member: f"{member.name} {member.type!r}",
+)
+@pytest_twisted.ensureDeferred
+async def test_a_hostile_archive_is_refused_and_nothing_is_touched(
+    place: Place, tmp_path: Path, member: tarfile.TarInfo
+) -> None:
+    await work(place, furnish)
+    good, bad = tmp_path / "good.backup", tmp_path / "bad.backup"
+    await deferToThread(backup.create, place, good)
+    _rewritten(good, bad, member, b"")
+    before = _files(tmp_path)
+    with pytest.raises(ArchiveError, match=f"unexpected '{member.name}'"):
+        await deferToThread(backup.restore, place, bad)
+    assert _files(tmp_path) == before
+    assert await work(place, lambda tx: tx.row("SELECT count(*) FROM account")) == (1,)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_archive_is_refused(place: Place, tmp_path: Path) -> None:
+    await work(place, furnish)
+    await deferToThread(backup.create, place, tmp_path / "one.backup")
+    data = bytearray((tmp_path / "one.backup").read_bytes())
+    middle = data.index(b"PGDMP") + 200
+    data[middle] ^= 1
+    (tmp_path / "one.backup").write_bytes(data)
+    with pytest.raises(ArchiveError, match="checksum"):
+        await deferToThread(backup.restore, place, tmp_path / "one.backup")
