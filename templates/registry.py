@@ -6,10 +6,13 @@ from hashlib import sha256
 from importlib.resources import files
 from types import MappingProxyType
 
+from templates.apache.service import APACHE
 from templates.bind.service import BIND
 from templates.service_type import ServiceType
 
-SERVICE_TYPES: Mapping[str, ServiceType] = MappingProxyType({BIND.name: BIND})
+SERVICE_TYPES: Mapping[str, ServiceType] = MappingProxyType(
+    {known.name: known for known in (BIND, APACHE)}
+)
 """Explicit on purpose: a folder that is not named here is not a service type."""
 
 
