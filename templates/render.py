@@ -4,10 +4,23 @@ Templates have no automatic escaping, because they are in several syntaxes: ever
 its escape (`templates.escape`), which a test demands of each template.
 """
 
+from collections.abc import Callable
+
 import jinja2
 
 from templates.escape import ESCAPES, EscapeError
 from templates.service_type import PlanRefusedError
+
+
+def _strict(escape: Callable[[object], str]) -> Callable[[object], str]:
+    """Let a value that a template misspells be an error of the template, not of an object."""
+
+    def strict(value: object) -> str:
+        if isinstance(value, jinja2.Undefined):
+            raise jinja2.UndefinedError(f"{value._undefined_name} is not given")
+        return escape(value)
+
+    return strict
 
 
 def environment() -> jinja2.Environment:
@@ -23,7 +36,7 @@ def environment() -> jinja2.Environment:
         cache_size=-1,
     )
     made.filters.clear()
-    made.filters.update(ESCAPES)
+    made.filters.update({name: _strict(escape) for name, escape in ESCAPES.items()})
     made.globals.clear()
     return made
 

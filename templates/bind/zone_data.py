@@ -76,7 +76,7 @@ def _time(zone: str, value: object) -> int:
 def _name(zone: str, text: str, origin: dns.name.Name | None) -> dns.name.Name:
     """Read a name; absolute ones only where there is no ``origin``."""
     try:
-        if not text.isascii() or not text.isprintable() or " " in text:
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
             raise PlanRefusedError(f"{zone}: {text!a} is not a domain name")
         name = dns.name.from_text(text, origin)
     except (dns.exception.DNSException, ValueError) as error:

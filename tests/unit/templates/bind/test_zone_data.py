@@ -1,0 +1,176 @@
+"""Records: what named would refuse is refused first, with words a person can use."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from templates.bind import zone_file
+from templates.bind.zone_data import zone_records
+from templates.bind.zone_file import master_file_text
+from templates.effects import WriteFile
+from templates.service_type import PlanRefusedError
+from tests.unit.templates.bind.specs import SOA, ZONE, MasterZone, Record, master, plan_zone, record
+
+REFUSED = {
+    "no name server": (),
+    "address missing": (record("NS", f"ns.{ZONE}."),),
+    "address is an alias": (
+        record("NS", f"ns.{ZONE}."),
+        record("CNAME", "ns1.cluster.test.", "ns"),
+    ),
+    "alias at the apex": (record("NS", "ns1.cluster.test."), record("CNAME", "a.test.")),
+    "alias beside data": (
+        record("NS", "ns1.cluster.test."),
+        record("CNAME", "a.test.", "www"),
+        record("A", "192.0.2.1", "www"),
+    ),
+    "two aliases": (
+        record("NS", "ns1.cluster.test."),
+        record("CNAME", "a.test.", "www"),
+        record("CNAME", "b.test.", "www"),
+    ),
+    "outside": (record("NS", "ns1.cluster.test."), record("A", "192.0.2.1", "www.other.test.")),
+    "bad address": (record("NS", "ns1.cluster.test."), record("A", "192.0.2.256")),
+    "no number": (record("NS", "ns1.cluster.test."), record("MX", "x mail.test.")),
+}
+"""Zones that named-checkzone refuses as well, so that this list cannot drift from named."""
+
+
+def text_of(records: tuple[Record, ...]) -> str:
+    lines = [f"@ 3600 IN SOA {SOA.primary} {SOA.contact} 1 1 1 1 1"]
+    lines += [f"{each.owner} {each.ttl} IN {each.type} {each.data}" for each in records]
+    return "\n".join([*lines, ""])
+
+
+def checkzone(text: str, directory: Path) -> int:
+    path = directory / "zone"
+    path.write_text(text)
+    arguments = ["named-checkzone", "-i", "none", "-k", "ignore", "-n", "fail", ZONE, str(path)]
+    return subprocess.run(arguments, check=False, capture_output=True).returncode
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_named_refuses_is_refused_first(case: str) -> None:
+    zone = MasterZone(serial=1, soa=SOA, records=REFUSED[case], secondaries=())
+    with pytest.raises(PlanRefusedError, match=f"^{ZONE}"):
+        plan_zone(None, zone)
+
+
+@pytest.mark.parametrize(
+    "case", sorted(set(REFUSED) - {"outside", "address missing", "address is an alias"})
+)
+def test_named_refuses_it_too(case: str, tmp_path: Path) -> None:
+    assert checkzone(text_of(REFUSED[case]), tmp_path) != 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        record("SOA", "a. b. 1 1 1 1 1"),
+        record("NSEC", "a.test. A"),
+        record("AXFR", "x"),
+        record("TYPE65534", "\\# 1 00"),
+        record("a", "192.0.2.1"),
+        record("A", "192.0.2.1 ; comment"),
+        record("A", "192.0.2.1 192.0.2.2"),
+        record("A", "192.0.2.1\n@ IN A 192.0.2.2"),
+        record("A", ""),
+        record("A", "192.0.2.1", "www", 2**31),
+        record("A", "192.0.2.1", "www", -1),
+        record("A", "192.0.2.1", ""),
+        record("A", "192.0.2.1", "a..b"),
+        record("A", "192.0.2.1", "a" * 64),
+        record("A", "192.0.2.1", "a b"),
+        record("A", "192.0.2.1", "shöp"),
+        record("MX", "10 mail"),
+        record("CNAME", "other", "www"),
+        record("SRV", "1 1 1 host", "_a._tcp"),
+        record("TXT", '"' + "a" * 256 + '"'),
+        record("TXT", '"not closed'),
+        record("TXT", " ".join(['"' + "a" * 255 + '"'] * 257)),
+        record("NS", "ns1.cluster.test.", ttl=60),
+        record("NS", "ns1.cluster.test."),
+    ],
+    ids=lambda bad: f"{bad.owner[:20]!a} {bad.type} {bad.data[:20]!a}",
+)
+def test_a_record_that_is_not_plain_data_is_refused(bad: Record) -> None:
+    with pytest.raises(PlanRefusedError, match=f"^{ZONE}"):
+        plan_zone(None, master(bad))
+
+
+GOOD = (
+    record("A", "192.0.2.1", "ns"),
+    record("NS", f"ns.{ZONE}."),
+    record("AAAA", "2001:db8::1", "*"),
+    record("MX", "10 mail.other.test."),
+    record("TXT", '"v=spf1; \\"quoted\\" \\\\ \\010 $INCLUDE" "second"', "_dmarc"),
+    record("TXT", "unquoted", "txt"),
+    record("SRV", "1 2 5060 sip.other.test.", "_sip._tcp"),
+    record("CAA", '0 issue "ca.test; policy=ev"'),
+    record("TLSA", "3 1 1 " + "ab" * 32, "_443._tcp"),
+    record("SSHFP", "1 1 " + "ab" * 20, "host"),
+    record("HTTPS", "1 . alpn=h2", "www"),
+    record("NAPTR", '100 10 "U" "E2U+sip" "!^.*$!sip:info@a.test!" .', "enum"),
+    record("PTR", "host.other.test.", "1.2"),
+    record("LOC", "51 30 12.748 N 0 7 39.612 W 0.00m", "loc"),
+    record("URI", '10 1 "https://a.test/"', "_http._tcp"),
+    record("DS", "1 8 2 " + "ab" * 32, "child"),
+    record("NS", f"ns.child.{ZONE}.", "child"),
+    record("A", "192.0.2.9", "ns.child"),
+    record("CNAME", f"ns.{ZONE}.", "a\\.b\\;c"),
+)
+
+
+def test_every_type_is_written_so_that_named_reads_it(tmp_path: Path) -> None:
+    plan = plan_zone(None, master(*GOOD))
+    (text,) = (item.content.decode() for item in plan.files if isinstance(item, WriteFile))
+    assert checkzone(text, tmp_path) == 0
+    assert len(text.splitlines()) == len(GOOD) + 3
+
+
+def test_a_file_that_reads_back_as_something_else_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = zone_records(ZONE, master(*GOOD))
+    text = master_file_text(ZONE, records)
+    for changed in (
+        text.replace("192.0.2.1", "192.0.2.2"),
+        text.replace("3600 IN MX", "3601 IN MX"),
+        text + f"extra.{ZONE}. 1 IN A 192.0.2.1\n",
+        text.replace(f"ns.{ZONE}. 3600 IN A 192.0.2.1\n", ""),
+        text + "$INCLUDE /etc/passwd\n",
+        text + "not a line\n",
+    ):
+        assert changed != text
+        monkeypatch.setattr(zone_file, "render", lambda *_, changed=changed, **__: changed)
+        with pytest.raises(PlanRefusedError, match=r"read back|reads back"):
+            master_file_text(ZONE, records)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"primary": "ns1"},
+        {"primary": "ns1.test. evil."},
+        {"contact": ""},
+        {"contact": "a\n.b."},
+        {"refresh": -1},
+        {"expire": 2**31},
+        {"ttl": True},
+    ],
+    ids=str,
+)
+def test_a_start_of_authority_that_is_not_plain_data_is_refused(change: dict[str, object]) -> None:
+    fields = {name: getattr(SOA, name) for name in SOA.__struct_fields__}
+    zone = MasterZone(
+        serial=1, soa=type(SOA)(**{**fields, **change}), records=master().records, secondaries=()
+    )
+    with pytest.raises(PlanRefusedError):
+        plan_zone(None, zone)
+
+
+@pytest.mark.parametrize("serial", [-1, 2**32, True])
+def test_a_serial_out_of_range_is_refused(serial: int) -> None:
+    with pytest.raises(PlanRefusedError):
+        plan_zone(None, master(serial=serial))
