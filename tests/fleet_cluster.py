@@ -1,4 +1,4 @@
-"""A controller's fleet on a real database and real TLS, with simulated boxes: for tests and bench."""
+"""A fleet on a real database and real TLS, with simulated boxes: for tests and bench."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence

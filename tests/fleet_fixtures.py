@@ -9,8 +9,8 @@ from controller.storage.database import Database
 from tests.fleet_cluster import FleetCluster
 
 
-@pytest_twisted.async_yield_fixture
-async def cluster(
+@pytest_twisted.async_yield_fixture(name="cluster")
+async def fleet_cluster(
     database: Database, database_url: str, tmp_path: Path
 ) -> AsyncIterator[FleetCluster]:
     """A listening fleet on a fresh database."""

@@ -47,6 +47,8 @@ class SimulatedLane:
     total: int = 0
     objects: dict[tuple[str, str], Item] = attrs.field(factory=dict)
     batches: list[Batch] = attrs.field(factory=list)
+    former: set[tuple[str, str]] = attrs.field(factory=set)
+    """Objects of a history before the lane was adopted: any revision replaces them."""
 
     def store(self, batch: Batch) -> None:
         """Take each object by its own revision; never go back to an older one."""
@@ -54,9 +56,11 @@ class SimulatedLane:
         self.history = batch.history
         for item in batch.items:
             held = self.objects.get((item.kind, item.key))
-            if held is not None and held.revision >= item.revision:
+            former = (item.kind, item.key) in self.former
+            if held is not None and held.revision >= item.revision and not former:
                 continue
             self.drop((item.kind, item.key))
+            self.former.discard((item.kind, item.key))
             self.objects[(item.kind, item.key)] = item
             if item.spec is not None:
                 share = element(item.kind, item.key, item.revision, item.spec)
@@ -179,6 +183,7 @@ class SimulatedAgent:
             case Adopt():
                 self.lanes[message.lane].history = message.history
                 self.lanes[message.lane].stored = 0
+                self.lanes[message.lane].former = set(self.lanes[message.lane].objects)
         if self.heard is not None:
             self.heard(message)
         self._look()

@@ -14,7 +14,7 @@ from controller.fleet.link import LaneLink
 from controller.fleet.repair import ObjectName, Repair, compare, is_mass_delete
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError
-from node_agent.wire.messages import Forget, Inventory, InventoryRequest
+from node_agent.wire.messages import Adopt, Forget, Inventory, InventoryRequest
 from node_agent.wire.object_hash import MODULUS, element
 
 log = Logger()
@@ -43,6 +43,7 @@ class Comparisons:
         self._inline = inline
         self._pages: dict[LaneLink, dict[ObjectName, int]] = {}
         self._confirmed: dict[LaneKey, int] = {}
+        self._keeping: set[LaneLink] = set()
         self.dispatcher: Dispatcher
 
     def begin(self, link: LaneLink) -> None:
@@ -62,6 +63,21 @@ class Comparisons:
         link.repaired, link.mode = False, "open"
         self.begin(link)
 
+    def adopt(self, link: LaneLink, *, overwrite: bool, removed: int | None) -> None:
+        """Take a lane that is ahead over into this history, as an operator chose.
+
+        ``overwrite``: all that the model has is sent, and what it has not is removed; where that
+        is a mass delete, ``removed`` must name the number. Else the box keeps what it has, and
+        only what changes from now on is sent.
+        """
+        link.send(Adopt(lane=link.key[1], history=link.history, overwrite=overwrite))
+        link.box_stored, link.repaired, link.mode = 0, False, "open"
+        if overwrite and removed is not None:
+            self._confirmed[link.key] = removed
+        if not overwrite:
+            self._keeping.add(link)
+        self.begin(link)
+
     def page(self, link: LaneLink, message: Inventory) -> None:
         """Take a page of an inventory that was asked for; raises `WireError` for another."""
         pages = self._pages.get(link)
@@ -78,12 +94,21 @@ class Comparisons:
     def ended(self, link: LaneLink) -> None:
         """Forget what an ended session was telling."""
         self._pages.pop(link, None)
+        self._keeping.discard(link)
 
     def _failed(self, failure: object, link: LaneLink) -> None:
         log.error("lane {lane}: comparison failed: {why}", lane=link.key, why=failure)
         link.mode = "closed"
 
     async def _finish(self, link: LaneLink, inventory: dict[ObjectName, int]) -> None:
+        if link in self._keeping:
+            self._keeping.discard(link)
+            through = await self._database.transaction(
+                FLEET, partial(keep, link=link, inventory=inventory), name="fleet.keep"
+            )
+            link.mode = "open"
+            self.dispatcher.skip(link, through)
+            return
         confirmed = self._confirmed.pop(link.key, None)
         compared = await self._database.transaction(
             FLEET,
@@ -138,7 +163,9 @@ async def settle(
     kept = {name: rev for name, rev in inventory.items() if name in wanted}
     await _remember(tx, link.key, kept)
     same = [name for name in repair.keep if inventory.get(name) == wanted[name].revision]
-    await _fill_shares(tx, link.key, same, inline)
+    # A box that stored nothing and holds objects was adopted: their revisions are of another
+    # history, and say nothing of their content.
+    await _fill_shares(tx, link.key, same if through > 0 else [], inline)
     total = await tx.row(
         """SELECT coalesce(sum(share), 0) FROM lane_object
            WHERE box_id = %s AND logical_server_id = %s""",
@@ -155,6 +182,18 @@ async def settle(
     if not fresh:
         raise LookupError("the session is not the box's any more")
     return Compared(repair, removed, through, expected, "")
+
+
+async def keep(tx: Transaction, link: LaneLink, inventory: dict[ObjectName, int]) -> int:
+    """Note what an adopted box holds, of unknown content; give the revision to go on from."""
+    await tx.run("DELETE FROM lane_object WHERE box_id = %s AND logical_server_id = %s", link.key)
+    await _remember(tx, link.key, inventory)
+    (revision,) = await tx.row("SELECT revision FROM logical_server WHERE id = %s", (link.key[1],))
+    await tx.run(
+        """UPDATE lane SET adopted_history = %s WHERE box_id = %s AND logical_server_id = %s""",
+        (link.history, *link.key),
+    )
+    return int(revision)
 
 
 async def _remember(tx: Transaction, lane: LaneKey, held: dict[ObjectName, int]) -> None:

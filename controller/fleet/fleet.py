@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from controller.fleet.acknowledgement import FLEET, AcknowledgementWriter
+from controller.fleet.acknowledgement import FLEET, AcknowledgementWriter, ConditionWord
 from controller.fleet.certificates import Issuer, revoked_among
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher, Inline
@@ -136,6 +136,25 @@ class Fleet:
         links = self._dispatcher.links_of(server)
         for link in links:
             link.send(Retry(lane=server, kind=kind, key=key))
+        return len(links)
+
+    def adopt(self, server: str, *, overwrite: bool, removed: int | None = None) -> int:
+        """Go on with the lanes of a logical server that are ahead or held; give how many there are.
+
+        See `Comparisons.adopt`. Boxes that are not connected stay as they are.
+        """
+        links = [link for link in self._dispatcher.links_of(server) if link.mode == "closed"]
+        for link in links:
+            self._comparisons.adopt(link, overwrite=overwrite, removed=removed)
+            self._dispatcher.say(link, ConditionWord("ok", ""))
+        return len(links)
+
+    def confirm_removal(self, server: str, removed: int) -> int:
+        """Let a repair that waits for it remove ``removed`` objects; give how many lanes waited."""
+        links = [link for link in self._dispatcher.links_of(server) if link.mode == "closed"]
+        for link in links:
+            self._comparisons.confirm(link, removed)
+            self._dispatcher.say(link, ConditionWord("ok", ""))
         return len(links)
 
     def request_facts(self, box: str) -> bool:

@@ -12,7 +12,7 @@ from node_agent.wire.messages import (
     Welcome,
 )
 from tests.fleet_cluster import FleetCluster
-from tests.fleet_fixtures import cluster  # noqa: F401
+from tests.fleet_fixtures import fleet_cluster  # noqa: F401
 
 
 @pytest_twisted.ensureDeferred

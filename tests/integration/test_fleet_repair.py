@@ -1,0 +1,180 @@
+"""A box that holds something else than it acknowledged is repaired by diff, or left to a person."""
+
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from node_agent.wire.messages import Adopt, Assign, Batch, Forget, InventoryRequest, Item
+from node_agent.wire.object_hash import combine, element
+from tests.fleet_cluster import FleetCluster, execute_as_owner
+from tests.fleet_fixtures import fleet_cluster  # noqa: F401
+from tests.simulated_agent import SimulatedAgent, SimulatedLane
+
+
+async def filled(cluster: FleetCluster, count: int) -> tuple[str, SimulatedAgent]:
+    """A server with ``count`` objects on one box, all settled; the box has left."""
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.change(server, {f"z{n}.test": b"spec" for n in range(count)})
+    await cluster.until_settled(server)
+    await agent.leave()
+    agent.messages.clear()
+    return server, agent
+
+
+def add(lane: SimulatedLane, key: str, revision: int) -> None:
+    lane.objects[("zone", key)] = Item("zone", key, revision, 1, b"extra")
+    lane.total = combine(lane.total, added=element("zone", key, revision, b"extra"))
+
+
+async def until_agreed(cluster: FleetCluster, server: str, agent: SimulatedAgent) -> None:
+    """Wait until the controller expects exactly what the box holds."""
+    await cluster.until_settled(server)
+    await cluster.until(
+        "SELECT expected_hash = %s FROM lane WHERE logical_server_id = %s",
+        (agent.lanes[server].total, server),
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_box_that_lost_everything_is_filled_anew(cluster: FleetCluster) -> None:
+    server, agent = await filled(cluster, 30)
+    agent.lanes.clear()
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: len(agent.lanes.get(server, SimulatedLane()).objects) == 30)
+    await until_agreed(cluster, server, agent)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_box_with_a_lost_object_is_sent_that_one_alone(cluster: FleetCluster) -> None:
+    server, agent = await filled(cluster, 30)
+    agent.lanes[server].drop(("zone", "z7.test"))
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Batch)))
+    assert [[i.key for i in b.items] for b in agent.said(Batch)] == [["z7.test"]]
+    await until_agreed(cluster, server, agent)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_box_restored_from_an_older_state_gets_the_difference(
+    cluster: FleetCluster,
+) -> None:
+    server, agent = await filled(cluster, 30)
+    lane = agent.lanes[server]
+    for number in range(20, 30):
+        lane.drop(("zone", f"z{number}.test"))
+    lane.stored = lane.settled = 20
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: len(lane.objects) == 30)
+    await cluster.until_settled(server)
+    assert sum(len(b.items) for b in agent.said(Batch)) == 10
+    await until_agreed(cluster, server, agent)
+
+
+@pytest_twisted.ensureDeferred
+async def test_objects_that_nobody_knows_are_forgotten(cluster: FleetCluster) -> None:
+    server, agent = await filled(cluster, 30)
+    add(agent.lanes[server], "stranger.test", 3)
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Forget)))
+    assert agent.said(Forget)[0].items == (("zone", "stranger.test"),)
+    assert len(agent.lanes[server].live()) == 30
+    await until_agreed(cluster, server, agent)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_repair_that_would_remove_many_waits_for_the_number(cluster: FleetCluster) -> None:
+    server, agent = await filled(cluster, 30)
+    for number in range(25):
+        add(agent.lanes[server], f"stranger{number}.test", 3)
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until("SELECT condition = 'held' FROM lane")
+    ((message,),) = await cluster.rows("SELECT message FROM lane")
+    assert "25 of 55" in message
+    assert not agent.said(Forget)
+    assert cluster.fleet.confirm_removal(server, 24) == 1
+    await agent.until(lambda: len(agent.said(InventoryRequest)) == 2)
+    while not cluster.fleet.confirm_removal(server, 25):  # until the second answer is judged
+        await deferLater(reactor, 0.005)
+    assert len(agent.lanes[server].live()) == 55
+    await agent.until(lambda: bool(agent.said(Forget)))
+    assert len(agent.lanes[server].live()) == 30
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lane_of_another_history_is_left_alone(
+    cluster: FleetCluster, database_url: str
+) -> None:
+    server, agent = await filled(cluster, 3)
+    execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
+    await cluster.change(server, {"new.test": b"1", "z1.test": None})
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    await cluster.fleet._dispatcher.rescan()
+    assert not agent.said(Batch)
+    assert not agent.said(InventoryRequest)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lane_that_stored_more_than_is_known_is_left_alone(cluster: FleetCluster) -> None:
+    server, agent = await filled(cluster, 3)
+    agent.lanes[server].stored = 9
+    await cluster.change(server, {"new.test": b"1"})
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    await cluster.fleet._dispatcher.rescan()
+    assert not agent.said(Batch)
+
+
+@pytest_twisted.ensureDeferred
+async def test_adopting_without_overwriting_keeps_what_the_box_has(
+    cluster: FleetCluster, database_url: str
+) -> None:
+    server, agent = await filled(cluster, 3)
+    add(agent.lanes[server], "later.test", 4)
+    agent.lanes[server].stored = 4
+    execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    assert cluster.fleet.adopt(server, overwrite=False) == 1
+    await agent.until(lambda: bool(agent.said(Batch)))
+    assert agent.said(Adopt)
+    await cluster.change(server, {"z0.test": b"new"})
+    await cluster.until_settled(server)
+    live = agent.lanes[server].live()
+    assert live == {
+        "z0.test": b"new",
+        "z1.test": b"spec",
+        "z2.test": b"spec",
+        "later.test": b"extra",
+    }
+    await until_agreed(cluster, server, agent)
+    await agent.leave()
+    agent.messages.clear()
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
+    await cluster.change(server, {"z1.test": b"new"})
+    await cluster.until_settled(server)
+    assert not agent.said(InventoryRequest)
+    assert "later.test" in agent.lanes[server].live()
+
+
+@pytest_twisted.ensureDeferred
+async def test_adopting_with_overwriting_makes_the_box_as_the_model(
+    cluster: FleetCluster, database_url: str
+) -> None:
+    server, agent = await filled(cluster, 3)
+    lane = agent.lanes[server]
+    lane.drop(("zone", "z0.test"))
+    add(lane, "z0.test", 8)
+    add(lane, "later.test", 9)
+    lane.stored = 9
+    execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    assert cluster.fleet.adopt(server, overwrite=True) == 1
+    await agent.until(lambda: bool(agent.said(Forget)) and bool(agent.said(Batch)))
+    await cluster.until_settled(server)
+    assert lane.live() == {f"z{n}.test": b"spec" for n in range(3)}
+    await until_agreed(cluster, server, agent)
