@@ -62,6 +62,7 @@ class Lane:
     ) -> None:
         self.id = record.id
         self.name = record.name
+        self.service_type = record.service_type
         self._engine = engine
         self._journal = journal
         self._blocking = blocking
@@ -184,6 +185,24 @@ class Lane:
             settled_revision=self._journal.settled_revision(self.id),
             outcomes=self._journal.exceptions(self.id),
         )
+
+    def state(self) -> LaneState:
+        """Give the condition, for a new session."""
+        return LaneState(
+            lane=self.id, condition=self._condition, message=self._message[:LONGEST_WORDS]
+        )
+
+    @property
+    def condition(self) -> LaneCondition:
+        """What was last seen."""
+        return self._condition
+
+    async def running(self) -> bool:
+        """Tell whether the lane's daemon lives."""
+        try:
+            return self._engine.has_server and await self._engine.box.running()
+        except BoxUnavailableError:
+            return False
 
     # --- what the operator on the box says ---
 

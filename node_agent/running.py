@@ -1,0 +1,170 @@
+"""Putting the agent together: plain constructors, then the reactor."""
+
+import fcntl
+import os
+import platform
+import time
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted.internet.threads import deferToThread
+from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.python.threadpool import ThreadPool
+
+from node_agent.agent import Agent, Credentials, Host
+from node_agent.box.daemons import Daemons, DirectDaemons, SystemdDaemons
+from node_agent.box.posix import PosixBox
+from node_agent.break_glass import LOCK_FILE
+from node_agent.concurrency import threaded
+from node_agent.config import Config, ControllerAddress
+from node_agent.connection import Dialler, dial_address
+from node_agent.enrolment import EnrolmentFailedError, enrol
+from node_agent.entries import pass_by
+from node_agent.identity import NotEnrolledError, boot_id, load_identity, machine_id
+from node_agent.journal import Journal
+from node_agent.logs import event
+from pki.contexts import MutualTLS
+from pki.enrolment import Token, TokenRefusedError
+from templates.registry import SERVICE_TYPES, renderer_digest
+
+T = TypeVar("T")
+
+
+class CannotRunError(Exception):
+    """The agent cannot begin; ``args[0]`` tells the operator why and what to do."""
+
+
+def run_agent(config: Config) -> None:
+    """Run until SIGTERM or SIGINT. Raises `CannotRunError`."""
+    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False)
+    lock = _take_state(config.state)
+    running = RunningAgent(_reactor, config)
+    _reactor.callWhenRunning(running.start)
+    _reactor.addSystemEventTrigger("before", "shutdown", running.stop)
+    _reactor.run()
+    os.close(lock)
+
+
+class RunningAgent:
+    """The agent of one state directory in one process."""
+
+    def __init__(self, reactor: Any, config: Config, at: Any = pass_by) -> None:
+        try:
+            identity = load_identity(config.state)
+            tls = MutualTLS(identity.certificate, identity.key, identity.ca)
+        except (NotEnrolledError, ValueError) as error:
+            raise CannotRunError(str(error)) from error
+        if not config.controllers:
+            raise CannotRunError("the configuration names no controller")
+        self._pool = ThreadPool(1, 1, "journal")
+        blocking = threaded(reactor, self._pool)
+        self._journal = Journal(config.journal)
+        box = PosixBox(
+            reactor=reactor,
+            root=config.lanes,
+            programs=config.programs,
+            daemons=_daemons(reactor, config),
+            users=config.users,
+            modules=config.modules,
+        )
+        self.agent = Agent(
+            host=Host(machine_id(config.state), boot_id()),
+            box=box,
+            journal=self._journal,
+            blocking=blocking,
+            aside=deferToThread,
+            clock=reactor,
+            time=time.time,
+            service_types=SERVICE_TYPES,
+            renderer=renderer_digest,
+            credentials=Credentials(config.state, identity, tls.swap),
+            watch_daemons=config.services == "direct",
+            at=at,
+        )
+        self._dialler = Dialler(reactor, config.controllers, dial_address(reactor, tls), self.agent)
+        self._name = tls.name.uri
+
+    def start(self) -> None:
+        """Begin: the lanes first, the controller after them."""
+        event("start", uri=self._name, python=platform.python_version(), pid=os.getpid())
+        self._pool.start()
+
+        async def begin() -> None:
+            await self.agent.start()
+            self._dialler.start()
+
+        Deferred.fromCoroutine(begin())
+
+    def stop(self) -> Deferred[None]:
+        """End the session and the rounds under way; the daemons run on."""
+
+        async def end() -> None:
+            event("stop")
+            await self._dialler.stop()
+            await self.agent.stop()
+            self._pool.stop()
+            self._journal.close()
+
+        return Deferred.fromCoroutine(end())
+
+
+def enrol_box(config: Config, controller: str, text: str) -> str:
+    """Enrol this box and say so. Raises `CannotRunError`."""
+    try:
+        address = ControllerAddress.parse(controller)
+        token = Token.parse(text)
+    except (ValueError, TokenRefusedError) as error:
+        raise CannotRunError(str(error)) from error
+    lock = _take_state(config.state)
+    found: list[str] = []
+
+    async def main(reactor: Any) -> None:
+        try:
+            enrolled = await enrol(
+                reactor,
+                address.host,
+                address.port,
+                token=token,
+                machine_id=machine_id(config.state),
+                directory=config.state,
+            )
+            found.append(f"enrolled box {token.box_id} in cluster {enrolled.cluster}")
+        except EnrolmentFailedError as error:
+            found.append("")
+            found.append(str(error))
+
+    try:
+        react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+    except SystemExit:
+        # `react` ends the process; the operator is to be told first.
+        if len(found) == 2:
+            raise CannotRunError(found[1]) from None
+    finally:
+        os.close(lock)
+    return found[0]
+
+
+def _daemons(reactor: Any, config: Config) -> Daemons:
+    if config.services == "systemd":
+        table = {"systemctl": PurePosixPath("/usr/bin/systemctl"), **config.programs}
+        return SystemdDaemons(reactor, table)
+    return DirectDaemons(reactor, config.programs)
+
+
+def _take_state(state: Path) -> int:
+    """Make the state directory and take its lock: one agent for each."""
+    try:
+        state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        (state / "lservers").mkdir(mode=0o755, exist_ok=True)
+        handle = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotRunError(f"{state}: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise CannotRunError(f"another agent works {state}") from error
+    return handle
