@@ -55,9 +55,14 @@ class _ControlProtocol(Protocol):
         self.transport.setTcpNoDelay(True)
 
     def ask(self, message: bytes) -> "Deferred[bytes]":
-        self._waiting = Deferred(lambda _: self.transport.abortConnection())
+        """Send a command and wait for its reply; one that nobody waits for ends the connection."""
+        self._waiting = Deferred(self._give_up)
         self.transport.write(message)
         return self._waiting
+
+    def _give_up(self, _: "Deferred[bytes]") -> None:
+        self._waiting = None
+        self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self._buffer += data
@@ -74,7 +79,7 @@ class _ControlProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         self.lost = True
         waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.called:
+        if waiting is not None:
             waiting.errback(_LinkLostError(reason.getErrorMessage()))
 
 
