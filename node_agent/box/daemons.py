@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -218,7 +219,8 @@ class SystemdDaemons:
 
     async def start(self, context: LaneContext, daemon: Daemon) -> None:
         """See `Daemons.start`."""
-        await self._verb("start", context, daemon)
+        # Enabled too: after a boot it serves before the agent is there, or without it.
+        await self._verb(("enable", "--now"), context, daemon)
 
     async def reload(self, context: LaneContext, daemon: Daemon) -> None:
         """See `Daemons.reload`."""
@@ -226,24 +228,24 @@ class SystemdDaemons:
             raise EffectFailedError(f"{daemon.program} reloads over its control channel")
         if not await self.running(context, daemon):
             raise BoxUnavailableError(f"{daemon.program} does not run")
-        await self._verb("reload", context, daemon)
+        await self._verb(("reload",), context, daemon)
 
     async def restart(self, context: LaneContext, daemon: Daemon) -> None:
         """See `Daemons.restart`."""
-        await self._verb("restart", context, daemon)
+        await self._verb(("restart",), context, daemon)
 
     async def stop(self, context: LaneContext, daemon: Daemon) -> None:
         """See `Daemons.stop`."""
-        await self._verb("stop", context, daemon)
+        await self._verb(("disable", "--now"), context, daemon)
 
-    async def _verb(self, verb: str, context: LaneContext, daemon: Daemon) -> None:
-        arguments = (verb, "--", _unit(context, daemon))
+    async def _verb(self, verb: Sequence[str], context: LaneContext, daemon: Daemon) -> None:
+        arguments = (*verb, "--", _unit(context, daemon))
         finished = await run_program(
             self.reactor, self.table, "systemctl", arguments, timeout=START_DEADLINE + STOP_DEADLINE
         )
         if finished.status != 0:
             raise EffectFailedError(
-                f"systemctl {verb} {arguments[-1]}: status {finished.status}: {finished.output}"
+                f"systemctl {' '.join(arguments)}: status {finished.status}: {finished.output}"
             )
 
 

@@ -228,11 +228,11 @@ async def test_systemd_is_asked_for_the_lanes_unit(tmp_path: Path) -> None:
     unit = f"heliosphere-daemon@{context.lane}.service"
     assert log_lines(tmp_path) == [
         f"is-active --quiet -- {unit}",
-        f"start -- {unit}",
+        f"enable --now -- {unit}",
         f"is-active --quiet -- {unit}",
         f"reload -- {unit}",
         f"restart -- {unit}",
-        f"stop -- {unit}",
+        f"disable --now -- {unit}",
     ]
 
 
