@@ -87,7 +87,8 @@ def follow(
             while True:
                 left = max(0.0, until - now())
                 try:
-                    wait = min(left, _POLL if stuck_since is None else 1.0)
+                    # What is not seen yet is asked for at once, what follows as soon as it moves.
+                    wait = min(left, _POLL if stuck_since is None else 1.0) if seen else 0.0
                     state = client.read(
                         "change.show", {"id": change, "wait": f"{wait:.3f}", "seen": seen or None}
                     )

@@ -1,0 +1,138 @@
+"""``hsctl support``: what a bug report needs, in one file, without secrets."""
+
+import io
+import json
+import os
+import platform
+import re
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from controller.hsctl.backups import config_option
+from controller.hsctl.errors import HsctlError, RefusedError
+from controller.hsctl.terminal import say
+from controller.hsctl.verbs import pages, session
+
+_MOST_OF_A_LOG = 4 * 1024 * 1024
+_HIDDEN = "(removed)"
+_SECRETS = (
+    # A key may be cut off, and in JSON its line ends are written out.
+    re.compile(
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+        r"(?:(?:\\n|\r?\n)[A-Za-z0-9+/=]+(?=\\n|\r?\n|\Z|-----|[\"']))*"
+    ),
+    re.compile(r"\bhs_[A-Za-z0-9_-]{16,}"),
+    re.compile(r"\bhs1\.[0-9a-f-]{36}\.[A-Za-z0-9_-]+"),
+    re.compile(r"(?<=://)[^/@\s]+(?=@)"),
+    re.compile(r"(?i)(?<=bearer )[^\s\"']+"),
+    re.compile(r"(?i)(?:password|secret|token)[\"']?\s*[:=]\s*[\"']?([^\s\"',}]+)"),
+)
+
+
+def scrubbed(text: str) -> str:
+    """Give ``text`` without keys, tokens and passwords.
+
+    Whatever looks like one goes: a report with a gap too many is better than one with a key.
+    """
+    for pattern in _SECRETS:
+        text = pattern.sub(_HIDDEN, text)
+    return text
+
+
+@click.group()
+def support() -> None:
+    """Collect what a bug report needs.
+
+    \b
+    hsctl support bundle report.tar.gz
+    """
+
+
+@support.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("heliosphere-report.tar.gz"))
+@config_option
+@click.option(
+    "--logs",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="More directories with *.log files.",
+)
+def bundle(file: Path, config: Path, logs: tuple[Path, ...]) -> None:
+    """Write state and logs to FILE (0600): versions, status, faults, changes, configuration.
+
+    What cannot be had (a controller that is away, no configuration on this host) is left out, and
+    the file says so. Read it before you send it: names of customers' domains are in it.
+
+    \b
+    hsctl support bundle report.tar.gz
+    hsctl support bundle report.tar.gz --config var/controller/controller.toml --logs var/logs
+    """
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise RefusedError(f"refused: {file}: {error.strerror}") from error
+    with (
+        os.fdopen(descriptor, "wb") as target,
+        tarfile.open(fileobj=target, mode="w:gz") as archive,
+    ):
+        for name, text in _parts(config, logs):
+            content = scrubbed(text).encode("utf-8", "replace")
+            entry = tarfile.TarInfo(f"heliosphere-report/{name}")
+            entry.size = len(content)
+            entry.mode = 0o600
+            entry.mtime = int(time.time())
+            archive.addfile(entry, io.BytesIO(content))
+    say(f"written: {file}")
+
+
+def _parts(config: Path, logs: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+    yield "versions.txt", _versions()
+    for name, command, paged in (
+        ("status.json", "status.show", False),
+        ("faults.json", "fault.list", True),
+        ("changes.json", "change.list", True),
+        ("logical-servers.json", "lserver.list", True),
+    ):
+        try:
+            client = session().client
+            answer = list(pages(client, command, {}, 500)) if paged else client.read(command, {})
+            yield name, json.dumps(answer, indent=2)
+        except HsctlError as error:
+            yield name, f"not to be had: {error.message}\n"
+    yield "controller.toml", _text(config)
+    for directory in (*_log_directories(config), *logs):
+        for path in sorted(directory.glob("*.log*")):
+            yield f"logs/{directory.name}-{path.name}", _text(path)
+
+
+def _versions() -> str:
+    from importlib.metadata import distributions  # noqa: PLC0415
+
+    packages = sorted(f"{part.name} {part.version}" for part in distributions())
+    lines = [platform.platform(), f"Python {platform.python_version()}", *packages]
+    return "\n".join(lines) + "\n"
+
+
+def _log_directories(config: Path) -> tuple[Path, ...]:
+    from controller.config import ConfigError, read_config  # noqa: PLC0415
+
+    try:
+        log = read_config(config).log
+    except ConfigError:
+        return ()
+    return () if log is None else (log.parent,)
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            start = max(0, file.tell() - _MOST_OF_A_LOG)
+            file.seek(start)
+            return file.read(_MOST_OF_A_LOG).decode("utf-8", "replace")
+    except OSError as error:
+        return f"not to be had: {error}\n"

@@ -1,0 +1,193 @@
+"""Each exit code, by itself: scripts rely on them."""
+
+import signal
+import socket
+
+import pytest
+from pytest_twisted import ensureDeferred
+from twisted.internet.threads import deferToThread
+
+from controller.hsctl import exit_codes
+from controller.hsctl.profiles import Profile, save
+from controller.storage.database import DatabaseUnavailableError
+from tests.conftest import LoggedErrors
+from tests.unit.controller.hsctl.conftest import Cli, change, lane
+from tests.web_site import TOKEN, Told, refusal
+
+ADD = ("account", "add", "acme")
+
+
+def test_the_codes_are_those_that_scripts_know() -> None:
+    assert exit_codes.MEANINGS.keys() == {0, 1, 2, 3, 4, 5}
+
+
+@ensureDeferred
+async def test_0_when_live_everywhere(cli: Cli) -> None:
+    cli.answers({"name": "acme"}, change("done", lane("live")))
+    ended = await cli.run(*ADD)
+    assert (ended.code, ended.out) == (0, "name  acme\n")
+    assert ended.err.splitlines() == [
+        f"cluster: test (https://127.0.0.1:{cli.site.port})",
+        "ns1 zone shop.test live",
+        "change 7: live everywhere",
+    ]
+
+
+@ensureDeferred
+async def test_0_when_accepted_and_not_waited_for(cli: Cli) -> None:
+    cli.answers({"name": "acme"}, change("pending", lane("sending")))
+    ended = await cli.run(*ADD, "--no-wait")
+    assert ended.code == 0
+    assert "hsctl change watch 7" in ended.err
+    assert [asked.name for asked in cli.runner.asked] == ["account.add"]
+
+
+@ensureDeferred
+async def test_0_when_read(cli: Cli) -> None:
+    cli.runner.answer = lambda asked: Told({"name": "acme"})
+    assert (await cli.run("account", "show", "acme")).code == 0
+
+
+@ensureDeferred
+async def test_1_when_refused_in_one_line(cli: Cli) -> None:
+    cli.runner.answer = lambda asked: refusal(field="name", value="a\nb\x1b[2J", allowed="a-z")
+    ended = await cli.run(*ADD)
+    assert ended.code == 1
+    assert ended.err.splitlines()[1:] == [
+        "hsctl: refused: the thing is invalid (name: a\\nb\\x1b[2J); allowed: a-z [thing.invalid]"
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bogus",),
+        ("account", "add"),
+        ("account", "add", "acme", "--timeout", "soon"),
+        ("account", "delete", "acme"),
+        ("lserver", "add", "x", "--group", "g", "--type", "t", "--pserver", "p", "--set", "odd"),
+        ("login", "http://127.0.0.1:1"),
+    ],
+)
+@ensureDeferred
+async def test_2_for_usage_and_for_a_question_that_nobody_can_answer(
+    cli: Cli, arguments: tuple[str, ...]
+) -> None:
+    ended = await cli.run(*arguments)
+    assert ended.code == 2
+    assert cli.runner.asked == []
+
+
+@ensureDeferred
+async def test_3_when_not_known_to_be_live_in_time(cli: Cli) -> None:
+    cli.answers({"name": "acme"}, change("pending", lane("stored")))
+    ended = await cli.run(*ADD, "--timeout", "0.2")
+    assert ended.code == 3
+    assert ended.err.splitlines()[-1] == (
+        "change 7: not known to be live after 0.2 s; hsctl change watch 7 goes on"
+    )
+
+
+@pytest.mark.parametrize("state", ["held", "unknown"])
+@ensureDeferred
+async def test_3_at_once_when_a_lane_is_lost_or_held(cli: Cli, state: str) -> None:
+    cli.answers({"name": "acme"}, change("pending", lane(state, "not there"), lane("live")))
+    ended = await cli.run(*ADD, "--timeout", "50")
+    assert ended.code == 3
+    assert f"ns1 zone shop.test {state}: not there" in ended.err
+
+
+@ensureDeferred
+async def test_3_and_how_to_go_on_when_interrupted(cli: Cli) -> None:
+    cli.answers({"name": "acme"}, change("pending", lane("stored")))
+
+    def work() -> tuple[int, str]:
+        process = cli.start(*ADD)
+        assert process.stderr is not None
+        lines = [process.stderr.readline(), process.stderr.readline()]
+        assert lines[1] == "ns1 zone shop.test stored\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        return process.returncode, err
+
+    code, err = await deferToThread(work)
+    assert (code, err) == (3, "change 7 goes on; follow it with: hsctl change watch 7\n")
+
+
+@pytest.mark.parametrize("state", ["failed", "quarantined"])
+@ensureDeferred
+async def test_4_when_a_box_could_not_apply_it(cli: Cli, state: str) -> None:
+    cli.answers({"name": "acme"}, change("failed", lane(state, "named says no"), lane("live")))
+    ended = await cli.run(*ADD)
+    assert ended.code == 4
+    assert f"change 7: ns1 zone shop.test {state}: named says no" in ended.err
+
+
+@ensureDeferred
+async def test_4_or_3_from_change_watch_as_from_the_write(cli: Cli) -> None:
+    cli.answers({}, change("failed", lane("failed", "no")))
+    assert (await cli.run("change", "watch", "7")).code == 4
+    cli.answers({}, change("pending", lane("unknown")))
+    assert (await cli.run("change", "watch", "7")).code == 3
+
+
+@ensureDeferred
+async def test_5_when_nothing_listens(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    ca = cli.site.authority.certificate_pem.decode()
+    save(Profile("gone", f"https://127.0.0.1:{port}", ca, TOKEN), path=cli.config)
+    for arguments in (ADD, ("account", "list")):
+        ended = await cli.run("--profile", "gone", *arguments)
+        assert ended.code == 5
+        assert ended.err.endswith("nothing listens there\n")
+
+
+@ensureDeferred
+async def test_5_when_nobody_is_signed_in(cli: Cli) -> None:
+    cli.environment["HSCTL_CONFIG"] = str(cli.config.parent / "none.toml")
+    ended = await cli.run(*ADD)
+    assert (ended.code, ended.err) == (
+        5,
+        "hsctl: not signed in: hsctl login URL, or hsctl local up\n",
+    )
+
+
+@ensureDeferred
+async def test_5_when_the_token_is_not_known(cli: Cli) -> None:
+    ca = cli.site.authority.certificate_pem.decode()
+    url = f"https://127.0.0.1:{cli.site.port}"
+    save(Profile("test", url, ca, "hs_" + "x" * 43), path=cli.config)
+    ended = await cli.run(*ADD)
+    assert ended.code == 5
+    assert "not signed in" in ended.err
+
+
+@ensureDeferred
+async def test_5_when_the_controller_is_another_clusters(cli: Cli, tmp_path: object) -> None:
+    from pki.authority import Authority
+
+    other = Authority.create(cli.config.parent / "other", "other")
+    url = f"https://127.0.0.1:{cli.site.port}"
+    save(Profile("test", url, other.certificate_pem.decode(), TOKEN), path=cli.config)
+    ended = await cli.run(*ADD)
+    assert ended.code == 5
+    assert cli.runner.asked == []
+
+
+@ensureDeferred
+async def test_5_when_the_controller_fails(cli: Cli, logged_errors: LoggedErrors) -> None:
+    cli.runner.answer = lambda asked: RuntimeError("inner")
+    ended = await cli.run(*ADD)
+    assert ended.code == 5
+    assert "incident" in ended.err
+    assert len(logged_errors.flush()) == 1
+
+
+@ensureDeferred
+async def test_a_write_whose_answer_was_lost_is_asked_again_under_one_key(cli: Cli) -> None:
+    told = [DatabaseUnavailableError("away"), Told({"name": "acme"})]
+    cli.runner.answer = lambda asked: told.pop(0)
+    assert (await cli.run(*ADD)).code == 0
+    first, second = cli.written
+    assert first.idempotency_key == second.idempotency_key is not None

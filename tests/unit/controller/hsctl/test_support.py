@@ -1,0 +1,60 @@
+"""That a support bundle tells what is needed and no secret."""
+
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from controller.hsctl.support import scrubbed
+from tests.unit.controller.hsctl.conftest import Cli
+from tests.web_site import TOKEN, Told
+
+PLANTED = [
+    TOKEN,
+    "hs1.4bcbdef6-4831-475d-a039-bf498d5ea6c2.AdZGDAeLke_JPgvQtoEe9.b950e4e1",
+    "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----",
+    "-----BEGIN EC PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49",
+    "postgresql://hs:hunter2@db/heliosphere",
+    "password = 'hunter2'",
+    '"secret": "hunter2"',
+    "Authorization: Bearer hunter2",
+]
+
+
+@pytest.mark.parametrize("text", PLANTED)
+def test_a_planted_secret_is_removed(text: str) -> None:
+    shown = scrubbed(f"before {text} after")
+    assert "hunter2" not in shown
+    assert "MIGH" not in shown
+    assert TOKEN not in shown
+    assert "AdZGDAeLke" not in shown
+    assert shown.startswith("before ")
+
+
+@ensureDeferred
+async def test_a_bundle_holds_state_and_logs_without_secrets(cli: Cli, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "agent.log").write_text("\n".join(PLANTED) + "\nthe last line\n")
+    config = tmp_path / "controller.toml"
+    config.write_text('state = "s"\ndatabase = "postgresql://hs:hunter2@db/heliosphere"\n')
+    cli.runner.answer = lambda asked: Told({"items": [{"note": PLANTED[5]}], "next": None})
+    target = tmp_path / "report.tar.gz"
+    arguments = ("support", "bundle", str(target), "--config", str(config), "--logs", str(logs))
+    ended = await cli.run(*arguments)
+    assert ended.code == 0, ended.err
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    with tarfile.open(target) as archive:
+        texts = {}
+        for name in archive.getnames():
+            part = archive.extractfile(name)
+            assert part is not None
+            texts[name.removeprefix("heliosphere-report/")] = part.read().decode()
+    assert set(texts) >= {"status.json", "faults.json", "controller.toml", "logs/logs-agent.log"}
+    assert "the last line" in texts["logs/logs-agent.log"]
+    whole = "".join(texts.values())
+    for secret in ("hunter2", "MIGH", TOKEN, "AdZGDAeLke"):
+        assert secret not in whole
+    assert (await cli.run(*arguments)).code == 1  # never written over

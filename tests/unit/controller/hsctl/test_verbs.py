@@ -1,0 +1,152 @@
+"""That the verbs say what their commands want, and that none is missing."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+from pytest_twisted import ensureDeferred
+
+from controller.cluster.boxes import AddBox
+from controller.commands import Registry
+from controller.hosting.record_commands import DeleteRecords, WriteRecords
+from controller.hsctl.main import _VERBS, main
+from controller.hsctl.routes import ROUTES
+from controller.hsctl.verbs import verb_of
+from tests.unit.controller.hsctl.conftest import Cli
+from tests.web_site import Told
+
+
+def all_verbs(group: click.Group = main, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        if not prefix and name == "local":
+            continue  # stands in another part: needs no controller
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from all_verbs(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
+def test_hsctl_knows_every_command_of_the_registry_and_its_place(registry: Registry) -> None:
+    assert {command.name: (command.method, command.path) for command in registry} == ROUTES
+
+
+def test_every_command_of_the_registry_has_a_verb(registry: Registry) -> None:
+    asked_for = {verb_of(command) for _, command in all_verbs()}
+    assert {command.name for command in registry} <= asked_for
+
+
+def test_every_verb_has_help_with_an_example() -> None:
+    for name, command in all_verbs():
+        assert f"hsctl {name.split()[0]}" in (command.help or ""), name
+
+
+def test_the_root_help_names_every_verb() -> None:
+    assert set(_VERBS) >= {"pserver", "lserver", "ip", "account", "domain", "record", "change"}
+    assert set(_VERBS) >= {"fault", "status", "backup", "support", "login", "local"}
+
+
+def test_every_write_takes_the_options_that_writes_take(registry: Registry) -> None:
+    writes = {command.name for command in registry if command.writes}
+    for name, command in all_verbs():
+        options = {option for parameter in command.params for option in parameter.opts}
+        if verb_of(command) in writes:
+            assert {"--dry-run", "--wait", "--timeout", "--reason", "-o"} <= options, name
+        elif verb_of(command):
+            assert "-o" in options, name
+        if re.search(r"delete$", name):
+            assert "--yes" in options, name
+
+
+@ensureDeferred
+async def test_a_record_is_asked_for_as_it_was_typed(cli: Cli) -> None:
+    cli.answers({"domain": "shop.test", "records": []})
+    await cli.run("record", "add", "shop.test", "www", "A", "192.0.2.1", "192.0.2.2", "--ttl", "60")
+    await cli.run("record", "set", "shop.test", "@", "MX", "10", "mail")
+    await cli.run("record", "delete", "shop.test", "www", "--yes")
+    assert [asked.request for asked in cli.written] == [
+        WriteRecords("shop.test", "www", "A", ("192.0.2.1", "192.0.2.2"), 60),
+        WriteRecords("shop.test", "@", "MX", ("10 mail",)),
+        DeleteRecords("shop.test", "www"),
+    ]
+
+
+@ensureDeferred
+async def test_a_box_is_asked_for_as_it_was_typed_and_reasons_go_along(cli: Cli) -> None:
+    cli.answers({"name": "ns9"})
+    add = ("pserver", "add", "ns9", "--ip", "192.0.2.9", "--mask", "24", "--groups", "dns,web")
+    ended = await cli.run(*add, "--reason", "größer", "--idempotency-key", "k")
+    assert ended.code == 0
+    (asked,) = cli.written
+    assert asked.request == AddBox("ns9", "192.0.2.9", "24", ("dns", "web"))
+    assert (asked.reason, asked.idempotency_key) == ("größer", "k")
+
+
+@ensureDeferred
+async def test_a_dry_run_asks_nothing_shows_the_plan_and_waits_for_nothing(cli: Cli) -> None:
+    cli.answers({"name": "acme"})
+    ended = await cli.run("account", "delete", "acme", "--dry-run", "-o", "json")
+    assert ended.code == 0
+    assert json.loads(ended.out) == {
+        "change": None,
+        "result": {"name": "acme"},
+        "plan": {"rows": []},
+    }
+    assert [(asked.name, asked.dry_run) for asked in cli.runner.asked] == [("account.delete", True)]
+
+
+@ensureDeferred
+async def test_a_name_with_slashes_and_control_characters_stays_one_path_segment(cli: Cli) -> None:
+    ended = await cli.run("account", "show", "../status?x=1")
+    assert ended.code == 1
+    assert cli.runner.asked == []
+    await cli.run("account", "show", "a?b#c\x1b")
+    assert cli.runner.asked[0].request.name == "a?b#c\x1b"
+
+
+@ensureDeferred
+async def test_a_list_follows_its_pages_and_is_plain_when_piped(cli: Cli) -> None:
+    pages = {
+        "": {"items": [{"name": "a\x1b[31m", "domains": 1, "created_at": None}], "next": "c1"},
+        "c1": {"items": [{"name": "b", "domains": 2, "created_at": "t"}], "next": None},
+    }
+    cli.runner.answer = lambda asked: Told(pages[asked.request.cursor])
+    ended = await cli.run("account", "list")
+    assert ended.out == "name\tdomains\tcreated_at\na\\x1b[31m\t1\t-\nb\t2\tt\n"
+    ended = await cli.run("account", "list", "-o", "json", "--limit", "1")
+    assert [item["domains"] for item in json.loads(ended.out)] == [1]
+    assert "\x1b" not in ended.out
+
+
+@ensureDeferred
+async def test_an_export_is_the_file_itself(cli: Cli) -> None:
+    cli.runner.answer = lambda asked: Told({"name": "shop.test", "text": "$TTL 60\n", "serial": 1})
+    assert (await cli.run("domain", "export", "shop.test")).out == "$TTL 60\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@ensureDeferred
+async def test_completion_prints_a_script(cli: Cli, shell: str) -> None:
+    ended = await cli.run("completion", shell)
+    assert ended.code == 0
+    assert "_HSCTL_COMPLETE" in ended.out
+
+
+def test_help_imports_nothing_slow() -> None:
+    program = (
+        "import sys; from controller.hsctl.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "slow = {'twisted', 'rich', 'attrs', 'msgspec', 'ssl', 'cryptography', 'psycopg2'}\n"
+        "sys.exit(str(slow & set(sys.modules)) if slow & set(sys.modules) else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
