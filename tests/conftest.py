@@ -1,10 +1,9 @@
 """Fixtures for every test: a real PostgreSQL, a migrated database for each test, leak checks."""
 
-import atexit
 import gc
 import itertools
-import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -36,21 +35,42 @@ def _administer(server: EmbeddedPostgres, *statements: str) -> None:
         connection.close()
 
 
+_SWEEP = """
+read -r done && exit
+for lock in "$1"/postgresql/data/postmaster.pid "$1"/*/postgresql/data/postmaster.pid; do
+    [ -f "$lock" ] || continue
+    read -r pid < "$lock"
+    [ "$(readlink "/proc/$pid/cwd")" = "${lock%/*}" ] && kill -INT "$pid"
+done
+rm -rf "$1"
+"""
+
+
 @pytest.fixture(scope="session")
 def short_directory() -> Iterator[Path]:
-    """A directory that an unprivileged user may enter, with a path short enough for sockets."""
+    """A directory that an unprivileged user may enter, with a path short enough for sockets.
+
+    A sweeper waits for the end of this process, however it comes, and ends the PostgreSQL servers
+    that still run below the directory.
+    """
     directory = Path(tempfile.mkdtemp(prefix="hs-", dir="/tmp"))
     directory.chmod(0o711)
+    sweeper = subprocess.Popen(
+        ["/bin/sh", "-c", _SWEEP, "sweeper", str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
+    sweeper.communicate(b"done\n")
 
 
 @pytest.fixture(scope="session")
 def postgres(short_directory: Path) -> Iterator[EmbeddedPostgres]:
     """One server for the session, without fsync. Its database `hs_template` is migrated."""
     server = EmbeddedPostgres(short_directory, settings={"fsync": "off", "max_connections": "200"})
-    owner = os.getpid()
-    atexit.register(lambda: server.stop() if os.getpid() == owner else None)  # when interrupted
     server.start()
     try:
         _administer(server, f"CREATE DATABASE {TEMPLATE} OWNER {OWNER_ROLE}")

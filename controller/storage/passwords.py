@@ -38,7 +38,7 @@ class Passwords:
         """Give the hash to keep; raises `PasswordError`, `PasswordsBusyError`."""
         check_acceptable(password)
         self._refuse_crowds()
-        return await self._turns.run(deferToThread, self._hasher.hash, password)
+        return await self._turns.run(deferToThread, self._hasher.hash, _bytes(password))
 
     async def verify(self, kept: str | None, password: str) -> bool:
         """Tell whether ``password`` is the one; ``kept`` None costs as much and is never it.
@@ -46,9 +46,9 @@ class Passwords:
         Raises `PasswordsBusyError`.
         """
         self._refuse_crowds()
-        return await self._turns.run(deferToThread, self._verify, kept, password[: LONGEST + 1])
+        return await self._turns.run(deferToThread, self._verify, kept, _bytes(password))
 
-    def _verify(self, kept: str | None, password: str) -> bool:
+    def _verify(self, kept: str | None, password: bytes) -> bool:
         try:
             self._hasher.verify(kept or self._nobody, password)
         except (VerificationError, InvalidHashError):
@@ -58,3 +58,8 @@ class Passwords:
     def _refuse_crowds(self) -> None:
         if len(self._turns.waiting) >= WAITING:
             raise PasswordsBusyError("too many sign-ins at this moment: try again shortly")
+
+
+def _bytes(password: str) -> bytes:
+    """Encode whatever came in a form; what is longer than any password stays wrong."""
+    return password[: LONGEST + 1].encode("utf-8", "surrogatepass")

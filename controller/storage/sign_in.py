@@ -7,7 +7,7 @@ import attrs
 from controller.principal import system
 from controller.storage.database import Database, Transaction
 from controller.storage.passwords import Passwords
-from controller.storage.people import Operator, find_operator
+from controller.storage.people import Operator, find_operator, is_operator_name
 
 WINDOW_MINUTES = 15
 PER_PAIR = 10
@@ -52,7 +52,7 @@ class SignIn:
                 return wait, None
             for subject in subjects:
                 await tx.run("INSERT INTO sign_in_failure (subject) VALUES (%s)", (subject,))
-            return 0, await find_operator(tx, name)
+            return 0, await find_operator(tx, name) if is_operator_name(name) else None
 
         wait, operator = await self.database.transaction(_PRINCIPAL, begin, name="sign-in.begin")
         if wait:
@@ -85,9 +85,9 @@ async def purge_failures(tx: Transaction) -> int:
 
 
 def _subjects(name: str, address: str) -> tuple[str, str, str]:
-    # A name is at most 64 characters; what is longer is nobody's and is counted as one.
-    short = name.replace("\0", "")[:65]
-    return f"pair:{short} {_network(address)}", f"address:{_network(address)}", f"name:{short}"
+    known = name if is_operator_name(name) else "?"  # what can be nobody's name is counted as one
+    network = _network(address)
+    return f"pair:{known} {network}", f"address:{network}", f"name:{known}"
 
 
 def _network(address: str) -> str:

@@ -31,7 +31,10 @@ class SystemAccount:
 
     def may_run(self, program: Path) -> bool:
         """Tell whether the user can reach and run ``program``."""
-        return all(self.may_enter(place) for place in [program, *program.resolve().parents])
+        ways = (program.parents, program.resolve().parents)  # through links, and what they lead to
+        return all(self.may_enter(place) for way in ways for place in way) and self.may_enter(
+            program
+        )
 
 
 def account_exists(name: str) -> bool:

@@ -1,0 +1,160 @@
+"""The embedded server: who can reach it, where its programs come from, what it refuses."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from controller.storage.binaries import Binaries, BinariesError, find_binaries, within_reach
+from controller.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from controller.storage.migrations import SchemaError, known_schema, migrate
+from controller.storage.roles import RoleError
+from controller.storage.system_account import SystemAccount
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs programs as another user")
+
+
+@pytest.fixture
+def state(short_directory: Path) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="own-", dir=short_directory))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.mark.root
+@as_root
+def test_another_local_user_cannot_connect(postgres: EmbeddedPostgres) -> None:
+    nobody = pwd.getpwnam("nobody")
+    code = f"import psycopg2; psycopg2.connect({postgres.url!r})"
+    tried = subprocess.run(
+        [sys.executable, "-c", code],
+        user=nobody.pw_uid,
+        group=nobody.pw_gid,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=False,
+    )
+    assert "Permission denied" in tried.stderr
+
+
+@pytest.mark.root
+@as_root
+def test_a_user_who_reaches_the_socket_is_still_refused(postgres: EmbeddedPostgres) -> None:
+    """The folder's mode is one lock, the server's own check another."""
+    nobody = pwd.getpwnam("nobody")
+    sockets = Path(psycopg2.extensions.parse_dsn(postgres.url)["host"])
+    code = f"import psycopg2; psycopg2.connect({postgres.url!r})"
+    sockets.chmod(0o711)
+    (sockets / ".s.PGSQL.5432").chmod(0o777)
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", code],
+            user=nobody.pw_uid,
+            group=nobody.pw_gid,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            check=False,
+        )
+    finally:
+        (sockets / ".s.PGSQL.5432").chmod(0o700)
+        sockets.chmod(0o700)
+    assert "Peer authentication failed" in tried.stderr
+
+
+@pytest.mark.root
+@as_root
+def test_programs_out_of_reach_are_copied_once(state: Path) -> None:
+    hidden = state / "hidden"
+    hidden.mkdir(mode=0o700)
+    found = find_binaries()
+    for tree in found.tree:
+        shutil.copytree(tree, hidden / tree.name, symlinks=True)
+    away = Binaries(
+        hidden / "pginstall" / "bin",
+        found.version,
+        tuple(hidden / tree.name for tree in found.tree),
+    )
+    nobody = pwd.getpwnam("nobody")
+    account = SystemAccount("nobody", nobody.pw_uid, nobody.pw_gid)
+    copied = within_reach(away, account, state / "programs")
+    assert copied.directory.is_relative_to(state / "programs")
+    said = subprocess.run(
+        [copied.program("postgres"), "--version"],
+        user=account.uid,
+        group=account.gid,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert found.version.split(".")[0] in said
+    made = copied.directory.stat()
+    assert within_reach(away, account, state / "programs") == copied
+    assert copied.directory.stat() == made  # a second start does not copy again
+
+
+@pytest.mark.root
+@as_root
+def test_a_state_directory_that_the_server_cannot_enter_is_refused(state: Path) -> None:
+    closed = state / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(EmbeddedPostgresError, match="cannot enter"):
+        EmbeddedPostgres(closed / "cluster").start()
+
+
+def test_a_socket_path_that_is_too_long_is_refused(state: Path) -> None:
+    with pytest.raises(EmbeddedPostgresError, match="too long"):
+        EmbeddedPostgres(state / ("x" * 80)).start()
+
+
+def test_programs_that_are_not_there_are_refused(state: Path) -> None:
+    with pytest.raises(BinariesError):
+        EmbeddedPostgres(state, binaries=state).start()
+
+
+def test_data_of_another_major_version_is_refused(state: Path) -> None:
+    data = state / "postgresql" / "data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("12\n")
+    (state / "postgresql").chmod(0o711)
+    with pytest.raises(EmbeddedPostgresError, match="PostgreSQL 12's"):
+        EmbeddedPostgres(state).start()
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    assert migrate(database_url) == migrate(database_url) == known_schema()
+
+
+def test_a_database_that_needs_a_newer_program_is_refused(database_url: str) -> None:
+    connection = psycopg2.connect(database_url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO cluster (service_domain, compatible_from) VALUES ('x', 999)")
+    connection.close()
+    with pytest.raises(SchemaError, match="upgrade"):
+        migrate(database_url)
+
+
+def test_a_runtime_role_that_passes_by_row_security_is_refused(
+    postgres: EmbeddedPostgres, database_url: str
+) -> None:
+    connection = psycopg2.connect(postgres.administrator_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER ROLE hs_runtime BYPASSRLS")
+        try:
+            with pytest.raises(RoleError, match="ALTER ROLE hs_runtime"):
+                migrate(database_url)
+        finally:
+            cursor.execute("ALTER ROLE hs_runtime NOBYPASSRLS")
+    connection.close()
