@@ -93,6 +93,7 @@ class SimulatedProtocol(FrameProtocol[FromController]):
         self.agent.protocol = self
         if self.agent.greet:
             self.send(self.agent.hello())
+        self.agent.look()
 
     def message_received(self, message: FromController) -> None:
         self.agent.received(message)
@@ -186,7 +187,7 @@ class SimulatedAgent:
                 self.lanes[message.lane].former = set(self.lanes[message.lane].objects)
         if self.heard is not None:
             self.heard(message)
-        self._look()
+        self.look()
 
     def store(self, batch: Batch) -> None:
         """Store, say so, and (when it settles) tell the outcomes."""
@@ -215,7 +216,7 @@ class SimulatedAgent:
     def ended(self, reason: str) -> None:
         self.end_reason = reason
         self.protocol = None
-        self._look()
+        self.look()
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until ``holds`` is true; looked at after each message."""
@@ -240,7 +241,8 @@ class SimulatedAgent:
             self.protocol.lose("leaving")
             await self.until_ended()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """See who waits no more."""
         held = [(holds, waiting) for holds, waiting in self._waits if holds()]
         self._waits = [pair for pair in self._waits if pair not in held]
         for _, waiting in held:

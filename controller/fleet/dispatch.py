@@ -329,17 +329,15 @@ class Dispatcher:
 
     def say(self, link: LaneLink, word: Word, written: Callable[[], None] | None = None) -> None:
         """Write what a lane said; a link that turns out to be of an older session ends."""
-        self._writer.say(
-            Said(
-                link.key,
-                link.box_name,
-                link.epoch,
-                word,
-                written or _nothing,
-                partial(self.detach, link),
-            )
-        )
 
+        def arrived() -> None:
+            link.saying(-1)
+            if written is not None:
+                written()
 
-def _nothing() -> None:
-    """Follow no word with anything."""
+        def stale() -> None:
+            link.saying(-1)
+            self.detach(link)
+
+        link.saying(1)
+        self._writer.say(Said(link.key, link.box_name, link.epoch, word, arrived, stale))

@@ -42,6 +42,8 @@ class LaneLink:
     epoch: int
     history: str
     send: Callable[[Message], None]
+    saying: Callable[[int], None]
+    """Told +1 for each word on its way to the database, and -1 when it has arrived."""
     stored: int
     box_stored: int
     """What the box said it stored: more than ``stored`` where an acknowledgement was lost."""

@@ -215,6 +215,7 @@ class AgentListener(ServerFactory):
             machine_id=hello.machine_id,
             send=protocol.send,
             lose=protocol.lose,
+            read=protocol.read,
         )
         if not protocol.alive or self._stopping:
             self.services.ended(session)

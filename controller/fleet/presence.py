@@ -39,6 +39,8 @@ class Presence:
         """Speak where nothing was said for a while; end sessions that have fallen silent."""
         now = self._reactor.seconds()
         for session in self._sessions:
+            if session.paused:
+                session.heard = now  # it is we who do not listen
             if is_silent(now, session.heard, session.interval):
                 session.lose("silent for too long")
             elif must_speak(now, session.said, session.interval):

@@ -51,6 +51,8 @@ log = Logger()
 LONGEST_MESSAGE = 4000
 """Characters kept of a daemon's own words."""
 LONGEST_NAME = 200
+MOST_UNWRITTEN = 64
+"""Words of one session on their way to the database, about; nothing more is read meanwhile."""
 RENEWAL_SECONDS = 60.0
 """A box may renew its certificate this often, at most."""
 
@@ -116,6 +118,7 @@ class Session:
         machine_id: str,
         send: Callable[[Message], None],
         lose: Callable[[str], None],
+        read: Callable[[bool], None],
     ) -> None:
         self._services = services
         self.peer = peer
@@ -127,6 +130,9 @@ class Session:
         self.interval = services.interval()
         self.heard = self.said = services.reactor.seconds()
         self._transport_send = send
+        self._read = read
+        self._unwritten = 0
+        self.paused = False
         self._renewed_at = -RENEWAL_SECONDS
         self._reporting = False
         self.links: dict[str, LaneLink] = {}
@@ -157,6 +163,7 @@ class Session:
                 epoch=self.epoch,
                 history=beginning.history,
                 send=self.send,
+                saying=self._saying,
                 stored=row.stored,
                 box_stored=report.stored_revision if report else 0,
                 expected_hash=row.expected_hash,
@@ -175,6 +182,17 @@ class Session:
             link.watched_change = max(link.watched_change, watch.change_id)
             if not seen:
                 self._services.dispatcher.watch(link, watch)
+
+    def _saying(self, words: int) -> None:
+        """Read no faster than the database writes: a flood stays in the peer's own buffers."""
+        self._unwritten += words
+        if not self.paused and self._unwritten >= MOST_UNWRITTEN:
+            self.paused = True
+            self._read(False)
+        elif self.paused and self._unwritten <= MOST_UNWRITTEN // 4:
+            self.paused = False
+            self.heard = self._services.reactor.seconds()
+            self._read(True)
 
     def assign(self, beginning: Beginning) -> None:
         """Tell the box all of its lanes."""

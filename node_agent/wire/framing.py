@@ -79,6 +79,15 @@ class FrameProtocol(Int32StringReceiver, Generic[MessageT]):
         else:
             cast(ITCPTransport, self.transport).abortConnection()
 
+    def read(self, on: bool) -> None:
+        """Go on reading, or leave what comes in the peer's own buffers."""
+        if self._ended:
+            return
+        if on:
+            self.resumeProducing()  # type: ignore[no-untyped-call]
+        else:
+            self.pauseProducing()  # type: ignore[no-untyped-call]
+
     # --- Twisted's side ---
 
     def connectionMade(self) -> None:  # noqa: N802

@@ -1,0 +1,160 @@
+"""S8: whatever a hostile box sends, its own connection ends and nothing else notices."""
+
+import struct
+
+import msgspec
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from node_agent.wire.messages import (
+    Assign,
+    Batch,
+    Inventory,
+    LaneState,
+    Outcome,
+    Outcomes,
+    SystemReport,
+    Welcome,
+)
+from tests.fleet_cluster import FleetCluster
+from tests.fleet_fixtures import fleet_cluster  # noqa: F401
+
+WORDS = "{{ 7*7 }} $(touch /tmp/p) `id`\r\n<script>alert(1)</script>\x1b[2J\0\u202e" + "A" * 9000
+
+FRAMES = {
+    "nothing": b"",
+    "nil": b"\xc0",
+    "truncated": msgspec.msgpack.encode({"type": "Alive"})[:-2],
+    "deep": b"\x91" * 1_000_000,
+    "deep facts": b"\x83"
+    + msgspec.msgpack.encode({"type": "SystemReport", "sampled_at": 1.0})[1:]
+    + b"\xa5facts"
+    + b"\x81\xa1a" * 100_000
+    + b"\xc0",
+    "not a number": msgspec.msgpack.encode(
+        {"type": "SystemReport", "sampled_at": float("nan"), "facts": {}}
+    ),
+    "wrong type": msgspec.msgpack.encode({"type": "LaneState", "lane": 5, "condition": "ok"}),
+    "unknown tag": msgspec.msgpack.encode({"type": "Exec", "command": "id"}),
+    "unknown field": msgspec.msgpack.encode({"type": "Alive", "box": "other"}),
+    "a controller's message": msgspec.msgpack.encode({"type": "SystemRequest"}),
+    "text": b"GET / HTTP/1.1\r\n\r\n",
+    "huge integer": msgspec.msgpack.encode(
+        {"type": "Outcomes", "lane": "x", "settled_revision": 2**64 - 1, "outcomes": []}
+    ),
+    "wrong utf-8": b"\x81\xa4type\xa5\xff\xfe\xfd\xfc\xfb",
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES.keys())
+@pytest_twisted.ensureDeferred
+async def test_a_hostile_frame_ends_its_own_connection_alone(
+    cluster: FleetCluster, frame: bytes
+) -> None:
+    good_box, good = await cluster.add_box()
+    _, bad = await cluster.add_box()
+    server = await cluster.add_server(good_box)
+    await good.connect(reactor, cluster.agent_port)
+    await bad.connect(reactor, cluster.agent_port)
+    await bad.until(lambda: bool(bad.said(Welcome)))
+    assert bad.protocol is not None
+    bad.protocol.sendString(frame)
+    await bad.until_ended()
+    await cluster.change(server, {"a.test": b"1"})
+    await cluster.until_settled(server)
+    assert good.end_reason is None
+
+
+@pytest.mark.parametrize("welcomed", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_a_frame_announced_as_too_long_is_not_waited_for(
+    cluster: FleetCluster, welcomed: bool
+) -> None:
+    _, agent = await cluster.add_box()
+    agent.greet = welcomed
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: agent.protocol is not None)
+    if welcomed:
+        await agent.until(lambda: bool(agent.said(Welcome)))
+    assert agent.protocol is not None
+    agent.protocol.transport.write(struct.pack("!I", 2**23 + 1 if welcomed else 2**20 + 1))
+    await agent.until_ended()
+
+
+@pytest_twisted.ensureDeferred
+async def test_hostile_words_are_kept_as_bounded_plain_text(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    agent.settles = False
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.change(server, {"a.test": b"1"})
+    await agent.until(lambda: bool(agent.said(Batch)))
+    outcome = Outcome("zone", "a.test", 1, "quarantined", WORDS)
+    agent.send(Outcomes(lane=server, settled_revision=1, outcomes=(outcome,)))
+    agent.send(LaneState(lane=server, condition="daemon-down", message=WORDS))
+    agent.send(SystemReport(sampled_at=1.0, facts={WORDS: [WORDS], "n": {"a": b"\0\1"}}))
+    await cluster.until("SELECT facts IS NOT NULL FROM box")
+    await cluster.until("SELECT condition = 'daemon-down' FROM lane")
+    rows = await cluster.rows("SELECT message FROM object_outcome UNION SELECT message FROM lane")
+    for (message,) in rows:
+        assert len(message) < 4100
+        assert not set(message) & set("\0\x1b\r\u202e")
+        assert "{{ 7*7 }}" in message
+    assert agent.end_reason is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_outcomes_of_objects_that_do_not_exist_are_not_kept(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.change(server, {"a.test": b"1"})
+    await cluster.until_settled(server)
+    made_up = tuple(Outcome("zone", f"x{n}.test", 1, "failed", "no") for n in range(5000))
+    future = Outcome("zone", "a.test", 2**62, "failed", "no")
+    agent.send(Outcomes(lane=server, settled_revision=1, outcomes=(*made_up, future)))
+    await cluster.change(server, {"b.test": b"1"})
+    await cluster.until_settled(server)
+    assert await cluster.rows("SELECT count(*) FROM object_outcome") == [(0,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_inventory_that_nobody_asked_for_ends_the_session(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
+    agent.send(Inventory(lane=server, items=(("zone", "a.test", 1),), last=False))
+    await agent.until_ended()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hello_with_hostile_names_has_no_session(cluster: FleetCluster) -> None:
+    for machine in ("", "\x1b[2J", "m" * 1000, "a\0b"):
+        _, agent = await cluster.add_box()
+        agent.machine_id = machine
+        await agent.connect(reactor, cluster.agent_port)
+        await agent.until_ended()
+        assert not agent.said(Welcome)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flood_of_messages_is_read_no_faster_than_written(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
+    most = 0
+    say = cluster.fleet._writer.say
+
+    def counted(said: object) -> None:
+        nonlocal most
+        say(said)  # type: ignore[arg-type]
+        most = max(most, len(cluster.fleet._writer._said))
+
+    cluster.fleet._writer.say = counted  # type: ignore[method-assign]
+    for number in range(5000):
+        agent.send(LaneState(lane=server, condition="ok", message=f"{number}"))
+    await cluster.until("SELECT message = '4999' FROM lane")
+    assert most <= 300
