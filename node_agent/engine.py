@@ -59,9 +59,7 @@ class Engine:
         if left:
             await self._blocking(lambda: self._entries.put_back([one.undo for one in left]))
             self._at("files-recovered")
-        await self._blocking(self._chooser.read_server)
-        if self.has_server:
-            self.box.bind(self._context_of(self._chooser.server))
+        await self._blocking(self.read_server)
         if left and self.has_server:
             alive = await self.box.running()
             if not alive:
@@ -75,6 +73,12 @@ class Engine:
         if left:
             await self._blocking(lambda: self._entries.close([one.entry for one in left]))
         return tuple(id for one in left for id in objects_of(one.undo))
+
+    def read_server(self) -> None:
+        """Speak to the daemon as the applied configuration says. Blocks on the journal."""
+        self._chooser.read_server()
+        if self.has_server:
+            self.box.bind(self._context_of(self._chooser.server))
 
     async def start(self) -> None:
         """Start the daemon; raises `BoxUnavailableError` with its words where it does not."""

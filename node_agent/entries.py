@@ -15,7 +15,7 @@ from node_agent.box.interface import AnyImage, LaneFiles
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.journal import AppliedObject, Entry, Journal, Removed, Verdict
 from node_agent.planning import Change, Step
-from templates.effects import ControlEffect, RemovePath, WriteFile
+from templates.effects import ControlEffect, MakeDirectory, RemovePath, WriteFile
 from templates.objects import ObjectId
 
 Point = Literal[
@@ -46,6 +46,7 @@ class Undo(msgspec.Struct, frozen=True):
     objects: tuple[tuple[str, str, int], ...]
     images: tuple[tuple[str, AnyImage], ...]
     candidates: tuple[str, ...]
+    scratch: tuple[str, ...]
     inverse: tuple[ControlEffect, ...]
     reload: bool
 
@@ -89,19 +90,25 @@ class Entries:
             objects=tuple((c.id.kind, c.id.key, c.after.revision) for c in step.changes),
             images=tuple((path, self._files.image(path)) for path in _touched(step)),
             candidates=tuple(each.path for each in _written(step)),
+            scratch=scratch_paths(step),
             inverse=step.inverse,
             reload=step.plan.reload or step.plan.restart,
         )
         return Opened(self._journal.open_entry(self._lane, "apply", _encode(undo)), step, undo)
 
     def stage(self, opened: Sequence[Opened]) -> dict[int, str]:
-        """Write the candidates of all steps; give the entries refused, with the words."""
+        """Write the candidates of all steps; give the entries refused, with the words.
+
+        Directories are made here already: a checker that reads a candidate may need them.
+        """
         failures: dict[int, str] = {}
         try:
+            self._files.commit(tuple(each for one in opened for each in _directories(one.step)))
             self._files.stage(tuple(each for one in opened for each in _written(one.step)))
         except EffectFailedError:
             for one in opened:
                 try:
+                    self._files.commit(_directories(one.step))
                     self._files.stage(_written(one.step))
                 except EffectFailedError as failed:
                     failures[one.entry] = str(failed)
@@ -125,6 +132,8 @@ class Entries:
             for path, image in reversed(undo.images):
                 self._files.restore(path, image)
             self._files.discard(undo.candidates)
+            for path in undo.scratch:
+                self._files.remove(path)
 
     def settle(
         self, done: Sequence[Opened], undone: Iterable[int], verdicts: Sequence[Verdict]
@@ -182,6 +191,10 @@ def objects_of(undo: Undo) -> tuple[ObjectId, ...]:
 
 def _leftover(entry: Entry) -> Leftover:
     return Leftover(entry.id, _undo.decode(entry.body))
+
+
+def _directories(step: Step) -> tuple[MakeDirectory, ...]:
+    return tuple(each for each in step.plan.files if isinstance(each, MakeDirectory))
 
 
 def _written(step: Step) -> tuple[WriteFile, ...]:

@@ -1,6 +1,7 @@
 """A lane, its journal and its box, without an agent around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -51,6 +52,19 @@ def nothing(revision: int, object_hash: str) -> None:
     """Nobody listens."""
 
 
+class CutJournal(Journal):
+    """Remembers what a power cut would leave: the last durable commit and nothing after it."""
+
+    kept = b""
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        with super().transaction(durable=durable):
+            yield
+        if durable:
+            self.kept = self._db.serialize()
+
+
 @attrs.define
 class Bench:
     """The world outlives the engine, as a box does; `restart` is the agent's next life."""
@@ -59,19 +73,20 @@ class Bench:
     world: World = attrs.Factory(lambda: World(check=toy_check, starts=toy_starts))
     at: Callable[[Point], None] = pass_by
     box: MemoryBox = attrs.field(init=False)
-    journal: Journal = attrs.field(init=False)
+    journal: "CutJournal" = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.box = MemoryBox(self.world)
-        self.journal = Journal(self.path)
+        self.journal = CutJournal(self.path)
         self.journal.assign([(LANE, "toy1", "toy")])
         self._engine()
 
     def _engine(self) -> None:
-        self.engine = Engine(
-            LANE, TOY, self.box, self.journal, blocking=inline, at=lambda point: self.at(point)
-        )
+        self.engine = Engine(LANE, TOY, self.box, self.journal, blocking=inline, at=self._pass)
+
+    def _pass(self, point: Point) -> None:
+        self.at(point)
 
     @property
     def lane(self) -> MemoryLane:
@@ -79,8 +94,33 @@ class Bench:
 
     def restart(self) -> None:
         self.journal.close()
-        self.journal = Journal(self.path)
+        self.journal = CutJournal(self.path)
         self._engine()
+
+    def lose_power(self) -> None:
+        """Everything that was not synced is gone, and so is the daemon."""
+        kept = self.journal.kept
+        self.journal.close()
+        assert self.path is not None
+        for each in self.path.parent.glob(f"{self.path.name}*"):
+            each.unlink()
+        self.path.write_bytes(kept)
+        self.lane.files.power_cut()
+        self.lane.kill()
+        self.journal = CutJournal(self.path)
+        self._engine()
+
+    def clone(self, path: Path) -> "Bench":
+        """A second world in the same state; the daemon and its files with it."""
+        path.write_bytes(self.journal._db.serialize())
+        twin = Bench(path=path)
+        mine, theirs = self.lane, twin.lane
+        theirs.files.nodes = dict(mine.files.nodes)
+        theirs.files.durable = dict(mine.files.durable)
+        theirs.zones, theirs.serials = dict(mine.zones), dict(mine.serials)
+        theirs.alive = mine.alive
+        twin.engine.read_server()
+        return twin
 
     async def apply(self, *items: Item) -> list[Round]:
         """Store and work until nothing more comes of it."""
