@@ -11,8 +11,11 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import pytest_twisted
 
+from controller.principal import system
 from controller.storage.binaries import Binaries, BinariesError, find_binaries, within_reach
+from controller.storage.database import Database
 from controller.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from controller.storage.migrations import SchemaError, known_schema, migrate
 from controller.storage.roles import RoleError
@@ -158,3 +161,38 @@ def test_a_runtime_role_that_passes_by_row_security_is_refused(
         finally:
             cursor.execute("ALTER ROLE hs_runtime NOBYPASSRLS")
     connection.close()
+
+
+@pytest.fixture
+def external(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database as an operator may hand it over: its owner may create no roles."""
+    connection = psycopg2.connect(postgres.administrator_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE ext_owner LOGIN")
+        cursor.execute("CREATE DATABASE external OWNER ext_owner")
+        yield postgres.url_of("postgres", "external") + "&options=-c%20role%3Dext_owner"
+        cursor.execute("DROP DATABASE external WITH (FORCE)")
+        cursor.execute("DROP ROLE ext_owner")
+    connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_external_owner_is_told_the_sql_that_is_missing_and_it_is_enough(
+    external: str, postgres: EmbeddedPostgres
+) -> None:
+    with pytest.raises(RoleError) as refused:
+        migrate(external)
+    statement = str(refused.value).partition("administrator: ")[2]
+    assert statement == 'GRANT hs_runtime TO "ext_owner";'
+    connection = psycopg2.connect(postgres.administrator_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+    assert migrate(external) == known_schema()
+    database = await Database.connect(external)
+    assert await database.transaction(
+        system("test"), lambda tx: tx.row("SELECT current_user"), name="who"
+    ) == ("hs_runtime",)
+    await database.close()

@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
 from controller.config import ConfigError, ControllerConfig, Listen, read_config
+from tests import strategies
 
 
 def read(tmp_path: Path, text: str) -> ControllerConfig:
@@ -74,3 +76,8 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path, text: str, words: str
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="absent"):
         read_config(tmp_path / "absent.toml")
+
+
+@given(strategies.listens)
+def test_a_place_to_listen_reads_back(listen: Listen) -> None:
+    assert Listen.parse(str(listen)) == listen
