@@ -244,6 +244,7 @@ async def running_site(
     runner: Any = None,
     panel: IResource | None = None,
     token_operator: Callable[[str], Awaitable[str | None]] | None = None,
+    authenticator: Any = None,
 ) -> AsyncIterator[Site]:
     """Serve until the context ends; then every connection is gone."""
     authority = Authority.create(directory / "ca", CLUSTER)
@@ -265,7 +266,8 @@ async def running_site(
     api = Api(
         registry=registry or things(),
         runner=runner,
-        authenticator=Authenticator(token_operator or known_token, operator_enabled),
+        authenticator=authenticator
+        or Authenticator(token_operator or known_token, operator_enabled),
         bus=bus,
         stream=EventStream(bus, feed),
         clock=reactor,

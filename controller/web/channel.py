@@ -185,6 +185,13 @@ class BoundedChannel(http.HTTPChannel):
         self._deadline = self.callLater(_CLOSING_SECONDS, self.transport.abortConnection)
         self.loseConnection()
 
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 (Twisted's name)
+        """Refuse a request line or header that is too long.
+
+        Twisted's own answer is to close, which waits for the producer that is still registered.
+        """
+        self.refuse(problem(431, "request.line.too-long", "a line is too long").problem)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 (Twisted's name)
         """Forget the clock."""
         self._stop_deadline()

@@ -66,6 +66,7 @@ _TITLES = {
     415: "The content type is not accepted here",
     421: "This host is not served here",
     422: "A value is not valid",
+    431: "The request's head is too large",
     500: "The controller failed",
     503: "The controller is busy",
 }

@@ -2,6 +2,7 @@
 # mypy: disable-error-code="no-untyped-call"
 # (Twisted's web classes are untyped)
 
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable
@@ -20,6 +21,8 @@ from controller.web.problems import Problem, problem
 
 CONNECTIONS_PER_ADDRESS = 256
 CONNECTIONS = 4096
+
+_HOST = re.compile(r"^(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<name>[^:\[\]]+))(?::\d{1,5})?$")
 
 _log = Logger()
 
@@ -60,11 +63,8 @@ class ControllerSite(server.Site):
 
     def serves(self, host: bytes) -> bool:
         """Whether this Host header names us, with or without a port."""
-        text = host.decode("ascii", "replace").lower()
-        name, _, port = text.rpartition(":")
-        if not port.isdigit() or not name or (":" in name and not name.endswith("]")):
-            name = text
-        return name.strip("[]").rstrip(".") in self._hosts
+        match = _HOST.match(host.decode("ascii", "replace").lower())
+        return match is not None and (match["six"] or match["name"].rstrip(".")) in self._hosts
 
     def failed(self, reason: Failure) -> Problem:
         """Log a failure under a fresh id and give what a person is told."""

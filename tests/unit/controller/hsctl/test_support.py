@@ -25,12 +25,13 @@ PLANTED = [
 
 @pytest.mark.parametrize("text", PLANTED)
 def test_a_planted_secret_is_removed(text: str) -> None:
-    shown = scrubbed(f"before {text} after")
+    shown = scrubbed(f"before {text}\nthe end")
     assert "hunter2" not in shown
     assert "MIGH" not in shown
     assert TOKEN not in shown
     assert "AdZGDAeLke" not in shown
     assert shown.startswith("before ")
+    assert shown.endswith("\nthe end")
 
 
 @ensureDeferred
