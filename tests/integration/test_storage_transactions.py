@@ -21,6 +21,7 @@ from controller.storage.database import (
     StorageError,
     Transaction,
 )
+from tests.conftest import LoggedErrors
 
 PROVIDER = system("test")
 
@@ -373,3 +374,38 @@ async def test_close_ends_what_is_under_way(database_url: str) -> None:
     await database.close()
     with pytest.raises(DatabaseUnavailableError):
         await going
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hook_that_fails_undoes_nothing_and_is_logged(
+    database: Database, logged_errors: LoggedErrors
+) -> None:
+    seen: list[str] = []
+
+    async def hooked(tx: Transaction) -> str:
+        tx.after_commit(lambda: seen.append("before") or 1 / 0)  # type: ignore[func-returns-value]
+        tx.after_commit(lambda: seen.append("after"))
+        await add_account(tx, "acme")
+        return "done"
+
+    assert await database.transaction(PROVIDER, hooked, name="hooked") == "done"
+    assert seen == ["before", "after"]
+    (text,) = logged_errors.flush()
+    assert "ZeroDivisionError" in text
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_that_fails_costs_others_nothing(
+    database: Database, logged_errors: LoggedErrors
+) -> None:
+    heard: Deferred[str] = Deferred()
+    await database.listen("hs_event", lambda payload: int(payload) and None)
+    await database.listen("hs_change", heard.callback)
+
+    async def notify(tx: Transaction) -> None:
+        await tx.rows("SELECT pg_notify('hs_event', 'no number'), pg_notify('hs_change', '1')")
+
+    await database.transaction(PROVIDER, notify, name="notify")
+    assert await heard.addTimeout(30, reactor) == "1"
+    (text,) = logged_errors.flush()
+    assert "no number" in text
