@@ -66,7 +66,7 @@ class Unit:
 
 @attrs.frozen
 class ControlEndpoint:
-    """Where the daemon's control channel listens on the box, and the key that signs its messages."""
+    """Where the daemon's control channel listens, and the key that signs its messages."""
 
     address: str
     port: int
@@ -95,6 +95,10 @@ class Daemon:
     control: Callable[[LaneContext], ControlEndpoint] | None = None
 
 
+def _anything_follows(before: Unit, after: Unit) -> None:
+    """Refuse nothing."""
+
+
 @attrs.frozen
 class ServiceType:
     """Everything the product knows of one kind of daemon."""
@@ -108,5 +112,10 @@ class ServiceType:
     default_port: int
     kinds: Mapping[str, ObjectKind]
     plan: Callable[[LaneContext, Unit, Unit], UnitPlan]
-    """(context, before, after) to effects. Pure. Raises `PlanRefusedError`."""
+    """(context, before, after) to effects. Pure. Raises `PlanRefusedError`.
+
+    It is asked in both directions: the way back is planned before the way there is gone.
+    """
     daemon: Daemon
+    check_succession: Callable[[Unit, Unit], None] = _anything_follows
+    """(before, after): may this step be taken forward? Raises `PlanRefusedError`."""

@@ -148,3 +148,13 @@ def moved(plan: ClusterPlan) -> list[str]:
         for place, port, what in usual
         if place.port != port
     ]
+
+
+def all_places(plan: ClusterPlan) -> Iterator[tuple[Place, bool]]:
+    """Give every place of a plan, and whether it answers datagrams too."""
+    for place in (plan.panel, plan.agents, plan.enrolment):
+        yield place, False
+    for box in plan.boxes:
+        yield box.endpoint, box.group == "dns"
+        if box.control_port is not None:
+            yield Place("127.0.0.1", box.control_port), False

@@ -3,7 +3,7 @@
 from templates.bind.layout import BASELINE_ZONE, CONFIGURATION, PID_FILE
 from templates.bind.objects import SERVER, ZONE, BindSettings
 from templates.bind.server import control_endpoint, plan_server
-from templates.bind.zone import plan_zone
+from templates.bind.zone import check_succession, plan_zone
 from templates.effects import CheckProgram, Probe, ProbeZone, UnitPlan
 from templates.service_type import (
     SERVER_UNIT,
@@ -58,4 +58,5 @@ BIND = ServiceType(
         baseline=_baseline,
         control=_control,
     ),
+    check_succession=check_succession,
 )

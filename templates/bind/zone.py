@@ -58,8 +58,6 @@ def _master(context: LaneContext, unit: str, zone: str, known: Any, spec: Master
     control: tuple[ControlEffect, ...] = (AddZone(zone, configuration),)
     retire: tuple[RemovePath, ...] = ()
     if isinstance(known, MasterZone):
-        if (known.soa, known.records) != (spec.soa, spec.records) or known.serial != spec.serial:
-            _check_growth(zone, known.serial, spec.serial)
         if configuration == _master_configuration(context, zone, known):
             control = (ReloadZone(zone, configuration),)
     else:
@@ -146,7 +144,17 @@ def _addresses(peers: Iterable[Endpoint]) -> list[str]:
     return sorted({peer.address for peer in peers})
 
 
-def _check_growth(zone: str, former: int, serial: int) -> None:
-    """Serials only grow (RFC 1982), else no secondary would take the change."""
-    if not 0 < (serial - former) % 2**32 < _HALF:
-        raise PlanRefusedError(f"{zone}: serial {serial} does not follow {former}")
+def check_succession(before: Unit, after: Unit) -> None:
+    """Serials only grow (RFC 1982), else no secondary would take the change.
+
+    Raises `PlanRefusedError`.
+    """
+    for id_, spec in after.objects.items():
+        known = before.objects.get(id_)
+        if not isinstance(known, MasterZone) or not isinstance(spec, MasterZone):
+            continue
+        same = (known.soa, known.records, known.serial) == (spec.soa, spec.records, spec.serial)
+        if not same and not 0 < (spec.serial - known.serial) % 2**32 < _HALF:
+            raise PlanRefusedError(
+                f"{id_.key}: serial {spec.serial} does not follow {known.serial}"
+            )

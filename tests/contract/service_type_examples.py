@@ -66,6 +66,7 @@ class Example:
         return self._unit("after")
 
     def plan(self) -> UnitPlan:
+        self.service_type.check_succession(self.before, self.after)
         return self.service_type.plan(self.context, self.before, self.after)
 
     def outcome(self) -> dict[str, Any]:

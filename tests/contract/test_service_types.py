@@ -161,6 +161,13 @@ def test_no_path_is_planned_twice_or_written_and_retired(example: Example) -> No
 
 
 @each_example
+def test_every_step_that_can_be_taken_can_be_planned_back(example: Example) -> None:
+    if "refused" not in example.data:
+        back = example.service_type.plan(example.context, example.after, example.before)
+        assert back.unit == example.data["unit"]
+
+
+@each_example
 def test_nothing_is_planned_for_a_unit_that_was_and_is_absent(example: Example) -> None:
     absent = Unit(example.data["unit"], {})
     plan = example.service_type.plan(example.context, absent, absent)

@@ -48,10 +48,12 @@ def master(*records: Record, serial: int = 1, peers: tuple[Endpoint, ...] = (PEE
     return MasterZone(serial=serial, soa=SOA, records=(NS, *records), secondaries=peers)
 
 
+def zone_unit(spec: object, zone: str = ZONE) -> Unit:
+    return Unit(f"zone:{zone}", {} if spec is None else {ObjectId("zone", zone): spec})
+
+
 def plan_zone(before: object, after: object, zone: str = ZONE) -> UnitPlan:
-    name = ObjectId("zone", zone)
-    units = (Unit(f"zone:{zone}", {} if x is None else {name: x}) for x in (before, after))
-    return BIND.plan(context(), *units)
+    return BIND.plan(context(), zone_unit(before, zone), zone_unit(after, zone))
 
 
 def plan_server(before: object, after: ServerSpec) -> UnitPlan:

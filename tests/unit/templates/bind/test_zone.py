@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from templates.bind.layout import BASELINE_ZONE, master_file, secondary_file
+from templates.bind.zone import check_succession
 from templates.bind.zone import plan_zone as plan_zone_unit
 from templates.effects import AddZone, ProbeZone, ReloadZone, RemovePath, RemoveZone, WriteFile
 from templates.objects import ObjectId
@@ -16,6 +17,7 @@ from tests.unit.templates.bind.specs import (
     master,
     plan_zone,
     record,
+    zone_unit,
 )
 
 replace = msgspec.structs.replace
@@ -66,13 +68,20 @@ def test_a_removed_zone_is_first_unserved_and_then_its_file_goes() -> None:
     ("former", "serial"), [(1, 2), (2**32 - 1, 0), (2**31, 2**31 + 5), (0, 2**31 - 1)]
 )
 def test_serials_grow_around_the_end_of_their_range(former: int, serial: int) -> None:
-    plan_zone(master(serial=former), master(record("A", "192.0.2.1"), serial=serial))
+    before, after = master(serial=former), master(record("A", "192.0.2.1"), serial=serial)
+    check_succession(zone_unit(before), zone_unit(after))
 
 
 @pytest.mark.parametrize(("former", "serial"), [(2, 1), (2, 2), (0, 2**31), (0, 2**32 - 1)])
 def test_a_serial_that_does_not_grow_is_refused(former: int, serial: int) -> None:
+    before, after = master(serial=former), master(record("A", "192.0.2.1"), serial=serial)
     with pytest.raises(PlanRefusedError, match="does not follow"):
-        plan_zone(master(serial=former), master(record("A", "192.0.2.1"), serial=serial))
+        check_succession(zone_unit(before), zone_unit(after))
+
+
+def test_the_way_back_to_an_older_serial_can_be_planned() -> None:
+    newer, older = master(record("A", "192.0.2.1"), serial=3), master(serial=2)
+    assert [type(effect) for effect in plan_zone(newer, older).control] == [ReloadZone]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""What `hsctl local up` shows when the cluster is there."""
+
+import socket
+
+from controller.local.layout import ClusterPlan, Layout, Place
+
+
+def banner(plan: ClusterPlan, layout: Layout, notes: list[str], *, program: str = "hsctl") -> str:
+    """Write the addresses, the first password and commands that work as they stand."""
+    places = {box.name: box.endpoint for box in plan.boxes}
+    ns1, ns2, web1 = places["ns1"], places["ns2"], places["web1"]
+    password = layout.password.read_text().strip()
+    host = socket.gethostname()
+    lines = [
+        "",
+        "Heliosphere is up: a controller, two name servers and a web server on this machine.",
+        "",
+        f"  Panel      https://{plan.panel}/   (its certificate is the cluster's own)",
+        f"  Sign in    admin / {password}",
+        f"  From afar  ssh -L {plan.panel.port}:{plan.panel} {host}",
+        f"  State      {layout.root}   (logs in logs/)",
+        "",
+        *(f"  Note: {note}" for note in notes),
+        *([""] if notes else []),
+        "Try:",
+        f"  {program} account add acme && {program} domain add shop.test --account acme",
+        f"  {_dig(ns1)} shop.test SOA; {_dig(ns2)} shop.test SOA",
+        f"  curl -H 'Host: shop.test' {_url(web1)}",
+        f"  {program} record add shop.test www2 A 192.0.2.7 && {_dig(ns2)} www2.shop.test",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _dig(place: Place) -> str:
+    port = "" if place.port == 53 else f" -p {place.port}"
+    return f"dig +short @{place.address}{port}"
+
+
+def _url(place: Place) -> str:
+    return f"http://{place.address}/" if place.port == 80 else f"http://{place}/"

@@ -1,0 +1,196 @@
+"""A cluster on one machine, brought up, watched, taken down and removed."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from controller.hsctl import profiles
+from controller.hsctl.client import Client
+from controller.hsctl.errors import HsctlError
+from controller.local import places, processes
+from controller.local.layout import ClusterPlan, Layout
+from controller.local.programs import daemon_programs
+from controller.local.provision import is_serving, provision, write_agent_config
+from controller.local.supervisor import Lock, Say, StartError, Supervisor, end_leftovers
+
+PROFILE = "local"
+_TENDING_SECONDS = 0.5
+_LIVE_SECONDS = 90.0
+_OPERATOR = "admin"
+
+
+def profile_name(layout: Layout, default_root: Path) -> str:
+    """Name the profile of a cluster: ``local``, or ``local-FOLDER`` for one beside it."""
+    if layout.root == default_root:
+        return PROFILE
+    safe = "".join(sign if sign.isalnum() else "-" for sign in layout.root.name)
+    return f"{PROFILE}-{safe}"[:64]
+
+
+@attrs.define
+class LocalCluster:
+    """One cluster below ``layout.root``; ``profile`` is the name of its hsctl profile."""
+
+    layout: Layout
+    profile: str
+    say: Say
+
+    def run(
+        self, *, ready: Callable[[ClusterPlan, list[str]], None], stop: Callable[[], bool]
+    ) -> None:
+        """Bring the cluster up, tell ``ready``, tend it until ``stop`` says so, take it down.
+
+        Raises `StartError` and its like when a part does not start; what had started is ended.
+        """
+        with Lock(self.layout.lock):
+            end_leftovers(self.layout)
+            programs = daemon_programs(self.layout.root / "programs")
+            plan, notes = self._plan()
+            supervisor = Supervisor(self.layout, plan, self.say)
+            try:
+                self._start(supervisor, plan, programs)
+                ready(plan, notes)
+                while not stop():
+                    supervisor.tend()
+                    time.sleep(_TENDING_SECONDS)
+                self.say("stopping")
+            finally:
+                supervisor.stop()
+
+    def _plan(self) -> tuple[ClusterPlan, list[str]]:
+        plan = self.layout.read_plan()
+        if plan is None:
+            plan = places.choose_plan()
+            self.layout.write_plan(plan)
+        else:
+            places.add_loopback(plan.loopback)
+            self._check_free(plan)
+        return plan, places.moved(plan)
+
+    def _check_free(self, plan: ClusterPlan) -> None:
+        for place, datagram in places.all_places(plan):
+            if not places.is_free(place, datagram=datagram):
+                raise StartError(
+                    f"{place}, which this cluster uses, is taken by another program: end that, "
+                    "or make a new cluster with `hsctl local reset`"
+                )
+
+    def _start(self, supervisor: Supervisor, plan: ClusterPlan, programs: dict[str, str]) -> None:
+        self.say("starting PostgreSQL")
+        url = supervisor.start_database()
+        self._configure(plan, url)
+        self.say("starting the controller")
+        ready_file = self.layout.controller / "ready"
+        ready_file.unlink(missing_ok=True)
+        controller = supervisor.start(
+            "controller",
+            "controller.main",
+            "run",
+            "--config",
+            str(self.layout.controller_config),
+            "--ready-file",
+            str(ready_file),
+        )
+        supervisor.wait_until(ready_file.exists, controller, "the controller")
+        client = self._sign_in(plan)
+        if not (self.layout.root / "provisioned").exists():
+            provision(client, plan, self.layout, programs, self.say)
+        for box in plan.boxes:
+            write_agent_config(self.layout, plan, box, programs)
+            supervisor.start(
+                f"agent-{box.name}",
+                "node_agent.main",
+                "run",
+                "--config",
+                str(self.layout.agent_config(box.name)),
+            )
+        self._wait_live(supervisor, client, plan)
+
+    def _wait_live(self, supervisor: Supervisor, client: Client, plan: ClusterPlan) -> None:
+        self.say("waiting for the name servers and the web server to serve")
+        deadline = time.monotonic() + _LIVE_SECONDS
+        while behind := is_serving(client, plan):
+            supervisor.tend()
+            if time.monotonic() > deadline:
+                words = "\n".join(child.last_words() for child in supervisor.children)
+                raise StartError(f"{', '.join(behind)} did not come to serve", words)
+            time.sleep(0.1)
+
+    def _configure(self, plan: ClusterPlan, url: str) -> None:
+        """Write controller.toml, and once: CA, keys, schema, first operator."""
+        folder = self.layout.controller
+        folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+        settings = {
+            "state": str(folder),
+            "database": url,
+            "panel": str(plan.panel),
+            "agents": str(plan.agents),
+            "enrolment": str(plan.enrolment),
+            "public_name": plan.panel.address,
+            "service_domain": plan.service_domain,
+        }
+        text = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
+        self.layout.controller_config.write_text(text)
+        printed = self._administer("init", "--operator", _OPERATOR)
+        if ", password " in printed:
+            _write_private(self.layout.password, printed.rpartition(" ")[2])
+
+    def _sign_in(self, plan: ClusterPlan) -> Client:
+        """Give a client; the first time with a new token, kept as a profile."""
+        known = profiles.load().by_name.get(self.profile)
+        url = f"https://{plan.panel}"
+        if known is not None and known.url == url:
+            client = Client(known)
+            try:
+                client.read("status.show", {})
+            except HsctlError:
+                client.close()
+            else:
+                return client
+        token = self._administer("admin", "token", _OPERATOR, "--label", "hsctl local").strip()
+        ca = (self.layout.controller / "pki" / "ca.pem").read_text()
+        profile = profiles.Profile(name=self.profile, url=url, ca=ca, token=token)
+        profiles.save(profile)
+        return Client(profile)
+
+    def _administer(self, *arguments: str) -> str:
+        """Run ``hs-controller`` on the cluster's configuration; give what it printed."""
+        finished = subprocess.run(
+            [
+                sys.executable,
+                "-I",
+                "-m",
+                "controller.main",
+                *arguments,
+                "--config",
+                str(self.layout.controller_config),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=processes.own_environment(),
+        )
+        if finished.returncode:
+            raise StartError(f"hs-controller {arguments[0]} failed", finished.stderr.strip())
+        return finished.stdout.strip()
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{text}\n")
+
+
+def remove(layout: Layout, profile: str) -> None:
+    """Remove a cluster that is down: its folder, its loopback addresses and its profile."""
+    plan = layout.read_plan()
+    if plan is not None:
+        places.remove_loopback(plan.loopback)
+    profiles.forget(profile)
+    shutil.rmtree(layout.root)

@@ -1,0 +1,155 @@
+"""The supervisor of a cluster on one machine: starts its processes, tends them, stops them all.
+
+It stands where an init system stands in production: the controller and the agents are its children
+and are started again when they die. The daemons (named, apache2) are started by their agents, keep
+serving when an agent dies, and are ended here when the cluster goes down.
+"""
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import attrs
+import msgspec
+
+from controller.local import places, processes
+from controller.local.layout import ClusterPlan, Layout
+from controller.storage.embedded import EmbeddedPostgres
+
+Say = Callable[[str], None]
+
+_READY_SECONDS = 60.0
+
+
+class AlreadyRunningError(Exception):
+    """A supervisor already runs on this directory; ``args[0]`` is its process id as text."""
+
+
+class StartError(Exception):
+    """A part of the cluster did not start; ``words`` are the last lines that it wrote."""
+
+    def __init__(self, what: str, words: str = "") -> None:
+        super().__init__(what)
+        self.words = words
+
+
+class Lock:
+    """The supervisor's lock: held while it lives, released by the kernel however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> "Lock":
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode().strip()
+            os.close(descriptor)
+            raise AlreadyRunningError(holder) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def running(layout: Layout) -> int | None:
+    """Give the process id of the supervisor of this cluster, if one runs."""
+    try:
+        with Lock(layout.lock):
+            return None
+    except AlreadyRunningError as error:
+        return int(error.args[0] or 0)
+
+
+@attrs.define
+class Supervisor:
+    """The processes of one cluster. ``say`` is told each step in a line."""
+
+    layout: Layout
+    plan: ClusterPlan
+    say: Say
+    postgres: EmbeddedPostgres = attrs.field(init=False)
+    children: list[processes.Child] = attrs.field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.postgres = EmbeddedPostgres(self.layout.postgres)
+
+    def start_database(self) -> str:
+        """Start PostgreSQL; give the owner's connection string."""
+        return self.postgres.start()
+
+    def start(self, name: str, module: str, *arguments: str) -> processes.Child:
+        """Start one Python program of ours as a child with its own log."""
+        self.layout.logs.mkdir(exist_ok=True, mode=0o755)
+        child = processes.Child(
+            name,
+            [sys.executable, "-I", "-m", module, *arguments],
+            self.layout.logs / f"{name}.log",
+            processes.own_environment(),
+        )
+        child.start()
+        self.children.append(child)
+        self._remember()
+        return child
+
+    def wait_until(self, ready: Callable[[], bool], child: processes.Child, what: str) -> None:
+        """Wait for ``ready``; raises `StartError` when ``child`` dies or nothing happens."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while not ready():
+            if child.died() or time.monotonic() > deadline:
+                raise StartError(f"{what} did not start", child.last_words())
+            time.sleep(0.05)
+
+    def tend(self) -> None:
+        """Restart what died. Called several times a second."""
+        if self.postgres.pid is None:
+            self.say("PostgreSQL is down: starting it again")
+            self.postgres.start()
+        for child in self.children:
+            if child.tend():
+                self.say(f"{child.name} had ended: started again")
+                self._remember()
+
+    def stop(self) -> None:
+        """End everything: agents and controller, the daemons on the boxes, the database."""
+        for child in reversed(self.children):
+            child.stop()
+        self.children.clear()
+        end_leftovers(self.layout)
+        self.postgres.stop()
+        places.remove_loopback(self.plan.loopback)
+
+    def _remember(self) -> None:
+        known = [running for child in self.children if (running := child.identity) is not None]
+        candidate = self.layout.processes.with_suffix(".candidate")
+        candidate.write_bytes(msgspec.json.encode(known))
+        candidate.replace(self.layout.processes)
+
+
+def end_leftovers(layout: Layout) -> None:
+    """End what a supervisor that was killed left running, and the daemons of the boxes."""
+    try:
+        known = msgspec.json.decode(layout.processes.read_bytes(), type=list[processes.Identity])
+    except (FileNotFoundError, msgspec.DecodeError):
+        known = []
+    processes.end(known)
+    processes.end(processes.daemons_below(layout.boxes))
+    layout.processes.unlink(missing_ok=True)
