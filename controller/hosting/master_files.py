@@ -6,11 +6,15 @@ through the same rules as one typed in.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import dns.exception
 import dns.name
+import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
-import dns.zone
+import dns.tokenizer
+import dns.zonefile
 
 from controller.commands import CommandError
 from controller.hosting import names, records
@@ -20,6 +24,25 @@ from controller.projection.zones import RecordRow
 
 MAX_RECORDS = 20000
 """The most records that one file may bring."""
+
+
+class _Collector(dns.zonefile.RRsetsReaderTransaction):
+    """Takes records from dnspython's reader as they come, those outside the zone too.
+
+    dnspython's own zones skip a name that is not theirs without a word; here it must be refused.
+    CNAME beside other data is our own rule, checked over the whole zone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(dns.zonefile.RRSetsReaderManager(dns.name.root), True, False)  # type: ignore[no-untyped-call]
+        self.read: list[tuple[dns.name.Name, int, dns.rdata.Rdata]] = []
+
+    def add(self, *record: Any) -> None:
+        """Take one record: owner, TTL and rdata."""
+        owner, ttl, rdata = record
+        if len(self.read) == MAX_RECORDS:
+            raise ValueError(f"more than {MAX_RECORDS} records")
+        self.read.append((owner, ttl, rdata))
 
 
 def master_file(zone: Zone) -> str:
@@ -42,19 +65,21 @@ def read_master_file(text: str, zone: str) -> tuple[RecordRow, ...]:
     """
     if "\0" in text:
         raise _refused("the file holds NUL bytes")
+    collector = _Collector()
     try:
-        parsed = dns.zone.from_text(
-            text,
-            origin=dns.name.from_text(f"{zone}."),
-            relativize=False,
-            check_origin=False,
+        reader = dns.zonefile.Reader(
+            dns.tokenizer.Tokenizer(text, "zone file"),
+            dns.rdataclass.IN,
+            collector,
             allow_include=False,
             allow_directives=("$ORIGIN", "$TTL"),
         )
+        reader.current_origin = dns.name.from_text(f"{zone}.")
+        reader.read()
     except (dns.exception.DNSException, ValueError, KeyError, UnicodeError) as error:
         raise _refused(f"not a master file: {error}") from error
     found: list[RecordRow] = []
-    for owner, ttl, rdata in parsed.iterate_rdatas():
+    for owner, ttl, rdata in collector.read:
         name = names.owner_name(owner.to_text(), zone)
         kind = dns.rdatatype.to_text(rdata.rdtype)
         if name == "@" and kind in ("SOA", "NS"):
@@ -63,8 +88,6 @@ def read_master_file(text: str, zone: str) -> tuple[RecordRow, ...]:
         records.check_owner(rrset)
         (data,) = records.record_data(kind, [rdata.to_text()], zone)
         found.append(RecordRow(name, kind, data, records.ttl(ttl)))
-        if len(found) > MAX_RECORDS:
-            raise _refused(f"more than {MAX_RECORDS} records")
     return tuple(sorted(found))
 
 

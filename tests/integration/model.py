@@ -56,13 +56,14 @@ class Model:
     secrets: Secrets
     registry: Any
 
-    async def run(self, command: str, **fields: Any) -> CommandResult:
+    async def run(self, command: str, /, **fields: Any) -> CommandResult:
         return await self.run_as(OPERATOR, command, **fields)
 
     async def run_as(
         self,
         principal: Principal,
         command: str,
+        /,
         *,
         dry_run: bool = False,
         idempotency_key: str | None = None,
@@ -73,10 +74,10 @@ class Model:
             principal, command, request, dry_run=dry_run, idempotency_key=idempotency_key
         )
 
-    async def ask(self, command: str, **fields: Any) -> Any:
+    async def ask(self, command: str, /, **fields: Any) -> Any:
         return (await self.run(command, **fields)).result
 
-    async def refused(self, command: str, **fields: Any) -> CommandError:
+    async def refused(self, command: str, /, **fields: Any) -> CommandError:
         """Give the refusal of a command, and see that it wrote nothing."""
         before = await self.footprint()
         with pytest.raises(CommandError) as caught:

@@ -1,0 +1,315 @@
+"""Changes: what one holds, how it is numbered, judged, repeated and kept from harm."""
+
+import json
+from base64 import b64encode
+from pathlib import PurePosixPath
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+
+from controller.commands import CommandError
+from controller.principal import Principal
+from controller.storage.database import Transaction
+from templates.objects import ObjectId, decode_spec
+from templates.registry import SERVICE_TYPES
+from templates.service_type import SERVER_ID, LaneContext, Unit
+from tests.integration.model import OPERATOR, Model, model
+
+__all__ = ["model"]
+
+
+async def add_record(model: Model, name: str, **more: object) -> object:
+    return await model.run(
+        "record.add", domain="shop.test", name=name, type="A", values=("192.0.2.7",), **more
+    )
+
+
+async def connect(model: Model) -> None:
+    """Make every box connected and every lane done with what it has."""
+    await model.write(
+        """UPDATE box SET connected = true, first_seen_at = now();
+           UPDATE lane l SET stored_revision = s.revision, settled_revision = s.revision,
+                             condition = 'ok'
+           FROM logical_server s WHERE s.id = l.logical_server_id"""
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_change_says_who_what_and_how_it_was(model: Model) -> None:
+    await model.shop()
+    done = await add_record(model, "www2")
+    shown = await model.ask("change.show", id=done.change_id)
+    assert (shown["actor"], shown["origin"], shown["command"]) == (
+        "operator:ada",
+        "test",
+        "record.add",
+    )
+    assert shown["request"]["name"] == "www2"
+    assert shown["rows"] == [
+        {
+            "relation": "record",
+            "key": "shop.test www2 A",
+            "before": None,
+            "after": {"name": "www2", "type": "A", "ttl": 3600, "data": "192.0.2.7"},
+        }
+    ]
+    ((before, after),) = await model.rows(
+        "SELECT before, after FROM change_object WHERE change_id = %s", (done.change_id,)
+    )
+    assert before is not None
+    assert after is not None
+    assert before != after
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_object_has_a_revision_of_its_own_and_none_is_left_out(model: Model) -> None:
+    await model.shop()
+    await add_record(model, "www2")
+    for server in ("ns1", "ns2", "web1"):
+        revisions = await model.rows(
+            """SELECT o.revision, s.revision FROM desired_object o
+               JOIN logical_server s ON s.id = o.logical_server_id
+               WHERE s.name = %s ORDER BY 1""",
+            (f"{server}.example.net",),
+        )
+        assert len({revision for revision, _ in revisions}) == len(revisions)
+        assert revisions[-1][0] == revisions[0][1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_changes_at_once_do_not_deadlock_and_lose_nothing(model: Model) -> None:
+    await model.shop()
+    work = [add_record(model, f"h{number}") for number in range(12)]
+    work += [model.run("domain.add", name=f"d{number}.test", account="acme") for number in range(6)]
+    await gatherResults([ensureDeferred(one) for one in work])
+    listed = await model.ask("record.list", domain="shop.test", limit=100)
+    assert sum(r["name"].startswith("h") for r in listed["items"]) == 12
+    serials = await model.rows(
+        "SELECT serial FROM change_watch WHERE zone = 'shop.test' ORDER BY change_id"
+    )
+    assert len(set(serials)) == 13
+
+
+@pytest_twisted.ensureDeferred
+async def test_s34_two_accounts_at_once_do_not_get_related_names(model: Model) -> None:
+    await model.shop()
+    await model.ask("account.add", name="other")
+    outcomes = []
+
+    async def attempt(name: str, account: str) -> None:
+        try:
+            await model.run("domain.add", name=name, account=account)
+            outcomes.append("added")
+        except CommandError as error:
+            outcomes.append(error.id)
+
+    await gatherResults(
+        [
+            ensureDeferred(attempt("big.test", "acme")),
+            ensureDeferred(attempt("mail.big.test", "other")),
+        ]
+    )
+    assert sorted(outcomes)[0] == "added"
+    assert sorted(outcomes)[1].startswith("domain.")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_change_wakes_the_dispatcher_and_the_views_after_its_commit(model: Model) -> None:
+    await model.shop()
+    heard: list[tuple[str, str]] = []
+    both: Deferred[None] = Deferred()
+
+    def hear(channel: str, payload: str) -> None:
+        heard.append((channel, payload))
+        if len(heard) == 2:
+            both.callback(None)
+
+    await model.database.listen("hs_change", lambda payload: hear("hs_change", payload))
+    await model.database.listen("hs_event", lambda payload: hear("hs_event", payload))
+    await add_record(model, "dry", dry_run=True)
+    done = await add_record(model, "www2")
+    await both
+    assert dict(heard)["hs_change"] == str(done.change_id)
+    assert json.loads(dict(heard)["hs_event"]) == {"change": done.change_id}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_repeated_key_answers_the_first_and_does_nothing_more(model: Model) -> None:
+    await model.shop()
+    first = await add_record(model, "www2", idempotency_key="k1")
+    before = await model.footprint()
+    again = await add_record(model, "www2", idempotency_key="k1")
+    assert (again.change_id, again.result) == (first.change_id, first.result)
+    assert await model.footprint() == before
+    with pytest.raises(CommandError) as caught:
+        await add_record(model, "www3", idempotency_key="k1")
+    assert caught.value.status == 409
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_does_not_use_up_its_key(model: Model) -> None:
+    await model.shop()
+    await add_record(model, "www2", idempotency_key="k1", dry_run=True)
+    done = await add_record(model, "www2", idempotency_key="k1")
+    assert done.change_id is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_account_may_not_run_the_providers_commands(model: Model) -> None:
+    await model.shop()
+    account = Principal("account", "customer:acme", account=1)
+    with pytest.raises(CommandError) as caught:
+        await model.run_as(account, "pserver.list")
+    assert (caught.value.id, caught.value.status) == ("permission.denied", 403)
+
+
+@pytest_twisted.ensureDeferred
+async def test_s24_an_account_does_not_see_another_accounts_domain(model: Model) -> None:
+    await model.shop()
+    other = await model.ask("account.add", name="other")
+    principal = Principal("account", "customer:other", account=other["id"])
+    assert (await model.run_as(principal, "domain.list")).result["items"] == []
+    with pytest.raises(CommandError) as caught:
+        await model.run_as(principal, "record.list", domain="shop.test")
+    assert (caught.value.id, caught.value.status) == ("domain.unknown", 404)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_change_is_done_when_master_and_secondary_have_it(model: Model) -> None:
+    await model.shop()
+    await connect(model)
+    done = await add_record(model, "www2")
+    assert (await model.state(done.change_id)).state == "pending"
+    await connect(model)
+    state = await model.state(done.change_id)
+    assert state.state == "pending"
+    assert {(lane.kind, lane.state) for lane in state.lanes} == {
+        ("zone", "live"),
+        ("zone-serial", "waiting"),
+    }
+    await model.write(
+        """INSERT INTO zone_observation (box_id, logical_server_id, zone, serial)
+           SELECT l.box_id, w.logical_server_id, w.zone, w.serial FROM change_watch w
+           JOIN lane l ON l.logical_server_id = w.logical_server_id WHERE w.change_id = %s""",
+        (done.change_id,),
+    )
+    assert (await model.state(done.change_id)).state == "done"
+
+
+@pytest_twisted.ensureDeferred
+async def test_p5_a_box_that_is_away_makes_a_change_unknown_not_done(model: Model) -> None:
+    await model.shop()
+    done = await add_record(model, "www2")
+    state = await model.state(done.change_id)
+    assert state.state == "pending"
+    assert {lane.state for lane in state.lanes} == {"unknown"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_box_could_not_apply_fails_the_change_and_is_a_fault(model: Model) -> None:
+    await model.shop()
+    await connect(model)
+    done = await add_record(model, "www2")
+    await connect(model)
+    await model.write(
+        """INSERT INTO object_outcome (box_id, logical_server_id, kind, key, revision, outcome,
+                                       message)
+           SELECT l.box_id, c.logical_server_id, c.kind, c.key, c.revision, 'quarantined', 'no'
+           FROM change_object c JOIN lane l ON l.logical_server_id = c.logical_server_id
+           WHERE c.change_id = %s""",
+        (done.change_id,),
+    )
+    state = await model.state(done.change_id)
+    assert state.state == "failed"
+    assert [lane.message for lane in state.lanes if lane.state == "quarantined"] == ["no"]
+    (fault,) = (await model.ask("fault.list"))["items"]
+    assert (fault["kind"], fault["key"], fault["state"]) == ("zone", "shop.test", "quarantined")
+    await model.ask("fault.retry", lserver=fault["logical_server"], kind="zone", key="shop.test")
+    ((asked, kind, key),) = model.fleet.retried
+    assert (kind, key) == ("zone", "shop.test")
+    shown = await model.ask("lserver.show", name=fault["logical_server"])
+    assert asked == shown["id"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lane_in_trouble_is_a_fault_and_a_box_condition(model: Model) -> None:
+    await model.shop()
+    await connect(model)
+    await model.write(
+        """UPDATE lane SET condition = 'daemon-down', message = 'named died'
+           FROM logical_server s WHERE s.id = logical_server_id AND s.name = 'ns1.example.net'"""
+    )
+    (fault,) = (await model.ask("fault.list"))["items"]
+    assert (fault["box"], fault["state"], fault["message"]) == ("ns1", "daemon-down", "named died")
+    assert "daemon down" in (await model.ask("pserver.show", name="ns1"))["conditions"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_changes_are_listed_newest_first_with_their_state(model: Model) -> None:
+    await model.shop()
+    first = await model.ask("change.list", limit=2)
+    assert [c["command"] for c in first["items"]] == ["domain.add", "account.add"]
+    assert [c["state"] for c in first["items"]] == ["pending", "done"]
+    rest = await model.ask("change.list", limit=100, cursor=first["next"])
+    assert rest["items"][0]["id"] < first["items"][1]["id"]
+    only = await model.ask("change.list", command="ip.add")
+    assert {c["command"] for c in only["items"]} == {"ip.add"}
+    assert (await model.refused("change.show", id=10**6)).status == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_projected_object_is_one_that_its_service_type_can_plan(model: Model) -> None:
+    await model.shop()
+    for type_, values in (
+        ("MX", ("10 mail",)),
+        ("TXT", ('v=x; "q" \\ $INCLUDE x', "y" * 300)),
+        ("CAA", ("0 issue ca.test",)),
+        ("SRV", ("0 0 5060 sip",)),
+        ("CNAME", ("_x.other.test",)),
+    ):
+        await model.ask(
+            "record.add", domain="shop.test", name=f"{type_.lower()}x", type=type_, values=values
+        )
+    await model.ask("domain.add", name="b.test", account="acme")
+    await model.ask("site.set", name="b.test", indexes=True)
+    found = await model.rows(
+        """SELECT s.name, s.service_type, o.kind, o.key, o.kind_version, o.spec, o.secrets
+           FROM desired_object o JOIN logical_server s ON s.id = o.logical_server_id
+           WHERE NOT o.deleted"""
+    )
+    planned = set()
+    for server in {row[0] for row in found}:
+        service_type = SERVICE_TYPES[next(row[1] for row in found if row[0] == server)]
+        objects = {}
+        for _, _, kind, key, version, spec, secrets in (r for r in found if r[0] == server):
+            clear = await inlined(model, bytes(spec), secrets)
+            objects[ObjectId(kind, key)] = decode_spec(service_type.kinds[kind], version, clear)
+        context = LaneContext(
+            lane="lane",
+            server=objects[SERVER_ID],
+            root=PurePosixPath("/var/lib/heliosphere/lane"),
+            daemon_user=None,
+            modules=PurePosixPath("/usr/lib/apache2/modules"),
+            control_secret=b64encode(bytes(32)).decode(),
+        )
+        for name, spec in objects.items():
+            unit = service_type.kinds[name.kind].unit(name.key, spec)
+            plan = service_type.plan(context, Unit(unit, {}), Unit(unit, {name: spec}))
+            assert plan.files or plan.control
+            planned.add((service_type.name, name.kind))
+    assert planned == {
+        ("bind", "server"),
+        ("bind", "zone"),
+        ("apache", "server"),
+        ("apache", "site"),
+    }
+
+
+async def inlined(model: Model, spec: bytes, secrets: list[int]) -> bytes:
+    """Give a spec as the dispatcher would send it."""
+
+    async def read(tx: Transaction) -> bytes:
+        return await model.secrets.inline(tx, spec, secrets)
+
+    return await model.database.transaction(OPERATOR, read, name="test")
