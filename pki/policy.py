@@ -36,6 +36,7 @@ OPENSSL_REASONS = {
     26: "its certificate is not for this purpose",
     66: "its key is too weak",
     79: "its certificate was not signed by a CA",
+    85: "its certificate does not name its issuer's key",
 }
 ALL_ROLES: frozenset[Role] = frozenset(("controller", "box", "operator"))
 BOXES: frozenset[Role] = frozenset(("box",))
@@ -208,12 +209,11 @@ def _context(
         raise KeyRefusedError("the private key is not the certificate's")
     context.use_certificate(certificate)
     context.use_privatekey(key)
-    context.add_extra_chain_cert(authority)
     store = context.get_cert_store()
     assert store is not None, "a context has a store from its beginning"
+    # OpenSSL completes the chain that it sends from this store: enrolment needs the CA in it.
     store.add_cert(crypto.X509.from_cryptography(authority))
     store.set_flags(crypto.X509StoreFlags.X509_STRICT)
-    context.set_verify_depth(1)
     return context
 
 

@@ -136,6 +136,7 @@ NEARLY: dict[str, Fault] = {
     "p-384": signed("P-256", key=ec.generate_private_key(ec.SECP384R1())),
     "no-usage": signed("lacks a name, a usage", usages=()),
     "a-ca": signed("CA's", authority=True),
+    "not-strictly-x509": signed("issuer's key", names_its_issuer=False),
 }  # fmt: skip
 ELSEWHERE = {
     "other-cluster": Fault("another cluster", lambda c, uri, usages: c.signed(
@@ -348,6 +349,7 @@ def browse(
         with suppress(ssl.SSLWantReadError):
             client.do_handshake()
             if client.read(1):
+                server.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)  # a clean end
                 return client, server
         if to_server.pending:
             server.bio_write(to_server.read())

@@ -65,6 +65,7 @@ def forged(
     common_name: str = "forged",
     dns: Sequence[str] = (),
     issuer_id: PrivateKey | None = None,
+    names_its_issuer: bool = True,
 ) -> Bundle:
     """Make any certificate; without an issuer it signs itself."""
     key = key or p256()
@@ -90,11 +91,10 @@ def forged(
             critical=True,
         )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer_id),
-            critical=False,
-        )
     )
+    if names_its_issuer:
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer_id)
+        builder = builder.add_extension(identifier, critical=False)
     if usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     if sans:

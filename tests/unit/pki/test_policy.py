@@ -152,3 +152,9 @@ def test_enrolment_has_no_certificate_to_show(ca_directory: Path, authority: Aut
         None  # type: ignore[arg-type]
     )
     assert connection.get_certificate() is None
+
+
+def test_no_session_is_kept_to_be_resumed(authority: Authority) -> None:
+    own = issued(authority, CONTROLLER)
+    door = server_context(own.certificate_pem, own.key_pem, authority.certificate_pem)
+    assert door.get_session_cache_mode() == SSL.SESS_CACHE_OFF
