@@ -176,8 +176,8 @@ def plan_step(
     after = {id: spec for id, spec in before.items() if all(id != each.id for each in changes)}
     after |= {each.id: each.spec for each in changes if each.spec is not None}
     units = Unit(name, before), Unit(name, after)
-    service_type.check_succession(*units)
     plan = service_type.plan(context, *units)
+    service_type.check_succession(*units)
     inverse = service_type.plan(context, *reversed(units)).control if plan.control else ()
     return Step(changes, plan, inverse)
 

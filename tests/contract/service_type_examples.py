@@ -66,8 +66,9 @@ class Example:
         return self._unit("after")
 
     def plan(self) -> UnitPlan:
+        plan = self.service_type.plan(self.context, self.before, self.after)
         self.service_type.check_succession(self.before, self.after)
-        return self.service_type.plan(self.context, self.before, self.after)
+        return plan
 
     def outcome(self) -> dict[str, Any]:
         try:
