@@ -27,7 +27,8 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 CHAIN_LENGTH = 10
 PEM_LENGTH = 64 * 1024
 CIPHERS = b"DEFAULT@SECLEVEL=2"
-"""OpenSSL's level of Debian and its kin: RSA keys from 2048 bits, no SHA-1 signatures."""
+"""OpenSSL's level of Debian and its kin: RSA keys from 2048 bits, no SHA-1 signatures. Said here,
+because the library of our Python may have been built with a lower one."""
 
 
 @attrs.frozen
@@ -60,7 +61,6 @@ def load_pair(certificate: Certificate) -> KeyPair:
         for issuer in chain[1:]:
             context.add_extra_chain_cert(issuer)
         context.use_privatekey(key)
-        context.check_privatekey()
     except (SSL.Error, crypto.Error, ValueError, TypeError) as error:
         raise PlanRefusedError(f"certificate and key cannot be used: {_words(error)}") from None
     pem = b"".join(issuer.public_bytes(Encoding.PEM) for issuer in chain) + key.private_bytes(

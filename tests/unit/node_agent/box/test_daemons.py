@@ -156,15 +156,16 @@ async def test_reload_of_what_does_not_run_is_unavailable(stage: Stage) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_pid_of_another_program_is_never_signalled(stage: Stage, tmp_path: Path) -> None:
-    sleeper = psutil.Popen(["/usr/bin/sleep", "60"])
+    # It names a path of the lane, as an operator's pager or editor would.
+    other = psutil.Popen(["/usr/bin/tail", "-f", str(tmp_path / "daemon.pid")])
     try:
-        (tmp_path / "daemon.pid").write_text(str(sleeper.pid))
+        (tmp_path / "daemon.pid").write_text(str(other.pid))
         assert not await stage.daemons.running(stage.context, GOOD)
         await stage.daemons.stop(stage.context, GOOD)
-        assert sleeper.poll() is None
+        assert other.poll() is None
     finally:
-        sleeper.kill()
-        sleeper.wait()
+        other.kill()
+        other.wait()
 
 
 @pytest_twisted.ensureDeferred

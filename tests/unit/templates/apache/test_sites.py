@@ -167,6 +167,13 @@ def test_site_directory_cannot_leave_its_place() -> None:
         change({}, {"shop.test": SiteSpec(account=-1, site="s1")})
 
 
+def test_index_documents_are_file_names() -> None:
+    for name in ("a/b", "/cgi-bin/x", "..", ".htpasswd", "disabled", "Disabled", "", "a b"):
+        settings = SiteSettings(index=("index.html", name))
+        with pytest.raises(PlanRefusedError, match="index document"):
+            change({}, {"a.test": SiteSpec(account=7, site="s1", settings=settings)})
+
+
 def test_redirect_takes_urls_only() -> None:
     for url in ("https://a.test", "http://a.test:8080/x/y?a=b&c=%20#top", "http://[2001:db8::1]/"):
         settings = SiteSettings(redirect_to=url)
