@@ -98,6 +98,13 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await connected.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def frozen_heap() -> None:
+    """Keep what was imported and collected out of the collections that end each test."""
+    gc.collect()
+    gc.freeze()
+
+
 class LoggedErrors:
     """What was logged at level critical during a test: unhandled errors, failed callbacks."""
 
