@@ -157,6 +157,7 @@ async def test_reload_of_what_does_not_run_is_unavailable(stage: Stage) -> None:
 @pytest_twisted.ensureDeferred
 async def test_pid_of_another_program_is_never_signalled(stage: Stage, tmp_path: Path) -> None:
     # It names a path of the lane, as an operator's pager or editor would.
+    (tmp_path / "daemon.pid").touch()
     other = psutil.Popen(["/usr/bin/tail", "-f", str(tmp_path / "daemon.pid")])
     try:
         (tmp_path / "daemon.pid").write_text(str(other.pid))
