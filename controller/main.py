@@ -58,9 +58,8 @@ def init(config_file: Path, operator: str) -> None:
         with set_up.database_of(config) as url:
             schema = set_up.make_database(config, url)
             click.echo(f"hs-controller: the database has schema {schema}", err=True)
-            if not set_up.has_operators(url):
-                password = set_up.new_password()
-                _with_database(url, _password_setter(operator, password, create=True))
+            password = set_up.new_password()
+            if _with_database(url, _first_operator(operator, password)):
                 click.echo(f"operator {operator}, password {password}")
 
 
@@ -151,6 +150,25 @@ def _read(path: Path) -> "ControllerConfig":
         return read_config(path)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _first_operator(name: str, password: str) -> Callable[["Database"], Awaitable[bool]]:
+    """Add an operator where there is none at all; tells whether it did."""
+    from controller.storage import people  # noqa: PLC0415
+    from controller.storage.passwords import Passwords  # noqa: PLC0415
+
+    async def add_it(database: "Database") -> bool:
+        hashed = await Passwords().hash(password)
+
+        async def work(tx: "Transaction") -> bool:
+            if await people.list_operators(tx):
+                return False
+            await people.create_operator(tx, name, hashed)
+            return True
+
+        return await database.transaction(_HOST, work, name="admin.first")
+
+    return add_it
 
 
 def _password_setter(

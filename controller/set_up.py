@@ -4,8 +4,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg2
-
 from controller.cluster.initialisation import initialise
 from controller.config import ControllerConfig
 from controller.identity import Identity, make_authority
@@ -49,18 +47,6 @@ def make_database(config: ControllerConfig, owner_url: str) -> int:
     schema = migrate(owner_url)
     initialise(owner_url, config.service_domain)
     return schema
-
-
-def has_operators(owner_url: str) -> bool:
-    """Whether anybody may sign in already."""
-    connection = psycopg2.connect(owner_url)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT EXISTS (SELECT 1 FROM operator)")
-            found = cursor.fetchone()
-            return bool(found and found[0])
-    finally:
-        connection.close()
 
 
 def new_password() -> str:

@@ -245,8 +245,10 @@ async def running_site(
     panel: IResource | None = None,
     token_operator: Callable[[str], Awaitable[str | None]] | None = None,
     authenticator: Any = None,
+    stream: Callable[[EventBus], EventStream] | None = None,
 ) -> AsyncIterator[Site]:
     """Serve until the context ends; then every connection is gone."""
+    directory.mkdir(exist_ok=True)
     authority = Authority.create(directory / "ca", CLUSTER)
     key = new_key()
     name = Name(CLUSTER, "controller", "")
@@ -269,7 +271,7 @@ async def running_site(
         authenticator=authenticator
         or Authenticator(token_operator or known_token, operator_enabled),
         bus=bus,
-        stream=EventStream(bus, feed),
+        stream=stream(bus) if stream else EventStream(bus, feed),
         clock=reactor,
         version="0",
     )

@@ -1,0 +1,173 @@
+"""The controller as its own process: set up, run, asked by hsctl, killed, ended."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from controller.storage.embedded import EmbeddedPostgres
+from controller.storage.roles import OWNER_ROLE
+from tests.conftest import _administer
+
+TREE = Path(__file__).parents[2]
+_SECONDS = 60
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+@attrs.define
+class Host:
+    """A directory with a controller's configuration, and the programs to run on it."""
+
+    directory: Path
+    port: int
+    controller: "subprocess.Popen[str] | None" = None
+
+    def call(self, module: str, *arguments: str, stdin: str = "") -> Any:
+        environment = {**os.environ, "HSCTL_CONFIG": str(self.directory / "hsctl.toml")}
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SECONDS,
+            cwd=TREE,
+            env=environment,
+        )
+
+    def host(self, *arguments: str, stdin: str = "") -> Any:
+        config = ("--config", str(self.directory / "controller.toml"))
+        return self.call("controller.main", *arguments, *config, stdin=stdin)
+
+    def hsctl(self, *arguments: str, stdin: str = "") -> Any:
+        return self.call("controller.hsctl.main", *arguments, stdin=stdin)
+
+    def start(self) -> None:
+        config = str(self.directory / "controller.toml")
+        self.controller = subprocess.Popen(
+            [sys.executable, "-m", "controller.main", "run", "--config", config],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=TREE,
+        )
+        assert self.controller.stderr is not None
+        words = []
+        for line in self.controller.stderr:
+            words.append(line)
+            if line.startswith("hs-controller: ready "):
+                return
+        raise AssertionError("".join(words))
+
+    def end(self, how: signal.Signals) -> int:
+        assert self.controller is not None
+        self.controller.send_signal(how)
+        code = self.controller.wait(_SECONDS)
+        assert self.controller.stderr is not None
+        self.controller.stderr.close()
+        self.controller = None
+        return code
+
+
+@pytest.fixture
+def host(postgres: EmbeddedPostgres) -> Iterator[Host]:
+    name = f"controller_{os.getpid()}"
+    _administer(postgres, f"CREATE DATABASE {name} OWNER {OWNER_ROLE}")
+    with tempfile.TemporaryDirectory(prefix="hs-") as folder:
+        directory = Path(folder)
+        here = Host(directory, free_port())
+        (directory / "controller.toml").write_text(
+            f'state = "state"\ndatabase = "{postgres.url_of(OWNER_ROLE, name)}"\n'
+            f'panel = "127.0.0.1:{here.port}"\nagents = "127.0.0.1:{free_port()}"\n'
+            f'enrolment = "127.0.0.1:{free_port()}"\npublic_name = "localhost"\n'
+            'log = "logs/controller.log"\n'
+        )
+        try:
+            yield here
+        finally:
+            if here.controller is not None:
+                here.end(signal.SIGKILL)
+            _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_controller_is_set_up_serves_is_killed_goes_on_and_ends(host: Host) -> None:
+    first = host.host("init")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("operator admin, password ")
+    again = host.host("init")
+    assert (again.returncode, again.stdout) == (0, "")
+    for private in ("pki/ca-key.pem", "pki/controller-key.pem", "secrets.key"):
+        assert (host.directory / "state" / private).stat().st_mode & 0o077 == 0
+
+    host.start()
+    unknown = host.host("admin", "token", "nobody")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    token = host.host("admin", "token", "admin").stdout
+    ca = str(host.directory / "state" / "pki" / "ca.pem")
+    url = f"https://localhost:{host.port}"
+    signed_in = host.hsctl("login", url, "--ca", ca, "--token", "-", stdin=token)
+    assert signed_in.returncode == 0, signed_in.stderr
+    assert host.hsctl("account", "add", "acme").returncode == 0
+
+    host.end(signal.SIGKILL)
+    assert host.hsctl("account", "list").returncode == 5
+    host.start()
+    listed = host.hsctl("account", "list", "-o", "json")
+    assert [account["name"] for account in json.loads(listed.stdout)] == ["acme"]
+    refused = host.hsctl("record", "add", "shop.test", "bad name", "A", "nonsense")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 2)
+
+    log = (host.directory / "logs" / "controller.log").read_text()
+    assert "change 1: account.add by operator:admin" in log
+    assert token.strip() not in log
+    assert host.end(signal.SIGTERM) == 0
+
+
+def test_login_without_a_ca_needs_the_right_fingerprint(host: Host) -> None:
+    assert host.host("init").returncode == 0
+    host.start()
+    token = host.host("admin", "token", "admin").stdout
+    url = f"https://localhost:{host.port}"
+    assert host.hsctl("login", url, "--token", "-", stdin=token).returncode == 2
+    wrong = host.hsctl("login", url, "--ca-fingerprint", "00" * 32, "--token", "-", stdin=token)
+    assert wrong.returncode == 5
+    shown = wrong.stderr.strip().rpartition(" ")[2]
+    right = host.hsctl("login", url, "--ca-fingerprint", shown, "--token", "-", stdin=token)
+    assert right.returncode == 0, right.stderr
+    assert host.hsctl("status").returncode == 0
+    assert host.end(signal.SIGTERM) == 0
+
+
+def test_a_reset_password_is_printed_once_and_an_unknown_operator_is_said_so(host: Host) -> None:
+    assert host.host("init", "--operator", "ann").returncode == 0
+    reset = host.host("admin", "reset-password", "ann")
+    assert reset.returncode == 0
+    assert len(reset.stdout.strip()) >= 20
+    unknown = host.host("admin", "reset-password", "bob")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "no such operator" in unknown.stderr
+    weak = host.host("admin", "reset-password", "ann", "--password-stdin", stdin="short\n")
+    assert weak.returncode == 1
+
+
+def test_a_configuration_that_makes_no_sense_is_told_in_one_line(tmp_path: Path) -> None:
+    here = Host(tmp_path, 0)
+    (tmp_path / "controller.toml").write_text('stat = "x"\n')
+    for verb in ("init", "run"):
+        ended = here.host(verb)
+        assert ended.returncode == 1
+        assert len(ended.stderr.splitlines()) == 1
+        assert "stat" in ended.stderr
