@@ -78,7 +78,7 @@ async def test_each_object_has_a_revision_of_its_own_and_none_is_left_out(model:
 
 
 @pytest_twisted.ensureDeferred
-async def test_changes_at_once_do_not_deadlock_and_lose_nothing(model: Model) -> None:
+async def test_changes_at_once_lose_nothing(model: Model) -> None:
     await model.shop()
     work = [add_record(model, f"h{number}") for number in range(12)]
     work += [model.run("domain.add", name=f"d{number}.test", account="acme") for number in range(6)]
@@ -148,11 +148,14 @@ async def test_a_repeated_key_answers_the_first_and_does_nothing_more(model: Mod
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_dry_run_does_not_use_up_its_key(model: Model) -> None:
+async def test_a_dry_run_neither_uses_up_a_key_nor_answers_from_it(model: Model) -> None:
     await model.shop()
     await add_record(model, "www2", idempotency_key="k1", dry_run=True)
     done = await add_record(model, "www2", idempotency_key="k1")
     assert done.change_id is not None
+    fields = {"domain": "shop.test", "name": "www3", "type": "A", "values": ("192.0.2.7",)}
+    planned = await model.run("record.add", idempotency_key="k1", dry_run=True, **fields)
+    assert planned.plan is not None
 
 
 @pytest_twisted.ensureDeferred

@@ -333,10 +333,14 @@ async def test_r324_a_range_of_dedicated_ips_is_added_whole(model: Model) -> Non
 async def test_r355_a_dedicated_ip_is_not_bound_before_a_site_uses_it(model: Model) -> None:
     await model.cluster()
     before = await model.objects("web1.example.net")
-    await model.ask(
+    answer = await model.run(
         "ip.add", lserver="web1.example.net", first="192.0.2.50", mask="24", type="dedicated"
     )
     assert await model.objects("web1.example.net") == before
+    touched = await model.rows(
+        "SELECT kind, key FROM change_object WHERE change_id = %s", (answer.change_id,)
+    )
+    assert touched == []
 
 
 @pytest_twisted.ensureDeferred

@@ -393,7 +393,7 @@ async def test_a_bad_master_file_changes_nothing(model: Model) -> None:
     await model.shop()
     for text, error_id in (
         ("$INCLUDE /etc/passwd\n", "zone-file.invalid"),
-        ("$GENERATE 1-9 a$ A 192.0.2.$\n", "zone-file.invalid"),
+        ("$TTL 60\n$GENERATE 1-9 a$ A 192.0.2.$\n", "zone-file.invalid"),
         ("what is this\n", "zone-file.invalid"),
         ("www A 192.0.2.1\0\n", "zone-file.invalid"),
         ("a.other.test. 60 IN A 192.0.2.1\n", "record.name.out-of-zone"),

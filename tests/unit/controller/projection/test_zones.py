@@ -1,0 +1,88 @@
+"""Rows of zones, sites and servers to the objects that boxes are sent."""
+
+from controller.cluster.service_zone import assign_roles, service_records
+from controller.hosting.domains import generated_records
+from controller.projection.servers import AddressRow, ServerRow, endpoints, server_spec
+from controller.projection.sites import SiteRow, site_spec
+from controller.projection.zones import (
+    NameServer,
+    RecordRow,
+    ZoneRow,
+    master_zone,
+    secondary_zone,
+)
+from templates.service_type import Endpoint
+
+
+def server(name: str, role: str, address: str = "192.0.2.1") -> NameServer:
+    return NameServer(f"id-{name}", name, Endpoint(address=address, port=53), role)
+
+
+SERVERS = (server("ns2.example.net", "secondary", "192.0.2.2"), server("ns1.example.net", "master"))
+ZONE = ZoneRow(1, "shop.test", 7, 3600, "hostmaster.example.net.", 1)
+ROWS = [RecordRow("www", "A", "192.0.2.3", 60), RecordRow("@", "A", "192.0.2.3", 60)]
+
+
+def test_order_of_rows_does_not_change_the_object() -> None:
+    assert master_zone(ZONE, ROWS, SERVERS) == master_zone(ZONE, ROWS[::-1], SERVERS[::-1])
+
+
+def test_master_names_itself_and_its_secondaries() -> None:
+    spec = master_zone(ZONE, ROWS, SERVERS)
+    assert (spec.serial, spec.soa.primary) == (7, "ns1.example.net.")
+    assert spec.secondaries == (Endpoint(address="192.0.2.2", port=53),)
+
+
+def test_secondary_has_configuration_only() -> None:
+    assert secondary_zone(SERVERS).masters == (Endpoint(address="192.0.2.1", port=53),)
+
+
+def test_new_zone_has_its_ns_and_the_sites_address() -> None:
+    found = {
+        (r.name, r.type, r.data) for r in generated_records("shop.test", SERVERS, "2001:db8::1")
+    }
+    assert found == {
+        ("@", "NS", "ns1.example.net."),
+        ("@", "NS", "ns2.example.net."),
+        ("@", "AAAA", "2001:db8::1"),
+        ("www", "AAAA", "2001:db8::1"),
+    }
+
+
+def test_a_name_server_that_is_the_domain_keeps_its_own_address() -> None:
+    found = {
+        (r.name, r.type, r.data)
+        for r in generated_records("ns.test", (server("ns.test", "master"),), "192.0.2.9")
+    }
+    assert ("@", "A", "192.0.2.1") in found
+    assert ("@", "A", "192.0.2.9") not in found
+
+
+def test_a_site_without_settings_is_plain() -> None:
+    plain = site_spec(SiteRow(4, "shop.test", 2, "id", None))
+    assert (plain.site, plain.account, plain.settings, plain.certificate) == ("s4", 2, None, None)
+
+
+def test_r355_a_dedicated_address_is_listened_on_only_when_used() -> None:
+    rows = [AddressRow("192.0.2.5", 80, "dedicated"), AddressRow("192.0.2.3", 80, "shared")]
+    assert [e.address for e in endpoints(rows)] == ["192.0.2.3"]
+    used = [AddressRow("192.0.2.5", 80, "dedicated", True), *rows[1:]]
+    assert [e.address for e in endpoints(used)] == ["192.0.2.3", "192.0.2.5"]
+
+
+def test_a_server_without_an_endpoint_has_no_object() -> None:
+    assert server_spec(ServerRow("id", "w.test", "web", "apache", {}), []) is None
+
+
+def test_service_zone_names_only_what_is_under_its_domain() -> None:
+    named = [("ns1.example.net", "192.0.2.1"), ("web.other.test", "192.0.2.9")]
+    found = {(r.name, r.type) for r in service_records("example.net", SERVERS, named, "192.0.2.99")}
+    assert found == {("@", "NS"), ("ns1", "A"), ("cp", "A")}
+
+
+def test_master_of_the_service_zone_stays_while_it_can() -> None:
+    able = [server("a.test", "secondary"), server("b.test", "secondary")]
+    kept = assign_roles([server("b.test", "master"), server("a.test", "secondary")], able)
+    assert [(s.name, s.role) for s in kept] == [("b.test", "master"), ("a.test", "secondary")]
+    moved = assign_roles([server("c.test", "master"), server("b.test", "secondary")], able)
+    assert [(s.name, s.role) for s in moved] == [("b.test", "master"), ("a.test", "secondary")]
