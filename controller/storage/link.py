@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -144,7 +144,7 @@ class Link(Connection):  # type: ignore[misc]
 
     def is_death(self, error: BaseException) -> bool:
         """Tell whether ``error`` means that this connection is gone."""
-        if isinstance(error, CancelledError) or not self.usable:
+        if not self.usable:
             return True
         if isinstance(error, psycopg2.OperationalError):
             return error.pgcode is None or error.pgcode in _DEATH or error.pgcode[:2] == "08"
