@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from controller.fleet.fleet import Fleet
 from controller.principal import system
 from controller.storage.database import Database, Transaction
+from controller.storage.secrets import SecretError
 from pki.authority import Authority
 from pki.contexts import MutualTLS
 from pki.keys import new_key, signing_request
@@ -26,6 +27,9 @@ TEST = system("test")
 
 
 async def no_secrets(tx: Transaction, spec: bytes, ids: Sequence[int]) -> bytes:
+    """Stand for the opening of secrets; ``$broken`` is one that cannot be opened."""
+    if b"$broken" in spec:
+        raise SecretError("the key is lost")
     return spec.replace(b"$secret", b"inlined")
 
 

@@ -35,6 +35,7 @@ from controller.fleet.lane_store import (
 )
 from controller.fleet.link import InFlight, LaneLink, acknowledge
 from controller.storage.database import Database, Transaction
+from controller.storage.secrets import SecretError
 from node_agent.wire.codec import WireError
 from node_agent.wire.messages import Batch, Item, Observe, Stored
 from node_agent.wire.object_hash import from_text
@@ -52,7 +53,7 @@ RETRY_SECONDS = 1.0
 
 @attrs.frozen
 class Load:
-    """What one read found for one lane, with specs as they are sent."""
+    """What one read found for one lane, with specs as they are sent; ``refused`` says why not."""
 
     link: LaneLink
     through: int
@@ -60,6 +61,7 @@ class Load:
     objects: tuple[tuple[Pending, bytes | None], ...]
     again: int
     """How many names of the link's ``again`` this load takes."""
+    refused: str = ""
 
 
 @attrs.frozen
@@ -80,13 +82,16 @@ class Dispatcher:
         reactor: IReactorTime,
         writer: AcknowledgementWriter,
         inline: Inline,
+        *,
         mismatch: Callable[[LaneLink], None],
+        lanes_changed: Callable[[], None],
     ) -> None:
         self._database = database
         self._reactor = reactor
         self._writer = writer
         self._inline = inline
         self._mismatch = mismatch
+        self._lanes_changed = lanes_changed
         self._links: dict[LaneKey, LaneLink] = {}
         self._by_server: dict[str, dict[LaneKey, LaneLink]] = {}
         self._changes: list[int] = []
@@ -180,7 +185,9 @@ class Dispatcher:
                     self._reactor.callLater(RETRY_SECONDS, partial(self._start, urgent=urgent))
                 return
             self._fetched(chosen)
-            self._announce(found)
+            self._announce(found, chosen)
+            if changes and not found.touched:
+                self._lanes_changed()
             for load in found.loads:
                 self._send(load)
         self._running[urgent] = False
@@ -224,16 +231,25 @@ class Dispatcher:
         for pending in backlog.objects:
             spec = pending.spec
             if spec is not None and pending.secrets:
-                spec = await self._inline(tx, spec, pending.secrets)
+                try:
+                    spec = await self._inline(tx, spec, pending.secrets)
+                except SecretError as error:
+                    words = f"{pending.kind} {pending.key}: a secret cannot be opened: {error}"
+                    return Load(link, link.stored, True, (), 0, words)
             objects.append((pending, spec))
         return Load(link, backlog.through, not backlog.more, tuple(objects), again)
 
-    def _announce(self, found: Found) -> None:
+    def _announce(self, found: Found, chosen: Sequence[LaneLink]) -> None:
         for touch in found.touched:
+            if touch.server not in self._by_server:
+                self._lanes_changed()
             for link in self.links_of(touch.server):
                 link.server_revision = max(link.server_revision, touch.revision)
                 if touch.revision > link.settled:
                     link.changes[touch.change_id] = touch.revision
+                # The other loop may just have read this lane, too early to see the change.
+                if link.ready and link not in chosen and link.server_revision > link.stored:
+                    self.wake(link)
         for watch in found.watches:
             for link in self.links_of(watch.server):
                 self.watch(link, watch)
@@ -247,10 +263,13 @@ class Dispatcher:
         link = load.link
         if not link.ready:
             return
+        if load.refused:
+            self._hold(link, load.refused)
+            return
         link.again = link.again[load.again :]
         if not load.objects and load.through <= link.stored:
-            if load.again:
-                self.wake(link, bulk=True)
+            if link.again or link.server_revision > link.stored:
+                self.wake(link, bulk=bool(link.again))
             return
         link.server_revision = max(link.server_revision, load.through)
         link.batches += 1
@@ -274,9 +293,13 @@ class Dispatcher:
         try:
             link.send(batch)
         except WireError as error:
-            link.mode = "closed"
-            log.error("lane {lane}: a batch cannot be sent: {error}", lane=link.key, error=error)
-            self.say(link, ConditionWord("held", f"a batch cannot be sent: {error}"))
+            self._hold(link, f"a batch cannot be sent: {error}")
+
+    def _hold(self, link: LaneLink, words: str) -> None:
+        """Send a lane nothing more on this session; the others go on."""
+        link.mode = "closed"
+        log.error("lane {lane} is held: {words}", lane=link.key, words=words)
+        self.say(link, ConditionWord("held", words))
 
     def skip(self, link: LaneLink, through: int) -> None:
         """Have a lane count as complete through a revision, whatever it holds."""

@@ -20,6 +20,8 @@ from controller.fleet.certificates import Issuer, revoked_among
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher, Inline
 from controller.fleet.enrolment import EnrolmentListener
+from controller.fleet.lane_store import lanes_of_boxes
+from controller.fleet.lanes import LaneRow
 from controller.fleet.listener import AgentListener
 from controller.fleet.liveness import SHORTEST_INTERVAL, interval
 from controller.fleet.presence import Presence
@@ -65,7 +67,12 @@ class Fleet:
         self._writer = AcknowledgementWriter(database, reactor)
         self._comparisons = Comparisons(database, inline)
         self._dispatcher = Dispatcher(
-            database, reactor, self._writer, inline, self._comparisons.begin
+            database,
+            reactor,
+            self._writer,
+            inline,
+            mismatch=self._comparisons.begin,
+            lanes_changed=self._lanes_changed,
         )
         self._comparisons.dispatcher = self._dispatcher
         self._presence = Presence(database, reactor, self.sessions, SHORTEST_INTERVAL)
@@ -83,6 +90,8 @@ class Fleet:
         self._enrolment = EnrolmentListener(
             reactor, database, issuer, self.revoke, cluster=cluster, agent_port=agent_port
         )
+        self._looking = False
+        self._look_again = False
         self._ports: list[IListeningPort] = []
         self._loops: list[LoopingCall] = []
 
@@ -183,6 +192,37 @@ class Fleet:
         if payload.isdecimal():
             self._dispatcher.committed(int(payload))
 
+    def _lanes_changed(self) -> None:
+        """Look whether boxes got or lost lanes; once more where that is asked meanwhile."""
+        self._look_again = True
+        if not self._looking:
+            self._looking = True
+            ensureDeferred(self._look())
+
+    async def _look(self) -> None:
+        while self._look_again:
+            self._look_again = False
+            try:
+                await self._reassign()
+            except Exception as error:
+                # The rescan looks again in any case; a database that is away must not end it.
+                log.error("lanes were not looked at: {error}", error=error)
+        self._looking = False
+
+    async def _reassign(self) -> None:
+        boxes = {session.box: session for session in self.sessions}
+        if not boxes:
+            return
+        rows = await self._database.transaction(
+            FLEET, partial(lanes_of_boxes, boxes=list(boxes)), name="fleet.lanes"
+        )
+        found: dict[str, list[LaneRow]] = {box: [] for box in boxes}
+        for row in rows:
+            found[row.box].append(row)
+        for box, session in boxes.items():
+            if self.sessions.get(box) is session:
+                session.reassign(found[box])
+
     def _beat(self) -> None:
         for serial in self._deny_list.refresh():
             self.revoke([serial])
@@ -190,6 +230,7 @@ class Fleet:
 
     async def _rescan(self) -> None:
         try:
+            await self._reassign()
             await self._dispatcher.rescan()
             serials = [session.peer.serial for session in self.sessions]
             if serials:

@@ -5,7 +5,7 @@ from typing import Literal
 import attrs
 
 from controller.fleet.events import publish
-from controller.fleet.lane_store import LaneKey, Watch, lanes_of_box, open_watches
+from controller.fleet.lane_store import LaneKey, Watch, lanes_of_boxes, open_watches
 from controller.fleet.lanes import LaneRow, Verdict, judge
 from controller.storage.database import Transaction
 from node_agent.wire.messages import Hello
@@ -57,7 +57,7 @@ async def begin_session(tx: Transaction, box: str, serial: int, hello: Hello) ->
     (history,) = await tx.row("SELECT history::text FROM cluster")
     reports = {report.lane: report for report in hello.lanes}
     lanes = []
-    for found in await lanes_of_box(tx, box):
+    for found in await lanes_of_boxes(tx, [box]):
         report = reports.get(found.server)
         verdict = judge(found, report, history)
         row = found

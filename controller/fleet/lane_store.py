@@ -68,19 +68,16 @@ class Watch:
     serial: int
 
 
-async def lanes_of_box(tx: Transaction, box: str) -> list[LaneRow]:
-    """Give the lanes of a box."""
+async def lanes_of_boxes(tx: Transaction, boxes: Sequence[str]) -> list[LaneRow]:
+    """Give the lanes of boxes."""
     rows = await tx.rows(
-        """SELECT l.logical_server_id::text, s.name, s.service_type, s.revision,
+        """SELECT l.box_id::text, l.logical_server_id::text, s.name, s.service_type, s.revision,
                   l.stored_revision, l.settled_revision, l.expected_hash, l.condition, l.message
            FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
-           WHERE l.box_id = %s ORDER BY s.id""",
-        (box,),
+           WHERE l.box_id = ANY(%s::uuid[]) ORDER BY s.id""",
+        (list(boxes),),
     )
-    return [
-        LaneRow(box, server, name, kind, revision, stored, settled, int(total), condition, message)
-        for server, name, kind, revision, stored, settled, total, condition, message in rows
-    ]
+    return [LaneRow(*row) for row in rows]
 
 
 async def touched_by(tx: Transaction, changes: Sequence[int]) -> tuple[list[Touched], list[Watch]]:

@@ -85,7 +85,10 @@ class LaneLink:
 
     def watch(self, watch: Watch) -> bool:
         """Take a watch; tell whether the box is to be asked now."""
-        self.watches.setdefault(watch.zone, []).append(watch)
+        waiting = self.watches.setdefault(watch.zone, [])
+        if watch in waiting:
+            return False
+        waiting.append(watch)
         self.watched_change = max(self.watched_change, watch.change_id)
         if watch.zone not in self.watching and len(self.watching) >= OUTSTANDING_WATCHES:
             return False

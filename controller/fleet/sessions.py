@@ -5,6 +5,7 @@ another's is refused, and the log says so.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -19,6 +20,7 @@ from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher
 from controller.fleet.events import publish
 from controller.fleet.hello import Beginning, SessionRefusedError
+from controller.fleet.lanes import LaneRow, Verdict
 from controller.fleet.link import LaneLink
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError, printable
@@ -90,6 +92,10 @@ def _check_report(report: LaneReport) -> None:
         raise WireError("a renderer digest is too long or not printable")
 
 
+class FormerLaneError(Exception):
+    """A box speaks of a lane that it had until lately."""
+
+
 @attrs.frozen
 class Services:
     """What every session works with."""
@@ -126,6 +132,7 @@ class Session:
         self.box_name = beginning.box_name
         self.machine_id = machine_id
         self.epoch = beginning.epoch
+        self._history = beginning.history
         self.lose = lose
         self.interval = services.interval()
         self.heard = self.said = services.reactor.seconds()
@@ -136,6 +143,8 @@ class Session:
         self._renewed_at = -RENEWAL_SECONDS
         self._reporting = False
         self.links: dict[str, LaneLink] = {}
+        self._former: set[str] = set()
+        """Lanes taken from the box on this session: it may still speak of them for a while."""
 
     def send(self, message: Message) -> None:
         """Send one message; what was said last counts for the heartbeat."""
@@ -153,30 +162,11 @@ class Session:
                 now=self._services.now(),
             )
         )
-        self.assign(beginning)
+        self._assign([row for row, _ in beginning.lanes])
         reports = {report.lane: report for report in hello.lanes}
         for row, verdict in beginning.lanes:
             report = reports.get(row.server)
-            link = LaneLink(
-                key=(self.box, row.server),
-                box_name=self.box_name,
-                epoch=self.epoch,
-                history=beginning.history,
-                send=self.send,
-                saying=self._saying,
-                stored=row.stored,
-                box_stored=report.stored_revision if report else 0,
-                expected_hash=row.expected_hash,
-                settled=row.settled,
-                server_revision=row.server_revision,
-                mode="closed" if verdict.step == "ahead" else "open",
-            )
-            self.links[row.server] = link
-            if verdict.message:
-                log.warn("lane {lane}: {words}", lane=link.key, words=verdict.message)
-            self._services.dispatcher.attach(link)
-            if verdict.step == "repair":
-                self._services.comparisons.begin(link)
+            self._open(row, verdict, report.stored_revision if report else 0)
         for watch, seen in beginning.watches:
             link = self.links[watch.server]
             link.watched_change = max(link.watched_change, watch.change_id)
@@ -194,28 +184,67 @@ class Session:
             self.heard = self._services.reactor.seconds()
             self._read(True)
 
-    def assign(self, beginning: Beginning) -> None:
-        """Tell the box all of its lanes."""
+    def reassign(self, rows: Sequence[LaneRow]) -> None:
+        """Take lanes that the box got or lost since its session began."""
+        wanted = {row.server: row for row in rows}
+        if wanted.keys() == self.links.keys():
+            return
+        for server in self.links.keys() - wanted.keys():
+            self._former.add(server)
+            self._let_go(self.links.pop(server))
+        self._assign(rows)
+        for server in wanted.keys() - self.links.keys():
+            row = wanted[server]
+            self._open(row, Verdict("repair" if row.stored else "resume"), 0)
+
+    def _assign(self, rows: Sequence[LaneRow]) -> None:
         self.send(
             Assign(
-                lanes=tuple(
-                    LaneAssignment(row.server, row.name, row.service_type)
-                    for row, _ in beginning.lanes
-                )
+                lanes=tuple(LaneAssignment(row.server, row.name, row.service_type) for row in rows)
             )
         )
+
+    def _open(self, row: LaneRow, verdict: Verdict, box_stored: int) -> None:
+        """Begin to work a lane as ``verdict`` says."""
+        link = LaneLink(
+            key=(self.box, row.server),
+            box_name=self.box_name,
+            epoch=self.epoch,
+            history=self._history,
+            send=self.send,
+            saying=self._saying,
+            stored=row.stored,
+            box_stored=box_stored,
+            expected_hash=row.expected_hash,
+            settled=row.settled,
+            server_revision=row.server_revision,
+            mode="closed" if verdict.step == "ahead" else "open",
+        )
+        self.links[row.server] = link
+        if verdict.message:
+            log.warn("lane {lane}: {words}", lane=link.key, words=verdict.message)
+        self._services.dispatcher.attach(link)
+        if verdict.step == "repair":
+            self._services.comparisons.begin(link)
+
+    def _let_go(self, link: LaneLink) -> None:
+        self._services.dispatcher.detach(link)
+        self._services.comparisons.ended(link)
 
     def ended(self) -> None:
         """Let go of the lanes."""
         for link in self.links.values():
-            self._services.dispatcher.detach(link)
-            self._services.comparisons.ended(link)
+            self._let_go(link)
 
     # --- what the box says ---
 
     def received(self, message: FromAgent) -> None:
         """Act on one message; raises `WireError` for one that this box may not say."""
         self.heard = self._services.reactor.seconds()
+        with suppress(FormerLaneError):  # said before the box heard that it lost the lane
+            self._act(message)
+
+    def _act(self, message: FromAgent) -> None:
         match message:
             case Alive():
                 pass
@@ -241,6 +270,8 @@ class Session:
 
     def _own(self, lane: str) -> LaneLink:
         link = self.links.get(lane)
+        if link is None and lane in self._former:
+            raise FormerLaneError
         if link is None:
             log.error(
                 "security: box {box} speaks of lane {lane}, which is not its own",

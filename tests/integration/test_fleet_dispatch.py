@@ -233,6 +233,7 @@ async def test_a_secondary_is_watched_until_it_answers_the_serial(cluster: Fleet
     master = await cluster.add_server()
     secondary = await cluster.add_server(box)
     await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
     change = await cluster.change(
         master, {"a.test": b"1"}, watches=[(secondary, "a.test", 2026010101)]
     )
@@ -249,6 +250,7 @@ async def test_an_open_watch_is_asked_again_on_reconnect_and_a_seen_one_is_not(
     master = await cluster.add_server()
     secondary = await cluster.add_server(box)
     await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
     await cluster.change(master, {"a.test": b"1"}, watches=[(secondary, "a.test", 5)])
     await cluster.until("SELECT count(*) = 1 FROM zone_observation")
     agent.observes = False
@@ -270,3 +272,36 @@ async def test_a_retry_reaches_the_lane(cluster: FleetCluster) -> None:
     await agent.until(lambda: bool(agent.said(Assign)))
     assert cluster.fleet.retry(server, "zone", "a.test") == 1
     await agent.until(lambda: bool(agent.said(Retry)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_secret_that_cannot_be_opened_holds_its_own_lane_alone(
+    cluster: FleetCluster,
+) -> None:
+    one, first = await cluster.add_box()
+    two, second = await cluster.add_box()
+    broken = await cluster.add_server(one)
+    good = await cluster.add_server(two)
+    await first.connect(reactor, cluster.agent_port)
+    await second.connect(reactor, cluster.agent_port)
+    await cluster.change(broken, {"a.test": b"$broken"}, secrets=(1,))
+    await cluster.change(good, {"a.test": b"fine"})
+    await cluster.until_settled(good)
+    await cluster.until(
+        "SELECT condition = 'held' FROM lane WHERE logical_server_id = %s", (broken,)
+    )
+    assert not first.said(Batch)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_change_that_meets_a_lane_being_read_is_not_lost(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
+    for number in range(20):
+        (link,) = cluster.fleet._dispatcher.links_of(server)
+        cluster.fleet._dispatcher.wake(link, bulk=True)
+        await cluster.change(server, {"a.test": b"%d" % number})
+        cluster.fleet._dispatcher.wake(link, bulk=True)
+        await cluster.until_settled(server)

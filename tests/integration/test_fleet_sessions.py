@@ -171,3 +171,30 @@ async def test_a_box_left_connected_by_a_dead_controller_is_so_no_more_after_the
     cluster.fleet._presence._started -= 1000
     await cluster.fleet._presence.save()
     assert await cluster.rows("SELECT connected FROM box") == [(False,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lane_given_to_a_connected_box_is_worked_at_once(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Welcome)))
+    server = await cluster.add_server(box)
+    await cluster.change(server, {"a.test": b"1"})
+    await cluster.until_settled(server)
+    assert [len(assign.lanes) for assign in agent.said(Assign)] == [0, 1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lane_taken_from_a_connected_box_is_worked_no_more(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Welcome)))
+    await cluster.run("DELETE FROM lane")
+    await cluster.fleet._rescan()
+    await agent.until(lambda: len(agent.said(Assign)) == 2)
+    agent.send(LaneState(lane=server, condition="ok"))  # said before the box heard of it
+    await cluster.change(server, {"a.test": b"1"})
+    await cluster.fleet._rescan()
+    assert agent.end_reason is None
+    assert not agent.said(Batch)
