@@ -5,7 +5,7 @@ So every rule by which named refuses a zone is checked before anything is writte
 """
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 import attrs
 import dns.exception
@@ -34,15 +34,30 @@ _MAX_TTL = 2**31 - 1
 _MAX_RDATA = 65535
 
 
+_REMEMBERED = 4096
+"""Records kept parsed: a change of one record reads none of its neighbours again."""
+
+
 @attrs.frozen
 class ZoneRecord:
-    """One record, parsed; ``owner`` is absolute, ``ttl`` in seconds."""
+    """One record, parsed; ``owner`` is absolute, ``ttl`` in seconds.
 
-    owner: dns.name.Name
+    ``owner_key`` and ``digest`` are equal for names and data that DNS holds equal.
+    """
+
+    owner: dns.name.Name = attrs.field(eq=False)
     ttl: int
-    rdata: dns.rdata.Rdata
+    rdata: dns.rdata.Rdata = attrs.field(eq=False)
+    owner_key: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, owner: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> "ZoneRecord":
+        """Make one with its keys."""
+        return cls(owner, ttl, rdata, owner.to_text().lower(), rdata.to_digestable())
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def zone_origin(zone: str) -> dns.name.Name:
     """Read a zone's name: A-labels in lower case, without the final dot (RFC 1035, RFC 5890).
 
@@ -61,7 +76,7 @@ def zone_records(zone: str, spec: MasterZone) -> tuple[ZoneRecord, ...]:
     """Parse and check all records of a zone, the SOA first; raises `PlanRefusedError`."""
     origin = zone_origin(zone)
     apex = _soa(zone, spec.soa, spec.serial, origin)
-    records = (apex, *(_record(zone, record, origin) for record in spec.records))
+    records = (apex, *(_record(zone, record) for record in spec.records))
     _check_sets(zone, records)
     _check_name_servers(zone, origin, records)
     return records
@@ -97,10 +112,12 @@ def _soa(zone: str, soa: StartOfAuthority, serial: int, origin: dns.name.Name) -
         serial,
         *(_time(zone, value) for value in (soa.refresh, soa.retry, soa.expire, soa.minimum)),
     )
-    return ZoneRecord(origin, _time(zone, soa.ttl), rdata)
+    return ZoneRecord.of(origin, _time(zone, soa.ttl), rdata)
 
 
-def _record(zone: str, record: Record, origin: dns.name.Name) -> ZoneRecord:
+@lru_cache(maxsize=_REMEMBERED)
+def _record(zone: str, record: Record) -> ZoneRecord:
+    origin = zone_origin(zone)
     owner = _name(zone, record.owner, origin)
     if not owner.is_subdomain(origin):
         raise PlanRefusedError(f"{zone}: {record.owner!a} is outside of the zone")
@@ -132,7 +149,7 @@ def _record(zone: str, record: Record, origin: dns.name.Name) -> ZoneRecord:
         raise PlanRefusedError(
             f"{zone}: {record.type} of {record.owner} is over {_MAX_RDATA} bytes"
         )
-    return ZoneRecord(owner, _time(zone, record.ttl), rdata)
+    return ZoneRecord.of(owner, _time(zone, record.ttl), rdata)
 
 
 def _absolute(rdata: dns.rdata.Rdata) -> bool:
@@ -140,26 +157,26 @@ def _absolute(rdata: dns.rdata.Rdata) -> bool:
     return all(value.is_absolute() for value in values if isinstance(value, dns.name.Name))
 
 
-def _check_sets(zone: str, records: Iterable[ZoneRecord]) -> None:
+def _check_sets(zone: str, records: tuple[ZoneRecord, ...]) -> None:
     """One TTL for each set, no record twice (RFC 2181), nothing beside a CNAME (RFC 1034)."""
-    ttls: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], int] = {}
-    seen: set[tuple[dns.name.Name, dns.rdata.Rdata]] = set()
-    aliases: set[dns.name.Name] = set()
+    sets: dict[tuple[str, int], tuple[int, set[bytes]]] = {}
     for record in records:
-        key = (record.owner, record.rdata.rdtype)
-        text = f"{dns.rdatatype.to_text(record.rdata.rdtype)} of {record.owner}"
-        if ttls.setdefault(key, record.ttl) != record.ttl:
-            raise PlanRefusedError(f"{zone}: {text} has more than one TTL")
-        if (record.owner, record.rdata) in seen:
-            raise PlanRefusedError(f"{zone}: {text} is there twice")
-        seen.add((record.owner, record.rdata))
-        if record.rdata.rdtype == dns.rdatatype.CNAME:
-            if record.owner in aliases:
-                raise PlanRefusedError(f"{zone}: {record.owner} has more than one CNAME")
-            aliases.add(record.owner)
-    for owner, rdtype in ttls:
+        ttl, digests = sets.setdefault((record.owner_key, record.rdata.rdtype), (record.ttl, set()))
+        if ttl != record.ttl:
+            raise PlanRefusedError(f"{zone}: {_set_text(record)} has more than one TTL")
+        if record.digest in digests:
+            raise PlanRefusedError(f"{zone}: {_set_text(record)} is there twice")
+        digests.add(record.digest)
+    aliases = {owner for owner, rdtype in sets if rdtype == dns.rdatatype.CNAME}
+    for (owner, rdtype), (_, digests) in sets.items():
         if owner in aliases and rdtype != dns.rdatatype.CNAME:
             raise PlanRefusedError(f"{zone}: {owner} has a CNAME and other records")
+        if owner in aliases and len(digests) > 1:
+            raise PlanRefusedError(f"{zone}: {owner} has more than one CNAME")
+
+
+def _set_text(record: ZoneRecord) -> str:
+    return f"{dns.rdatatype.to_text(record.rdata.rdtype)} of {record.owner}"
 
 
 def _check_name_servers(zone: str, origin: dns.name.Name, records: tuple[ZoneRecord, ...]) -> None:
@@ -167,22 +184,23 @@ def _check_name_servers(zone: str, origin: dns.name.Name, records: tuple[ZoneRec
 
     named does not load a zone otherwise.
     """
-    addresses: set[dns.name.Name] = set()
-    cuts: set[dns.name.Name] = set()
-    servers: list[dns.name.Name] = []
-    for record in records:
-        if record.rdata.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
-            addresses.add(record.owner)
-        elif isinstance(record.rdata, NS):
-            if record.owner == origin:
-                servers.append(record.rdata.target)
-            else:
-                cuts.add(record.owner)
-    if not servers:
+    apex = origin.to_text()
+    servers = [(record, record.rdata) for record in records if isinstance(record.rdata, NS)]
+    own = [rdata.target for record, rdata in servers if record.owner_key == apex]
+    if not own:
         raise PlanRefusedError(f"{zone}: there is no NS record at {origin}")
-    for server in servers:
-        if not server.is_subdomain(origin) or any(server.is_subdomain(cut) for cut in cuts):
+    inside = [server for server in own if server.is_subdomain(origin)]
+    if not inside:
+        return
+    cuts = [record.owner for record, _ in servers if record.owner_key != apex]
+    addresses = {
+        record.owner_key
+        for record in records
+        if record.rdata.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA)
+    }
+    for server in inside:
+        names = (server, dns.name.Name(("*", *server.labels[1:])))
+        if any(server.is_subdomain(cut) for cut in cuts):
             continue
-        wildcard = dns.name.Name(("*", *server.labels[1:]))
-        if server not in addresses and wildcard not in addresses:
+        if not any(name.to_text().lower() in addresses for name in names):
             raise PlanRefusedError(f"{zone}: the name server {server} has no address in the zone")

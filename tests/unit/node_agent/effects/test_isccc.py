@@ -61,6 +61,13 @@ def test_what_stands_before_the_signature_is_refused() -> None:
         isccc.reply(KEY, forged, now=0)
 
 
+def nested(depth: int) -> bytes:
+    body = b""
+    for _ in range(depth):
+        body = b"\x01a\x02" + struct.pack(">I", len(body)) + body
+    return body
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -72,7 +79,7 @@ def test_what_stands_before_the_signature_is_refused() -> None:
             b"\x06result\x01\x00\x00\x00\x010", b"\x06result\x01\x00\x00\x00\x01x"
         ),
         reply_body(1)[:-1],
-        field(b"_ctrl", {b"a": {b"b": {b"c": {b"d": {b"e": {b"f": {}}}}}}}),
+        nested(5000),
         b"\x05_ctrl\x03\x00\x00\x00\x00",
         b"\x05_ctrl\x02\xff\xff\xff\xff",
     ],

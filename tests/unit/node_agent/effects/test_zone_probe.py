@@ -70,6 +70,12 @@ def code(value: dns.rcode.Rcode) -> Answer:
     return make
 
 
+def no_reply(query: dns.message.Message) -> dns.message.Message:
+    made = soa(9)(query)
+    made.flags &= ~dns.flags.QR
+    return made
+
+
 def silence(query: dns.message.Message) -> None:
     return None
 
@@ -95,8 +101,18 @@ async def test_the_serial_of_an_authoritative_answer_is_given(server: Server) ->
         soa(1, authoritative=False),
         soa(1, "test"),
         another_question,
+        no_reply,
     ],
-    ids=["refused", "servfail", "nxdomain", "empty", "no authority", "parent", "another question"],
+    ids=[
+        "refused",
+        "servfail",
+        "nxdomain",
+        "empty",
+        "no authority",
+        "parent",
+        "another question",
+        "no reply",
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_any_other_answer_is_no_serial(server: Server, answer: Answer) -> None:
