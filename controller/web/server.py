@@ -139,9 +139,10 @@ class LimitedTls(TLSMemoryBIOFactory):
         return protocol
 
     def registerProtocol(self, p: Any) -> None:  # noqa: N802
-        """Count a connection."""
+        """Count a connection, once: Twisted registers one of TLS twice."""
+        if p not in self.protocols:
+            self._per_address[p.counted_host] += 1
         super().registerProtocol(p)
-        self._per_address[p.counted_host] += 1
 
     def unregisterProtocol(self, p: Any) -> None:  # noqa: N802
         """Count it off again."""
