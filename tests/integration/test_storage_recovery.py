@@ -43,12 +43,14 @@ def server(state: Path) -> Iterator[EmbeddedPostgres]:
 
 
 def kill(server: EmbeddedPostgres) -> None:
-    """Kill the postmaster; its children notice and end."""
+    """Kill the postmaster, and wait for its children, which notice and end."""
     pid = server.pid
     assert pid is not None
     process = psutil.Process(pid)
+    children = process.children()
     os.kill(pid, signal.SIGKILL)
-    process.wait(30)
+    _, alive = psutil.wait_procs([process, *children], timeout=30)
+    assert not alive
 
 
 async def add(tx: Transaction) -> None:
