@@ -248,7 +248,7 @@ async def running_site(
     stream: Callable[[EventBus], EventStream] | None = None,
 ) -> AsyncIterator[Site]:
     """Serve until the context ends; then every connection is gone."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(exist_ok=True)  # noqa: ASYNC240 (of a test, before anybody waits)
     authority = Authority.create(directory / "ca", CLUSTER)
     key = new_key()
     name = Name(CLUSTER, "controller", "")
