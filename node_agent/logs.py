@@ -41,3 +41,6 @@ def set_up(file: Path | None, *, verbose: bool = False) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    if not verbose:
+        # Twisted tells of every port that it opens: one for each probe.
+        logging.getLogger("twisted").setLevel(logging.WARNING)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import attrs
 
 from node_agent.journal import AppliedObject, StoredObject, Verdict
-from templates.effects import ControlEffect, UnitPlan
+from templates.effects import AddZone, ControlEffect, ReloadZone, RemoveZone, UnitPlan
 from templates.objects import ObjectId, SpecError, decode_spec
 from templates.service_type import (
     SERVER_ID,
@@ -178,8 +178,22 @@ def plan_step(
     units = Unit(name, before), Unit(name, after)
     plan = service_type.plan(context, *units)
     service_type.check_succession(*units)
-    inverse = service_type.plan(context, *reversed(units)).control if plan.control else ()
-    return Step(changes, plan, inverse)
+    return Step(changes, plan, _inverse(service_type, context, *units, plan))
+
+
+def _inverse(
+    service_type: ServiceType, context: LaneContext, before: Unit, after: Unit, plan: UnitPlan
+) -> tuple[ControlEffect, ...]:
+    """Give the control effects that undo, once the files are back.
+
+    On the two paths that clicks take they are known without planning a second time: a zone whose
+    file alone changed is read again, a new one is removed.
+    """
+    if all(isinstance(effect, ReloadZone) for effect in plan.control):
+        return plan.control
+    if not before.objects and all(isinstance(effect, AddZone) for effect in plan.control):
+        return tuple(RemoveZone(effect.zone) for effect in reversed(plan.control))
+    return service_type.plan(context, after, before).control
 
 
 def refusals(
