@@ -1,0 +1,113 @@
+"""Run the bench and print what it found: `script/bench` after set-up."""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.bench import cluster, footprint
+from tests.bench.changes import Product, new_domains, record_changes
+from tests.bench.figures import Times, median, ms, table
+from tests.bench.limit import Limit
+
+HEAD = ("", "limit", "product", "ratio", "bar")
+
+
+def main() -> None:
+    arguments = _arguments()
+    folder = Path(tempfile.mkdtemp(prefix="hs-bench-", dir=arguments.dir))
+    folder.chmod(0o755)  # the database's user must be able to enter it
+    os.environ["HSCTL_CONFIG"] = str(folder / "hsctl.toml")
+    root = folder / "cluster"
+    try:
+        _say("bringing up a cluster")
+        bench = cluster.start(root)
+        limit, product = Limit(bench), Product(bench)
+        try:
+            _run(arguments, bench, limit, product)
+        finally:
+            limit.close()
+            product.close()
+    finally:
+        if arguments.keep:
+            _say(f"the cluster runs on in {root}")
+        else:
+            cluster.stop(root)
+            shutil.rmtree(folder)
+
+
+def _run(
+    arguments: argparse.Namespace, bench: cluster.Bench, limit: Limit, product: Product
+) -> None:
+    begin = time.monotonic()
+    _print(f"machine: {_machine()}")
+    domains, changes = (3, 10) if arguments.quick else (arguments.pairs // 2, arguments.pairs)
+    chosen = set(arguments.parts)
+    if chosen & set("abe"):
+        _say("new domains, limit and product in turns")
+        times = new_domains(limit, product, domains if "b" in chosen else 1)
+        if "b" in chosen:
+            _pairs(f"b. new domain: two name servers and the site ({domains} pairs)", times)
+    if "a" in chosen:
+        _say("record changes, limit and product in turns")
+        limit.stages.seconds.clear()
+        times = record_changes(limit, product, changes)
+        _pairs(f"a. record change: both name servers ({changes} pairs)", times)
+        stages = ", ".join(f"{k} {ms(median(v))}" for k, v in limit.stages.seconds.items())
+        _print(f"  of the limit's median: {stages}")
+    if "d" in chosen:
+        _say("memory and idle CPU")
+        _print(footprint.measure(bench, 3 if arguments.quick else 15))
+    _print(f"\nmeasured in {time.monotonic() - begin:.0f} s")
+
+
+def _pairs(title: str, times: Times) -> None:
+    _print(f"\n{title}\n{table(HEAD, times.rows())}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="script/bench", description="Measure the product beside the limit of this machine."
+    )
+    parser.add_argument("--quick", action="store_true", help="a smoke run of under a minute")
+    parser.add_argument("--full", action="store_true", help="also 100,000 zones (many minutes)")
+    parser.add_argument("--pairs", type=int, default=200, help="pairs of limit and product")
+    parser.add_argument("--parts", default="abcde", help="some of the parts a, b, c, d, e")
+    parser.add_argument("--dir", default="/var/tmp", help="where the cluster is made: a real disk")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
+    return parser.parse_args()
+
+
+def _machine() -> str:
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    memory = psutil.virtual_memory().total / 2**30
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} x {model}, {memory:.0f} GiB, {platform.freedesktop_os_release()['ID']} "
+        f"{platform.freedesktop_os_release().get('VERSION_ID', '')}, kernel {platform.release()}, "
+        f"Python {platform.python_version()}, load {load:.1f} at the start"
+    )
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _say(text: str) -> None:
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+main()

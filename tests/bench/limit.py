@@ -1,0 +1,184 @@
+"""The limit of this machine: what one change must cost, done by hand in a loop.
+
+Every durable write that the protocol needs and no more, then one command over a kept control
+connection and one transfer (docs/adr/0010-limit.md). Nothing of the product's code: blocking
+sockets, psycopg2, sqlite3. It runs beside the product, on the same database server, the same name
+servers and the same disk, with zones of its own.
+"""
+
+import os
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import attrs
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from tests.bench.answers import NameServerClient, WebClient
+from tests.bench.cluster import Bench, NameServer
+from tests.bench.rndc import Rndc
+
+_ROW = "x" * 600
+"""As many bytes as the row of a change has, and an agent's journal entry."""
+
+
+class Journal:
+    """What an agent must have on its disk before it may act: one commit of a WAL, synced."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, body TEXT)")
+
+    def write(self) -> None:
+        self._db.execute("INSERT INTO entry (body) VALUES (?)", (_ROW,))
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all: sync, then rename."""
+    candidate = path.with_name(f"{path.name}.new")
+    handle = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        os.write(handle, text.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.rename(candidate, path)
+
+
+@attrs.define
+class Stages:
+    """Where the limit's time goes: seconds by stage, for the table."""
+
+    names: list[str] = attrs.field(factory=list)
+    seconds: dict[str, list[float]] = attrs.field(factory=dict)
+
+    def add(self, name: str, since: float) -> float:
+        now = time.perf_counter()
+        self.seconds.setdefault(name, []).append(now - since)
+        return now
+
+
+class Limit:
+    """The hand-made change, for the bench's cluster."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._folder = bench.master.root / "zones"
+        self._vhosts = bench.web.root
+        state = bench.layout.root / "limit"
+        state.mkdir()
+        self._journals = [Journal(state / f"{name}.sqlite") for name in ("ns1", "ns2", "web1")]
+        self._database: Connection = psycopg2.connect(bench.database_url)
+        self._database.autocommit = True
+        with self._database.cursor() as cursor:
+            cursor.execute("CREATE TABLE bench_limit (id bigserial PRIMARY KEY, body text)")
+        self._control = [_control(server) for server in (bench.master, bench.secondary)]
+        self._clients = [_client(server) for server in (bench.master, bench.secondary)]
+        self._site = WebClient(bench.web.address, bench.web.port)
+        self._pool = ThreadPoolExecutor(3)
+        self._serial = int(time.time())
+        self.stages = Stages()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        for part in (*self._journals, *self._control, *self._clients, self._site, self._database):
+            part.close()
+
+    def record_change(self, zone: str) -> float:
+        """Change a zone and wait for both name servers; give the seconds."""
+        text = self._zone_text(zone)
+        begin = at = time.perf_counter()
+        self._commit()
+        at = self.stages.add("PostgreSQL commit", at)
+        self._journals[0].write()
+        at = self.stages.add("journal commit", at)
+        write_file(self._path(zone), text)
+        at = self.stages.add("zone file", at)
+        self._control[0].command(f"reload {zone}")
+        at = self.stages.add("reload", at)
+        self._answered(zone)
+        self.stages.add("both answer", at)
+        return time.perf_counter() - begin
+
+    def new_domain(self, zone: str) -> float:
+        """Add a zone to both name servers and a site to the web server; give the seconds.
+
+        The three boxes write side by side, as three boxes do.
+        """
+        text = self._zone_text(zone)
+        begin = time.perf_counter()
+        self._commit()
+        durable = [
+            self._pool.submit(self._master_writes, zone, text),
+            self._pool.submit(self._journals[1].write),
+            self._pool.submit(self._site_writes, zone),
+        ]
+        for writing in durable:
+            writing.result()
+        self._control[0].command(f"addzone {zone} {{ {self._master_configuration(zone)} }};")
+        self._control[1].command(f"addzone {zone} {{ {self._secondary_configuration(zone)} }};")
+        self._answered(zone)
+        self._site.until(zone)
+        return time.perf_counter() - begin
+
+    def _commit(self) -> None:
+        with self._database.cursor() as cursor:
+            cursor.execute("INSERT INTO bench_limit (body) VALUES (%s)", (_ROW,))
+
+    def _master_writes(self, zone: str, text: str) -> None:
+        self._journals[0].write()
+        write_file(self._path(zone), text)
+
+    def _site_writes(self, zone: str) -> None:
+        self._journals[2].write()
+        folder = self._vhosts / "sites" / f"limit-{zone}" / "htdocs"
+        folder.mkdir(parents=True)
+        write_file(folder / "index.html", f"<p>{zone}</p>")
+        (self._vhosts / "vhosts" / zone).symlink_to(f"../sites/limit-{zone}/htdocs")
+
+    def _answered(self, zone: str) -> None:
+        for client in self._clients:
+            client.until(zone, self._serial)
+
+    def _path(self, zone: str) -> Path:
+        return self._folder / f"limit-{zone}.zone"
+
+    def _zone_text(self, zone: str) -> str:
+        self._serial += 1
+        return (
+            f"$ORIGIN {zone}.\n$TTL 3600\n"
+            f"@ SOA ns1.limit.test. root.limit.test. {self._serial} 10800 3600 1209600 3600\n"
+            "@ NS ns1.limit.test.\n@ NS ns2.limit.test.\n"
+            f"@ A 192.0.2.1\nwww A 192.0.2.1\nchanged A 192.0.2.{self._serial % 250 + 1}\n"
+        )
+
+    def _master_configuration(self, zone: str) -> str:
+        peer, key = self._bench.secondary, self._bench.transfer_key
+        return (
+            f'type master; file "{self._path(zone)}"; notify explicit; notify-delay 0; '
+            f'also-notify {{ {peer.address} port {peer.port} key "{key}"; }}; '
+            f'allow-transfer {{ key "{key}"; }};'
+        )
+
+    def _secondary_configuration(self, zone: str) -> str:
+        peer, key = self._bench.master, self._bench.transfer_key
+        file = self._bench.secondary.root / "state" / "secondary" / f"limit-{zone}"
+        return (
+            f'type slave; masters {{ {peer.address} port {peer.port} key "{key}"; }}; '
+            f'file "{file}"; notify no; allow-notify {{ key "{key}"; }};'
+        )
+
+
+def _control(server: NameServer) -> Rndc:
+    return Rndc("127.0.0.1", server.control_port, server.control_secret)
+
+
+def _client(server: NameServer) -> NameServerClient:
+    return NameServerClient(server.address, server.port)
