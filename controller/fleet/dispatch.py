@@ -30,6 +30,7 @@ from controller.fleet.lane_store import (
     Watch,
     backlogs,
     behind,
+    missed_watches,
     named,
     touched_by,
 )
@@ -138,16 +139,21 @@ class Dispatcher:
         self._start(urgent=not bulk)
 
     async def rescan(self) -> None:
-        """Find lanes whose wake-up was lost."""
-        ready = {link.key: link.stored for link in self._links.values() if link.ready}
-        if not ready:
+        """Find lanes and watches whose wake-up was lost."""
+        if not self._links:
             return
-        late = await self._database.transaction(
-            FLEET, partial(behind, lanes=ready), name="fleet.rescan"
-        )
+        ready = {link.key: link.stored for link in self._links.values() if link.ready}
+
+        async def look(tx: Transaction) -> tuple[set[LaneKey], list[Watch]]:
+            return await behind(tx, ready), await missed_watches(tx, list(self._links))
+
+        late, missed = await self._database.transaction(FLEET, look, name="fleet.rescan")
         for key in late:
             if key in self._links:
                 self.wake(self._links[key], bulk=True)
+        for watch in missed:
+            for link in self.links_of(watch.server):
+                self.watch(link, watch)
 
     # --- sending ---
 

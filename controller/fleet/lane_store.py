@@ -4,7 +4,7 @@ Every function works within a transaction of the caller. Reads take many lanes a
 change may touch a thousand of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -184,6 +184,23 @@ async def desired(tx: Transaction, server: str) -> dict[ObjectName, Desired]:
         (server,),
     )
     return {(kind, key): Desired(revision, deleted) for kind, key, revision, deleted in rows}
+
+
+async def missed_watches(tx: Transaction, lanes: Iterable[LaneKey]) -> list[Watch]:
+    """Give the watches among the newest changes that ``lanes`` were not yet seen to fulfil."""
+    boxes, servers = zip(*lanes, strict=True)
+    rows = await tx.rows(
+        """SELECT DISTINCT w.change_id, w.logical_server_id::text, w.zone, w.serial
+           FROM unnest(%s::uuid[], %s::uuid[]) AS q(box, server)
+           JOIN change_watch w ON w.logical_server_id = q.server
+                AND w.change_id > (SELECT coalesce(max(id), 0) FROM change) - 1000
+           LEFT JOIN zone_observation o ON o.box_id = q.box
+                AND o.logical_server_id = q.server AND o.zone = w.zone
+           WHERE NOT coalesce(hs_serial_reached(o.serial, w.serial), false)
+           ORDER BY w.change_id""",
+        (list(boxes), list(servers)),
+    )
+    return [Watch(*row) for row in rows]
 
 
 async def open_watches(tx: Transaction, box: str) -> list[tuple[Watch, bool]]:

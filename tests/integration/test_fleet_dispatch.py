@@ -243,6 +243,22 @@ async def test_a_secondary_is_watched_until_it_answers_the_serial(cluster: Fleet
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_watch_whose_wake_up_was_lost_is_found_by_the_rescan_and_asked_once(
+    cluster: FleetCluster,
+) -> None:
+    box, agent = await cluster.add_box()
+    master = await cluster.add_server()
+    secondary = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
+    await cluster.change(master, {"a.test": b"1"}, watches=[(secondary, "a.test", 5)], notify=False)
+    await cluster.fleet._dispatcher.rescan()
+    await cluster.until("SELECT count(*) = 1 FROM zone_observation WHERE serial = 5")
+    await cluster.fleet._dispatcher.rescan()
+    assert [o.zone for o in agent.said(Observe)] == ["a.test"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_open_watch_is_asked_again_on_reconnect_and_a_seen_one_is_not(
     cluster: FleetCluster,
 ) -> None:
