@@ -17,7 +17,6 @@ from controller.hsctl import exit_codes
 from controller.hsctl.errors import HsctlError, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from controller.local.cluster import LocalCluster
     from controller.local.layout import ClusterPlan, Layout
 
 _READY = "\x04"
@@ -55,6 +54,8 @@ def up(folder: Path | None, detach: bool, progress_fd: int | None) -> None:
     hsctl local up             # Ctrl-C stops it
     hsctl local up --detach    # hsctl local down stops it
     """
+    if _show_running(folder):
+        return
     if detach:
         _detach(_layout(folder))
         return
@@ -157,13 +158,30 @@ def _run(folder: Path | None, say: Any, show: Any) -> None:
     cluster = LocalCluster(layout, _profile(layout), say)
 
     def ready(plan: "ClusterPlan", notes: list[str]) -> None:
-        show(banner(plan, layout, notes, program=_program(cluster)))
+        show(banner(plan, layout, notes, program=_program(cluster.profile)))
 
     with _told(say):
         cluster.run(ready=ready, stop=stopping.is_set)
 
 
-def _program(cluster: "LocalCluster") -> str:
+def _show_running(folder: Path | None) -> bool:
+    """Show the banner of a cluster that is up already; tell whether it is."""
+    from controller.local import places  # noqa: PLC0415
+    from controller.local.banner import banner  # noqa: PLC0415
+    from controller.local.supervisor import running  # noqa: PLC0415
+
+    layout = _layout(folder)
+    plan = layout.read_plan()
+    if not layout.root.exists() or running(layout) is None:
+        return False
+    if plan is None or not (layout.controller / "ready").exists():
+        raise RefusedError("the cluster is just being started by another hsctl")
+    click.echo("the cluster is up already", err=True)
+    click.echo(banner(plan, layout, places.moved(plan), program=_program(_profile(layout))))
+    return True
+
+
+def _program(profile: str) -> str:
     """Write `hsctl` as it must be typed for the new cluster, from where the caller stands."""
     import shutil  # noqa: PLC0415
 
@@ -173,8 +191,8 @@ def _program(cluster: "LocalCluster") -> str:
     if shutil.which("hsctl") is None:
         script = Path(sys.executable).with_name("hsctl")
         name = str(script)
-    if profiles.load().default != cluster.profile:
-        name += f" --profile {cluster.profile}"
+    if profiles.load().default != profile:
+        name += f" --profile {profile}"
     return name
 
 
@@ -209,7 +227,9 @@ def _detach(layout: "Layout") -> None:
                 return
             click.echo(f"  {line.rstrip()}", err=True)
     child.wait()
-    raise RefusedError(f"the cluster did not start; {layout.root}/supervisor.log says why")
+    told = layout.root / "supervisor.log"
+    words = told.read_text(errors="replace").splitlines()[-1:]
+    raise RefusedError(f"{''.join(words).removeprefix('hsctl: ')} (more in {told})")
 
 
 def _tell(channel: Any, text: str) -> None:

@@ -66,7 +66,7 @@ class LocalCluster:
     def _plan(self) -> tuple[ClusterPlan, list[str]]:
         plan = self.layout.read_plan()
         if plan is None:
-            plan = places.choose_plan()
+            plan = places.choose_plan(self.layout.root)
             self.layout.write_plan(plan)
         else:
             places.add_loopback(plan.loopback)

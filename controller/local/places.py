@@ -5,6 +5,7 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import psutil
 
@@ -14,6 +15,7 @@ SERVICE_DOMAIN = "heliosphere.test"
 PANEL_PORT = 8443
 AGENT_PORT = 8444
 ENROLMENT_PORT = 8445
+CONTROL_PORTS = 20_000
 _IP_PROGRAMS = ("/usr/sbin/ip", "/sbin/ip", "/bin/ip")
 
 
@@ -107,8 +109,13 @@ def remove_loopback(addresses: Iterable[str]) -> None:
             )
 
 
-def choose_plan() -> ClusterPlan:
-    """Choose a plan for this machine: an address for each box as root, else ports of 127.0.0.1."""
+def choose_plan(root: Path) -> ClusterPlan:
+    """Choose a plan for this machine: an address for each box as root, else ports of 127.0.0.1.
+
+    Control ports, which nobody types, start at a number drawn from ``root``: they are bound long
+    after they are chosen, and another cluster may be choosing at the same time.
+    """
+    control_ports = _from(CONTROL_PORTS + crc32(bytes(root)) % 10_000)
     chooser = Chooser()
     panel = chooser.choose("127.0.0.1", _from(PANEL_PORT))
     agents = chooser.choose("127.0.0.1", _from(AGENT_PORT))
@@ -122,7 +129,7 @@ def choose_plan() -> ClusterPlan:
     boxes = []
     for name, address in zip(("ns1", "ns2"), places, strict=False):
         endpoint = chooser.choose(address, dns_ports, datagram=True)
-        control = chooser.choose("127.0.0.1", _from(9531)).port
+        control = chooser.choose("127.0.0.1", control_ports).port
         boxes.append(LocalBox(name, "dns", "bind", endpoint, control))
     boxes.append(LocalBox("web1", "web", "apache", chooser.choose(places[2], web_ports)))
     return ClusterPlan(

@@ -1,0 +1,167 @@
+"""`hsctl local`: what the README promises, tried from the outside on real daemons."""
+
+import json
+import os
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.local_cluster import Cluster, as_nobody, ask, eventually, fetch, serial
+
+pytestmark = [pytest.mark.xdist_group("local-cluster"), pytest.mark.timeout(400)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    home = Path(tempfile.mkdtemp(prefix="hs-local-", dir="/tmp"))
+    home.chmod(0o755)
+    made = Cluster(home / "one", home)
+    try:
+        up = made.local("up", "--detach")
+        assert up.code == 0, up
+        (home / "banner").write_text(up.out)
+        yield made
+    finally:
+        made.local("reset", "--yes")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def shop(cluster: Cluster) -> str:
+    """A domain with its zone and site."""
+    cluster.good("account", "add", "acme")
+    cluster.good("domain", "add", "shop.test", "--account", "acme")
+    return "shop.test"
+
+
+def test_the_banner_shows_panel_password_and_commands(cluster: Cluster) -> None:
+    banner = (cluster.home / "banner").read_text()
+    status = json.loads(cluster.local("status", "-o", "json").out)
+    password = (cluster.folder / "first-password").read_text().strip()
+    assert status["panel"] in banner
+    assert f"admin / {password}" in banner
+    assert "ssh -L" in banner
+    assert "hsctl account add acme" in banner
+    assert stat.S_IMODE((cluster.folder / "first-password").stat().st_mode) == 0o600
+
+
+def test_a_new_domain_is_answered_by_all_its_servers(cluster: Cluster, shop: str) -> None:
+    places = cluster.places()
+    assert serial(places["ns1"], shop) == serial(places["ns2"], shop)
+    status, page = fetch(places["web1"], shop)
+    assert (status, "shop.test" in page) == (200, True)
+    assert fetch(places["web1"], f"www.{shop}")[0] == 200
+
+
+def test_a_new_record_is_live_when_the_command_returns(cluster: Cluster, shop: str) -> None:
+    cluster.good("record", "add", shop, "www2", "A", "192.0.2.7")
+    places = cluster.places()
+    assert ask(places["ns1"], f"www2.{shop}", "A") == ["192.0.2.7"]
+    assert ask(places["ns2"], f"www2.{shop}", "A") == ["192.0.2.7"]
+
+
+def test_a_bad_record_is_refused_in_one_line_and_changes_nothing(
+    cluster: Cluster, shop: str
+) -> None:
+    places = cluster.places()
+    before = serial(places["ns1"], shop), cluster.good("change", "list", "-o", "json")
+    ran = cluster.hsctl("record", "add", shop, "bad name", "A", "nonsense")
+    assert ran.code == 1
+    assert len([line for line in ran.err.splitlines() if line.startswith("hsctl: ")]) == 1
+    assert "record.name.invalid" in ran.err
+    assert (serial(places["ns1"], shop), cluster.good("change", "list", "-o", "json")) == before
+
+
+def test_a_dry_run_shows_the_plan_and_changes_nothing(cluster: Cluster, shop: str) -> None:
+    before = cluster.good("change", "list", "-o", "json")
+    answer = json.loads(
+        cluster.good("record", "add", shop, "dry", "A", "192.0.2.8", "--dry-run", "-o", "json")
+    )
+    assert "zone" in json.dumps(answer)
+    assert cluster.good("change", "list", "-o", "json") == before
+
+
+def test_an_unknown_host_never_gets_a_customers_page(cluster: Cluster, shop: str) -> None:
+    status, page = fetch(cluster.places()["web1"], "elsewhere.example")
+    assert status in (400, 404, 421)
+    assert shop not in page
+
+
+def test_a_second_start_shows_the_cluster_that_is_up(cluster: Cluster) -> None:
+    before = cluster.processes()
+    ran = cluster.local("up", "--detach")
+    assert ran.code == 0
+    assert "up already" in ran.err
+    assert ran.out == (cluster.home / "banner").read_text()
+    assert cluster.processes() == before
+
+
+@pytest.mark.parametrize("victim", ["postgres", "controller", "agent-ns1", "agent-ns2"])
+def test_a_change_goes_live_after_a_process_was_killed(
+    cluster: Cluster, shop: str, victim: str
+) -> None:
+    os.kill(cluster.processes()[victim], signal.SIGKILL)
+    name = victim.replace("agent-", "a")
+    assert eventually(
+        lambda: cluster.hsctl("record", "set", shop, name, "A", "192.0.2.9").code == 0
+    )
+    places = cluster.places()
+    assert ask(places["ns1"], f"{name}.{shop}", "A") == ["192.0.2.9"]
+    assert ask(places["ns2"], f"{name}.{shop}", "A") == ["192.0.2.9"]
+
+
+def test_waiting_tells_the_truth_while_an_agent_is_stopped(cluster: Cluster, shop: str) -> None:
+    agent = psutil.Process(cluster.processes()["agent-ns1"])
+    agent.suspend()
+    try:
+        ran = cluster.hsctl("record", "add", shop, "late", "A", "192.0.2.10", "--timeout", "2")
+    finally:
+        agent.resume()
+    assert ran.code == 3, ran
+    assert eventually(lambda: ask(cluster.places()["ns2"], f"late.{shop}", "A") == ["192.0.2.10"])
+
+
+def test_what_was_made_is_there_after_a_stop_and_a_start(cluster: Cluster, shop: str) -> None:
+    before = cluster.places()
+    assert cluster.local("down").code == 0
+    assert cluster.local("status").code == 5
+    assert cluster.processes() == {}
+    up = cluster.local("up", "--detach")
+    assert up.code == 0, up
+    assert cluster.places() == before
+    assert ask(before["ns2"], f"www2.{shop}", "A") == ["192.0.2.7"]
+    assert fetch(before["web1"], shop)[0] == 200
+
+
+def test_an_ordinary_user_gets_a_cluster_beside_it_and_leaves_nothing_behind(
+    cluster: Cluster,
+) -> None:
+    home = Path(tempfile.mkdtemp(prefix="hs-user-", dir="/tmp"))
+    if os.geteuid() == 0:
+        os.chown(home, 65534, 65534)
+    mine = Cluster(home / "mine", home, as_nobody())
+    try:
+        up = mine.local("up", "--detach")
+        assert up.code == 0, up
+        assert "is taken" in up.out
+        mine.good("account", "add", "acme")
+        mine.good("domain", "add", "shop.test", "--account", "acme")
+        places = mine.places()
+        assert serial(places["ns1"], "shop.test") == serial(places["ns2"], "shop.test")
+        assert fetch(places["web1"], "shop.test")[0] == 200
+    finally:
+        reset = mine.local("reset", "--yes")
+    assert reset.code == 0, reset
+    assert not mine.folder.exists()
+    assert not [
+        process.cmdline()
+        for process in psutil.process_iter()
+        if str(mine.folder) in " ".join(process.cmdline())
+    ]
+    shutil.rmtree(home)
