@@ -160,8 +160,8 @@ def test_an_ordinary_user_gets_a_cluster_beside_it_and_leaves_nothing_behind(
     assert reset.code == 0, reset
     assert not mine.folder.exists()
     assert not [
-        process.cmdline()
-        for process in psutil.process_iter()
-        if str(mine.folder) in " ".join(process.cmdline())
+        process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline"])
+        if str(mine.folder) in " ".join(process.info["cmdline"] or ())
     ]
     shutil.rmtree(home)
