@@ -168,6 +168,8 @@ async def test_adopting_with_overwriting_makes_the_box_as_the_model(
     lane = agent.lanes[server]
     lane.drop(("zone", "z0.test"))
     add(lane, "z0.test", 8)
+    lane.drop(("zone", "z1.test"))
+    add(lane, "z1.test", 2)  # of the model's own revision, with other content
     add(lane, "later.test", 9)
     lane.stored = 9
     execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
