@@ -51,6 +51,7 @@ CREATE TABLE waits (
     lane TEXT NOT NULL, needs_kind TEXT NOT NULL, needs_key TEXT NOT NULL,
     kind TEXT NOT NULL, key TEXT NOT NULL,
     PRIMARY KEY (lane, needs_kind, needs_key, kind, key)) WITHOUT ROWID;
+CREATE INDEX waits_object ON waits (lane, kind, key);
 CREATE TABLE entry (
     id INTEGER PRIMARY KEY, lane TEXT NOT NULL,
     phase TEXT NOT NULL CHECK (phase IN ('apply', 'retire')), body BLOB NOT NULL);
@@ -371,11 +372,15 @@ class Journal:
 
     def applied(self, lane: str, ids: Iterable[ObjectId]) -> dict[ObjectId, AppliedObject]:
         """Give those of ``ids`` that the box serves."""
-        return self._applied(lane, "(a.kind, a.key)", [(id.kind, id.key) for id in ids])
+        # One look-up each: SQLite would walk the whole lane for a list of pairs.
+        rows = (self._applied(lane, "kind = ? AND key = ?", id.kind, id.key) for id in ids)
+        return {each.id: each for found in rows for each in found}
 
     def applied_units(self, lane: str, units: Iterable[str]) -> dict[ObjectId, AppliedObject]:
         """Give the applied objects of these render units."""
-        return self._applied(lane, "(a.unit)", [(unit,) for unit in units])
+        # Named, because SQLite takes the primary key (the whole lane) to be as good.
+        rows = (self._applied(lane, "unit = ?", unit, index="applied_unit") for unit in units)
+        return {each.id: each for found in rows for each in found}
 
     def served_besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
         """Give applied objects other than ``id``; at most ``limit``."""
@@ -399,26 +404,19 @@ class Journal:
         )
         return tuple(ObjectId(kind, key) for kind, key in rows)
 
-    def _applied(
-        self, lane: str, columns: str, values: Sequence[tuple[str, ...]]
-    ) -> dict[ObjectId, AppliedObject]:
-        found: dict[ObjectId, AppliedObject] = {}
-        width = len(values[0]) if values else 1
-        size = 400 // width
-        for start in range(0, len(values), size):
-            part = values[start : start + size]
-            rows_of_marks = ", ".join("(" + ", ".join("?" * width) + ")" for _ in part)
-            rows = self._db.execute(
-                "SELECT kind, key, revision, kind_version, spec, unit, (SELECT json_group_array("  # noqa: S608
-                "json_array(r.needs_kind, r.needs_key)) FROM applied_requires r WHERE"
-                " r.lane = a.lane AND r.kind = a.kind AND r.key = a.key) FROM applied a"
-                f" WHERE lane = ? AND {columns} IN (VALUES {rows_of_marks})",
-                (lane, *(each for value in part for each in value)),
-            )
-            for kind, key, revision, version, spec, unit, requires in rows:
-                id = ObjectId(kind, key)
-                found[id] = AppliedObject(id, revision, version, spec, unit, _ids(requires))
-        return found
+    def _applied(self, lane: str, where: str, *values: str, index: str = "") -> list[AppliedObject]:
+        hint = f"INDEXED BY {index}" if index else ""
+        rows = self._db.execute(
+            "SELECT kind, key, revision, kind_version, spec, unit, (SELECT json_group_array("  # noqa: S608
+            "json_array(r.needs_kind, r.needs_key)) FROM applied_requires r WHERE"
+            " r.lane = a.lane AND r.kind = a.kind AND r.key = a.key) FROM applied a"
+            f" {hint} WHERE lane = ? AND {where}",
+            (lane, *values),
+        )
+        return [
+            AppliedObject(ObjectId(kind, key), revision, version, spec, unit, _ids(requires))
+            for kind, key, revision, version, spec, unit, requires in rows
+        ]
 
     # --- outcomes (within a transaction) ---
 

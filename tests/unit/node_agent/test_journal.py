@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+
+from node_agent.effects.failures import DiskFullError
+from node_agent.journal import Journal, Received
+from node_agent.wire import object_hash
+from node_agent.wire.messages import Item
+from templates.objects import ObjectId
+from tests.unit.node_agent.bench_of_one import HISTORY, LANE, Bench, server, zone
+
+
+def store(journal: Journal, *items: Item, history: str = HISTORY, through: int = 0) -> None:
+    newest = max((each.revision for each in items), default=0)
+    with journal.transaction():
+        journal.store(LANE, Received(history, max(through, newest), items))
+
+
+@pytest.fixture
+def journal() -> Journal:
+    made = Journal(None)
+    made.assign([(LANE, "toy1", "toy")])
+    return made
+
+
+def test_the_hash_is_that_of_the_live_objects(journal: Journal) -> None:
+    store(journal, zone("a.test", 1), zone("b.test", 2))
+    store(journal, zone("a.test", 3, serial=2), Item("zone", "b.test", 4, 1, None))
+    live = zone("a.test", 3, serial=2)
+    assert live.spec is not None
+    expected = object_hash.element("zone", "a.test", 3, live.spec)
+    assert journal.lane(LANE).object_hash == object_hash.as_text(expected)
+    assert journal.live(LANE, ObjectId("", ""), 10) == (("zone", "a.test", 3),)
+
+
+def test_an_older_or_equal_revision_is_passed_by(journal: Journal) -> None:
+    store(journal, zone("a.test", 5, serial=5))
+    before = journal.lane(LANE).object_hash
+    store(journal, zone("a.test", 4, serial=4), zone("a.test", 5, serial=6))
+    assert journal.lane(LANE).object_hash == before
+    assert [each.revision for each in journal.pending(LANE, 9)] == [5]
+
+
+def test_after_an_adoption_any_revision_is_newer(journal: Journal) -> None:
+    store(journal, zone("a.test", 50))
+    journal.adopt(LANE, "restored")
+    assert journal.lane(LANE).stored_revision == 0
+    store(journal, zone("a.test", 4), history="restored")
+    assert [each.revision for each in journal.pending(LANE, 9)] == [4]
+
+
+def test_what_is_forgotten_becomes_a_removal(journal: Journal) -> None:
+    store(journal, zone("a.test", 1), zone("b.test", 2))
+    journal.forget(LANE, [ObjectId("zone", "a.test"), ObjectId("zone", "never.test")])
+    specs = {each.id.key: each.spec for each in journal.pending(LANE, 9)}
+    assert specs["a.test"] is None
+    assert specs["b.test"] is not None
+    assert len(journal.live(LANE, ObjectId("", ""), 10)) == 1
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    Journal(tmp_path / "journal.sqlite").close()
+    for path in tmp_path.iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_lane_that_is_assigned_no_more_is_kept(journal: Journal) -> None:
+    store(journal, zone("a.test", 1))
+    journal.assign([])
+    assert not journal.lane(LANE).assigned
+    journal.assign([(LANE, "renamed", "toy")])
+    assert journal.lane(LANE).stored_revision == 1
+
+
+def test_a_full_disk_stores_nothing_of_a_batch(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.assign([(LANE, "toy1", "toy")])
+    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DiskFullError):
+        store(journal, *(zone(f"z{n}.test", n + 1) for n in range(500)))
+    assert journal.lane(LANE).stored_revision == 0
+    assert journal.pending(LANE, 9) == ()
+    journal.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_click_costs_the_same_with_many_zones() -> None:
+    """Nothing on a click's path walks the lane: SQLite's own steps are counted, not time."""
+    costs = []
+    for size in (50, 2000):
+        bench = Bench()
+        await bench.apply(server(1), *(zone(f"z{n}.test", n + 2) for n in range(size)))
+        steps = 0
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        bench.journal._db.set_progress_handler(count, 10)
+        await bench.apply(zone("z7.test", size + 5, serial=2))
+        bench.journal._db.set_progress_handler(None, 0)
+        costs.append(steps)
+    assert costs[1] < costs[0] * 1.5
