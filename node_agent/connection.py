@@ -6,9 +6,10 @@ Silence ends a session, on this side as on the other.
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -241,10 +242,7 @@ class Dialler:
 
     async def _pause(self, seconds: float) -> None:
         self._wait = deferLater(self._clock, seconds)
-        try:
+        # `stop` cancels the wait; the loop then sees the flag.
+        with suppress(CancelledError):
             await self._wait
-        except Exception:
-            # Cancelled by `stop`: the loop sees the flag.
-            return
-        finally:
-            self._wait = None
+        self._wait = None

@@ -6,7 +6,7 @@ A lost NOTIFY is made good by a ``retransfer``; a dead master never fails or sta
 from collections.abc import Callable
 from contextlib import suppress
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -53,7 +53,7 @@ class ZoneWatch:
             wait.cancel()
 
     async def _run(self, zone: str) -> None:
-        passed, retransfer_at, looks = 0.0, RETRANSFER_AFTER, 0
+        retransfer_at, looks = self._clock.seconds() + RETRANSFER_AFTER, 0
         while zone in self._wanted:
             serial = await self._look(zone)
             wanted = self._wanted.get(zone)
@@ -65,9 +65,8 @@ class ZoneWatch:
                 return
             wait = WAITS[looks] if looks < len(WAITS) else SLOW
             looks += 1
-            passed += wait
-            if passed >= retransfer_at:
-                retransfer_at = passed + 10 * RETRANSFER_AFTER
+            if self._clock.seconds() >= retransfer_at:
+                retransfer_at = self._clock.seconds() + 10 * RETRANSFER_AFTER
                 with suppress(EffectFailedError, BoxUnavailableError):
                     await self._box.retransfer(zone)
             await self._pause(wait)
@@ -84,7 +83,7 @@ class ZoneWatch:
     async def _pause(self, seconds: float) -> None:
         wait: Deferred[None] = deferLater(self._clock, seconds)
         self._waits.add(wait)
-        try:
+        # `stop` cancels the wait; the loop then sees that nothing is wanted.
+        with suppress(CancelledError):
             await wait
-        finally:
-            self._waits.discard(wait)
+        self._waits.discard(wait)

@@ -1,0 +1,154 @@
+"""Silence, refusals and disorder on a session, by a clock of the test's own."""
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from node_agent.connection import WELCOME_SECONDS, Session
+from node_agent.wire.codec import decode_from_agent, encode
+from node_agent.wire.messages import (
+    Alive,
+    Assign,
+    FromAgent,
+    FromController,
+    Hello,
+    Message,
+    Refused,
+    Welcome,
+)
+
+HELLO = Hello(
+    protocol_min=1,
+    protocol_max=1,
+    agent_version="1",
+    boot_id="b",
+    machine_id="m",
+    os_family="linux",
+    kinds={},
+    lanes=(),
+)
+WELCOME = Welcome(protocol=1, history="h", session_epoch=1, interval=10.0, now=0.0)
+
+
+class Transport(StringTransport):
+    def setTcpNoDelay(self, on: bool) -> None:  # noqa: N802
+        """Nothing to set."""
+
+    def setTcpKeepAlive(self, on: bool) -> None:  # noqa: N802
+        """Nothing to set."""
+
+
+class Told:
+    def __init__(self) -> None:
+        self.messages: list[object] = []
+
+    async def hello(self) -> Hello:
+        return HELLO
+
+    def welcomed(self, send: Callable[[FromAgent], None], welcome: Welcome) -> None:
+        self.messages.append(welcome)
+
+    def received(self, message: FromController) -> None:
+        self.messages.append(message)
+
+    def ended(self) -> None:
+        self.messages.append("ended")
+
+
+class Line:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.told = Told()
+        self.transport = Transport()
+        self.session = Session(self.clock, self.told, HELLO)
+        self.session.makeConnection(self.transport)
+        self.session.handshakeCompleted()
+
+    def say(self, message: Message) -> None:
+        frame = encode(message)
+        self.session.dataReceived(len(frame).to_bytes(4, "big") + frame)
+
+    @property
+    def lost(self) -> bool:
+        return self.transport.disconnecting or self.transport.disconnected
+
+    def heard(self) -> list[object]:
+        data, messages = self.transport.value(), []
+        while data:
+            size = int.from_bytes(data[:4], "big")
+            messages.append(decode_from_agent(data[4 : 4 + size]))
+            data = data[4 + size :]
+        self.transport.clear()
+        return messages
+
+
+def test_nothing_but_hello_is_said_before_the_welcome() -> None:
+    line = Line()
+    line.clock.advance(WELCOME_SECONDS / 2)
+    assert line.heard() == [HELLO]
+
+
+def test_a_controller_that_never_welcomes_is_left() -> None:
+    line = Line()
+    line.clock.pump([1.0] * int(WELCOME_SECONDS))
+    assert line.lost
+
+
+def test_the_agent_says_alive_before_the_interval_is_over() -> None:
+    line = Line()
+    line.say(WELCOME)
+    line.heard()
+    line.clock.pump([0.5] * 20)
+    assert line.heard() == [Alive()]
+
+
+def test_three_intervals_of_silence_end_the_session() -> None:
+    line = Line()
+    line.say(WELCOME)
+    line.clock.pump([0.5] * 58)
+    assert not line.lost
+    line.clock.pump([0.5] * 4)
+    assert line.lost
+
+
+def test_any_traffic_puts_the_deadline_off() -> None:
+    line = Line()
+    line.say(WELCOME)
+    for _ in range(10):
+        line.clock.pump([0.5] * 50)
+        line.session.dataReceived(b"")
+        line.say(Alive())
+    assert not line.lost
+
+
+def test_a_refusal_says_how_long_to_stay_away() -> None:
+    line = Line()
+    line.say(Refused(reason="busy", detail="later", retry_after=42.0))
+    assert line.lost
+    line.session.connectionLost()
+    assert line.session.over.result == 42.0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Assign(lanes=()),
+        Welcome(protocol=9, history="h", session_epoch=1, interval=10.0, now=0.0),
+        Welcome(protocol=1, history="h", session_epoch=1, interval=0.0, now=0.0),
+        Welcome(protocol=1, history="h", session_epoch=1, interval=1e9, now=0.0),
+    ],
+)
+def test_disorder_ends_the_session(message: Message) -> None:
+    line = Line()
+    line.say(message)
+    assert line.lost
+    assert line.told.messages == []
+
+
+def test_a_second_welcome_ends_the_session() -> None:
+    line = Line()
+    line.say(WELCOME)
+    line.say(WELCOME)
+    assert line.lost
