@@ -163,9 +163,9 @@ async def settle(
     kept = {name: rev for name, rev in inventory.items() if name in wanted}
     await _remember(tx, link.key, kept)
     same = [name for name in repair.keep if inventory.get(name) == wanted[name].revision]
-    # A box that stored nothing and holds objects was adopted: their revisions are of another
-    # history, and say nothing of their content.
-    await _fill_shares(tx, link.key, same if through > 0 else [], inline)
+    # Of an adopted box a share may be wrong: its revisions are of another history. All is sent
+    # to it again, which takes every assumed share out of the sum.
+    await _fill_shares(tx, link.key, same, inline)
     total = await tx.row(
         """SELECT coalesce(sum(share), 0) FROM lane_object
            WHERE box_id = %s AND logical_server_id = %s""",
