@@ -23,6 +23,8 @@ PROFILE = "local"
 _TENDING_SECONDS = 0.5
 _LIVE_SECONDS = 90.0
 _OPERATOR = "admin"
+_ATTEMPTS = 5
+"""Starts of a new cluster, while others that are made at the same time take its ports."""
 
 
 def profile_name(layout: Layout, default_root: Path) -> str:
@@ -51,11 +53,9 @@ class LocalCluster:
         with Lock(self.layout.lock):
             end_leftovers(self.layout)
             programs = daemon_programs(self.layout.root / "programs")
-            plan, notes = self._plan()
-            supervisor = Supervisor(self.layout, plan, self.say)
+            plan, supervisor = self._started(programs)
             try:
-                self._start(supervisor, plan, programs)
-                ready(plan, notes)
+                ready(plan, places.moved(plan))
                 while not stop():
                     supervisor.tend()
                     time.sleep(_TENDING_SECONDS)
@@ -63,15 +63,47 @@ class LocalCluster:
             finally:
                 supervisor.stop()
 
-    def _plan(self) -> tuple[ClusterPlan, list[str]]:
+    def _started(self, programs: dict[str, str]) -> tuple[ClusterPlan, Supervisor]:
+        """Start everything. A new cluster whose ports went to another meanwhile chooses again."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            plan = self._plan()
+            supervisor = Supervisor(self.layout, plan, self.say)
+            try:
+                self._start(supervisor, plan, programs)
+            except BaseException as error:
+                supervisor.stop()
+                lost = self._taken(plan) if isinstance(error, StartError) and self._is_new else []
+                if not lost or attempt == _ATTEMPTS:
+                    raise
+                self.say(
+                    f"{', '.join(lost)} was taken by another program meanwhile: choosing again"
+                )
+            else:
+                return plan, supervisor
+        raise AssertionError("the last attempt returns or raises")
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing was made yet that knows its address."""
+        return not self.layout.boxes.exists()
+
+    def _plan(self) -> ClusterPlan:
         plan = self.layout.read_plan()
+        if plan is not None and self._is_new and self._taken(plan):
+            places.remove_loopback(plan.loopback)
+            plan = None
         if plan is None:
             plan = places.choose_plan(self.layout.root)
             self.layout.write_plan(plan)
         else:
             places.add_loopback(plan.loopback)
             self._check_free(plan)
-        return plan, places.moved(plan)
+        return plan
+
+    def _taken(self, plan: ClusterPlan) -> list[str]:
+        """Name the controller's places of ``plan`` that another program has."""
+        doors = (plan.panel, plan.agents, plan.enrolment)
+        return [str(place) for place in doors if not places.is_free(place)]
 
     def _check_free(self, plan: ClusterPlan) -> None:
         for place, datagram in places.all_places(plan):
