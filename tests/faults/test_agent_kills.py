@@ -82,13 +82,20 @@ def settled_state(bench: Bench) -> tuple[object, ...]:
 
 
 def parts(bench: Bench) -> dict[str, object]:
-    """What must be either as before or as after, one by one."""
+    """What must be either as before or as after, one by one; a zone and its file are one thing."""
     found: dict[str, object] = {
         path: node
         for path, node in bench.lane.files.nodes.items()
         if not isinstance(node, DirectoryImage)
     }
-    return found | {f"zone {name}": config for name, config in bench.lane.zones.items()}
+    for name in {*bench.lane.zones, *map(_zone_of, found)} - {""}:
+        file = found.pop(f"zones/{name}.zone", None)
+        found[f"zone {name}"] = (bench.lane.zones.get(name), file)
+    return found
+
+
+def _zone_of(path: str) -> str:
+    return path.removeprefix("zones/").removesuffix(".zone") if path.startswith("zones/") else ""
 
 
 async def begun(path: Path, before: tuple[Item, ...]) -> Bench:
@@ -123,7 +130,7 @@ async def survive(bench: Bench, batch: tuple[Item, ...], allowed: list[dict[str,
 
 
 @pytest.mark.parametrize("name", BATCHES)
-@pytest.mark.parametrize("power", ["process", "power"])
+@pytest.mark.parametrize("power", ["process", "power", "power-files-kept"])
 @pytest_twisted.ensureDeferred
 async def test_killed_at_any_step_the_end_is_the_same(
     tmp_path: Path, name: str, power: str
@@ -140,8 +147,8 @@ async def test_killed_at_any_step_the_end_is_the_same(
         bench = start.clone(tmp_path / f"killed-{deadly}")
         await run(bench, batch, Counter(deadly))
         place = f"killed before step {deadly}: {walk.steps[deadly]}"
-        if power == "power":
-            bench.lose_power()
+        if power != "process":
+            bench.lose_power(keep_files=power == "power-files-kept")
         else:
             bench.restart()
         # A cold restart of the daemon at this very moment meets a configuration that it accepts.

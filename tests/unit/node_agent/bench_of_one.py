@@ -97,15 +97,19 @@ class Bench:
         self.journal = CutJournal(self.path)
         self._engine()
 
-    def lose_power(self) -> None:
-        """Everything that was not synced is gone, and so is the daemon."""
+    def lose_power(self, *, keep_files: bool = False) -> None:
+        """What was not synced is gone, and so is the daemon.
+
+        ``keep_files`` is the other extreme that a disk may choose: all files as they were last.
+        """
         kept = self.journal.kept
         self.journal.close()
         assert self.path is not None
         for each in self.path.parent.glob(f"{self.path.name}*"):
             each.unlink()
         self.path.write_bytes(kept)
-        self.lane.files.power_cut()
+        if not keep_files:
+            self.lane.files.power_cut()
         self.lane.kill()
         self.journal = CutJournal(self.path)
         self._engine()
