@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import attrs
 
-from controller.commands import CommandError
 from controller.principal import Principal
 from controller.progress import ChangeState, LaneProgress, change_state, change_states
+from controller.refusal import CommandError
 from controller.storage.database import Transaction
 from templates.objects import ObjectKind, Spec, encode_spec
 

@@ -18,27 +18,6 @@ _NAME = re.compile(r"^[a-z]+(\.[a-z-]+)+$")
 
 
 @attrs.frozen
-class CommandError(Exception):
-    """A command is refused: nothing was written.
-
-    ``id`` is stable (``domain.name.invalid``, ``ip.service.exactly-one``), ``field`` the request
-    field at fault or empty, ``value`` what was given, ``allowed`` what would be accepted or what to
-    do. ``status`` is the HTTP status: 422 a value, 404 not found, 409 a conflict with the model,
-    403 not permitted, 412 a stale version.
-    """
-
-    id: str
-    message: str
-    field: str = ""
-    value: str = ""
-    allowed: str = ""
-    status: int = 422
-
-    def __str__(self) -> str:
-        return self.message
-
-
-@attrs.frozen
 class Work:
     """What a command's function is given: its transaction, who asks, and the change it writes.
 

@@ -269,7 +269,7 @@ def _told() -> Iterator[None]:
     """Tell what went wrong in one line, where a person can do something about it."""
     import psycopg2  # noqa: PLC0415
 
-    from controller.commands import CommandError  # noqa: PLC0415
+    from controller.refusal import CommandError  # noqa: PLC0415
     from controller.storage.binaries import BinariesError  # noqa: PLC0415
     from controller.storage.embedded import EmbeddedPostgresError  # noqa: PLC0415
     from controller.storage.errors import StorageError  # noqa: PLC0415

@@ -5,7 +5,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from controller.commands import CommandError
+from controller.refusal import CommandError
 
 MAX_LIMIT = 1000
 

@@ -9,8 +9,8 @@ import attrs
 class Principal:
     """``provider`` sees the whole cluster, ``account`` only the rows that it owns.
 
-    ``actor`` is what the audit names: ``operator:NAME`` or ``system:NAME``; ``origin`` says by which
-    door and from which address (``api 127.0.0.1``).
+    ``actor`` is what the audit names: ``operator:NAME`` or ``system:NAME``; ``origin`` says by
+    which door and from which address (``api 127.0.0.1``).
     """
 
     kind: Literal["provider", "account"]

@@ -5,7 +5,7 @@ from typing import Literal
 
 import attrs
 
-from controller.hosting.serials import at_least
+from controller.serials import at_least
 from controller.storage.database import Transaction
 
 LaneWord = Literal[

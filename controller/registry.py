@@ -9,13 +9,13 @@ from controller.cluster.faults import Faults
 from controller.cluster.ip_addresses import IpAddresses
 from controller.cluster.logical_servers import Servers
 from controller.cluster.ports import EnrolmentInfo, FleetPort
-from controller.cluster.service_zone import ServiceZone
 from controller.cluster.status import Status
 from controller.commands import Registry
 from controller.hosting import accounts
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
 from controller.hosting.record_commands import Records
+from controller.hosting.service_zone import ServiceZone
 from controller.hosting.site_commands import Sites
 from controller.hosting.zone_files import ZoneFiles
 from controller.projection.stored import ServerProjection

@@ -11,8 +11,9 @@ import msgspec
 import psycopg2.errors
 
 from controller.changes import ChangePlan, ChangeWriter, redacted
-from controller.commands import Command, CommandError, Permission, Registry, Work
+from controller.commands import Command, Permission, Registry, Work
 from controller.principal import Principal
+from controller.refusal import CommandError
 from controller.storage import idempotency
 from controller.storage.database import Database, Rollback, Transaction
 

@@ -10,7 +10,7 @@ from ipaddress import (
     ip_network,
 )
 
-from controller.commands import CommandError
+from controller.refusal import CommandError
 
 Address = IPv4Address | IPv6Address
 

@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import attrs
 
+from controller import names
 from controller.changes import ChangeWriter
 from controller.cluster import addresses, groups
 from controller.cluster.ports import EnrolmentInfo, FleetPort
-from controller.commands import Command, CommandError, Work
+from controller.commands import Command, Work
 from controller.fleet.conditions import BoxFacts, LaneFacts, conditions
-from controller.hosting import names
 from controller.pages import after_text, contains, limit, page
+from controller.refusal import CommandError
 from controller.runner import OneTime
 from controller.storage.database import Transaction
 from pki.enrolment import Token

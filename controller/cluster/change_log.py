@@ -5,9 +5,10 @@ from typing import Any
 import attrs
 
 from controller.cluster.boxes import time_text
-from controller.commands import Command, CommandError, Work
+from controller.commands import Command, Work
 from controller.pages import after_number, limit, page
 from controller.progress import ChangeState, change_state, change_states
+from controller.refusal import CommandError
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from controller.commands import CommandError
+from controller.refusal import CommandError
 from templates.registry import SERVICE_TYPES
 from templates.service_type import ServiceType
 

@@ -2,7 +2,7 @@
 
 import psycopg2
 
-from controller.hosting import names
+from controller import names
 
 
 def initialise(owner_url: str, service_domain: str) -> None:

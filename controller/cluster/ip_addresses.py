@@ -6,11 +6,12 @@ import attrs
 
 from controller.cluster import addresses, groups
 from controller.cluster.logical_servers import find_server
-from controller.cluster.service_zone import ServiceZone
-from controller.commands import Command, CommandError, Work
+from controller.cluster.ports import ServiceZonePort
+from controller.commands import Command, Work
 from controller.pages import after_number, limit, page
 from controller.projection.servers import ServerRow
 from controller.projection.stored import ServerProjection
+from controller.refusal import CommandError
 from templates.registry import SERVICE_TYPES
 
 
@@ -92,7 +93,7 @@ class IpAddresses:
     """The commands on addresses."""
 
     servers: ServerProjection
-    service_zone: ServiceZone
+    service_zone: ServiceZonePort
 
     async def add(self, work: Work, request: AddAddresses) -> dict[str, Any]:
         """Add an address or a range to a logical server."""

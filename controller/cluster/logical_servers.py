@@ -7,14 +7,15 @@ from typing import Any
 import attrs
 import msgspec
 
+from controller import names
 from controller.cluster import groups
 from controller.cluster.boxes import find_box, time_text
-from controller.cluster.service_zone import ServiceZone
-from controller.commands import Command, CommandError, Work
-from controller.hosting import names
+from controller.cluster.ports import ServiceZonePort
+from controller.commands import Command, Work
 from controller.pages import after_text, contains, limit, page
 from controller.projection.servers import ServerRow
 from controller.projection.stored import drop_secrets
+from controller.refusal import CommandError
 from controller.storage.database import Transaction
 from templates.service_type import ServiceType
 
@@ -147,11 +148,25 @@ def _warnings(group: str, ips: list[dict[str, Any]]) -> list[str]:
     return [] if ips else ["no service IP: exactly one is needed before it can serve"]
 
 
+_USED = """
+SELECT (SELECT count(*) FROM (SELECT 1 FROM zone_server
+        WHERE logical_server_id = %s LIMIT 1000) z),
+       (SELECT count(*) FROM (SELECT 1 FROM site WHERE logical_server_id = %s LIMIT 1000) s),
+       (SELECT count(*) FROM ip_address WHERE logical_server_id = %s)
+"""
+
+
+async def _used(tx: Transaction, server: ServerRow) -> tuple[int, int, int]:
+    """Give the zones, sites and addresses that a server has."""
+    zones, sites, ips = await tx.row(_USED, (server.id,) * 3)
+    return zones, sites, ips
+
+
 @attrs.frozen
 class Servers:
     """The commands on logical servers."""
 
-    service_zone: ServiceZone
+    service_zone: ServiceZonePort
 
     async def add(self, work: Work, request: AddServer) -> dict[str, Any]:
         """Add a logical server to a box; signup on it stays off (R280)."""
@@ -240,9 +255,11 @@ class Servers:
         return page([_shown(row) for row in found], size, lambda item: str(item["name"]))
 
     async def show(self, work: Work, request: NamedServer) -> dict[str, Any]:
-        """Show one logical server."""
+        """Show one logical server, with how much uses it (zones and sites counted up to 1000)."""
         server = await find_server(work.tx, request.name)
-        return _shown(await work.tx.row(f"{_LIST} WHERE s.id = %s", (server.id,)))
+        shown = _shown(await work.tx.row(f"{_LIST} WHERE s.id = %s", (server.id,)))
+        zones, sites, ips = await _used(work.tx, server)
+        return {**shown, "used_by": {"zones": zones, "sites": sites, "addresses": ips}}
 
     async def signup(self, work: Work, request: SwitchSignup) -> dict[str, Any]:
         """Switch signup on or off (R285)."""
@@ -264,14 +281,7 @@ class Servers:
     async def delete(self, work: Work, request: NamedServer) -> dict[str, Any]:
         """Delete a logical server that serves nothing (R286) and has no addresses (R287)."""
         server = await find_server(work.tx, request.name)
-        zones, sites, ips = await work.tx.row(
-            """SELECT (SELECT count(*) FROM (SELECT 1 FROM zone_server
-                       WHERE logical_server_id = %s LIMIT 1000) z),
-                      (SELECT count(*) FROM (SELECT 1 FROM site
-                       WHERE logical_server_id = %s LIMIT 1000) s),
-                      (SELECT count(*) FROM ip_address WHERE logical_server_id = %s)""",
-            (server.id,) * 3,
-        )
+        zones, sites, ips = await _used(work.tx, server)
         if zones or sites or ips:
             raise CommandError(
                 "lserver.in-use",

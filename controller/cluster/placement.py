@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import attrs
 
-from controller.commands import CommandError
+from controller.refusal import CommandError
 
 SECONDARIES = 2
 """The most secondaries of a zone (A6)."""

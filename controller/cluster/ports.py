@@ -1,9 +1,11 @@
-"""What the commands of the cluster ask of the running controller."""
+"""What the commands of the cluster ask of the rest: the running fleet, and the hosting side."""
 
 from collections.abc import Iterable
 from typing import Protocol
 
 import attrs
+
+from controller.commands import Work
 
 
 @attrs.frozen
@@ -32,3 +34,10 @@ class FleetPort(Protocol):
 
     def refused(self, box: str) -> str:
         """Why a session of the box was refused lately, or nothing."""
+
+
+class ServiceZonePort(Protocol):
+    """The zone of the provider's own names, which follows the servers and their addresses."""
+
+    async def sync(self, work: Work, *, leaving: str = "") -> None:
+        """Bring the service zone up to the rows; ``leaving`` is a name server about to go."""

@@ -6,8 +6,9 @@ from typing import Any
 import attrs
 
 from controller.cluster.boxes import time_text
-from controller.commands import Command, CommandError, Work
+from controller.commands import Command, Work
 from controller.pages import after_text, limit, page, prefix_range
+from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
-from controller.commands import CommandError
+from controller.refusal import CommandError
 
 FALLBACK_DAYS = 3650
 

@@ -9,16 +9,15 @@ from typing import Any
 
 import attrs
 
+from controller import names
 from controller.cluster.boxes import time_text
 from controller.cluster.groups import DEFAULT_TAG
 from controller.cluster.logical_servers import find_server
 from controller.cluster.placement import Candidate, draw_name_servers, draw_web_server
-from controller.commands import Command, CommandError, Work
-from controller.hosting import names
+from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
 from controller.hosting.ownership import check_free
 from controller.hosting.record_commands import zone_name
-from controller.hosting.serials import next_serial
 from controller.hosting.sites import load_site, project_parent_site, project_site, site_shown
 from controller.hosting.zones import create_zone, remove_zone, unknown_domain, zone_of_domain
 from controller.pages import after_text, limit, page, prefix_range
@@ -30,6 +29,8 @@ from controller.projection.zones import (
     address_records,
     name_server_records,
 )
+from controller.refusal import CommandError
+from controller.serials import next_serial
 from controller.storage.database import Transaction
 from templates.apache.objects import SITE
 from templates.service_type import Endpoint

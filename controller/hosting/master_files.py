@@ -16,11 +16,12 @@ import dns.rdatatype
 import dns.tokenizer
 import dns.zonefile
 
-from controller.commands import CommandError
-from controller.hosting import names, records
+from controller import names
+from controller.hosting import records
 from controller.hosting.records import Rrset
 from controller.hosting.zones import Zone
 from controller.projection.zones import RecordRow
+from controller.refusal import CommandError
 
 MAX_RECORDS = 20000
 """The most records that one file may bring."""

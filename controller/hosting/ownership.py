@@ -1,7 +1,7 @@
 """Whose a domain name may be (S34): names above, below or beside another account's are refused."""
 
-from controller.commands import CommandError
-from controller.hosting import names
+from controller import names
+from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import attrs
 
-from controller.commands import Command, CommandError, Work
-from controller.hosting import names, records
+from controller import names
+from controller.commands import Command, Work
+from controller.hosting import records
 from controller.hosting.records import Rrset
 from controller.hosting.zones import (
     Zone,
@@ -17,6 +18,7 @@ from controller.hosting.zones import (
 )
 from controller.pages import after_text, limit, page
 from controller.projection.zones import RecordRow
+from controller.refusal import CommandError
 
 
 @attrs.frozen

@@ -21,8 +21,8 @@ import dns.tokenizer
 from dns.rdtypes.ANY.CAA import CAA
 from dns.rdtypes.ANY.TXT import TXT
 
-from controller.commands import CommandError
-from controller.hosting import names
+from controller import names
+from controller.refusal import CommandError
 
 TYPES = ("A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SRV", "TXT")
 MAX_TTL = 2**31 - 1

@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from controller import names
 from controller.changes import secret_field
-from controller.commands import Command, CommandError, Work
-from controller.hosting import names
+from controller.commands import Command, Work
 from controller.hosting.certificates import checked_pair
 from controller.hosting.record_commands import zone_name
 from controller.hosting.sites import Site, load_site, project_site, site_shown
 from controller.hosting.zones import unknown_domain
 from controller.projection.stored import drop_secrets
+from controller.refusal import CommandError
 from controller.storage.database import Transaction
 from controller.storage.secrets import Secrets
 from templates.apache.objects import SiteSettings

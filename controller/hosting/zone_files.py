@@ -4,12 +4,13 @@ from typing import Any
 
 import attrs
 
-from controller.commands import Command, CommandError, Work
+from controller.commands import Command, Work
 from controller.hosting.domains import AddDomain, Domains, NamedDomain
 from controller.hosting.master_files import master_file, merged, read_master_file
 from controller.hosting.record_commands import is_glue, zone_name
 from controller.hosting.zones import load_zone, rewrite_zone, zone_of_domain
 from controller.projection.zones import RecordRow
+from controller.refusal import CommandError
 
 
 @attrs.frozen

@@ -10,8 +10,7 @@ from typing import Any
 import attrs
 
 from controller.changes import ChangeWriter
-from controller.commands import CommandError, Work
-from controller.hosting.serials import next_serial
+from controller.commands import Work
 from controller.projection.zones import (
     NameServer,
     RecordRow,
@@ -19,6 +18,8 @@ from controller.projection.zones import (
     master_zone,
     secondary_zone,
 )
+from controller.refusal import CommandError
+from controller.serials import next_serial
 from controller.storage.database import Transaction
 from templates.bind.objects import ZONE
 from templates.service_type import Endpoint

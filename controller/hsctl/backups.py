@@ -11,20 +11,10 @@ from typing import Any
 
 import click
 
+from controller.hsctl.controller_host import chosen_config, config_option, database_at
 from controller.hsctl.errors import RefusedError
 from controller.hsctl.terminal import print_json, print_record, say
 from controller.hsctl.verbs import confirm, output_option
-
-CONFIG_FILE = Path("/etc/heliosphere/controller.toml")
-
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="HS_CONTROLLER_CONFIG",
-    default=CONFIG_FILE,
-    show_default=True,
-    help="The controller's configuration.",
-)
 
 
 @click.group()
@@ -41,7 +31,7 @@ def backup() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @config_option
 @output_option
-def create(file: Path, config: Path, output: str) -> None:
+def create(file: Path, config: Path | None, output: str) -> None:
     """Write a backup to FILE (0600), which must not exist. The controller may be at work.
 
     It holds every key of the cluster: keep it as you would keep the CA.
@@ -51,7 +41,7 @@ def create(file: Path, config: Path, output: str) -> None:
     """
     from controller.storage import backup as storage  # noqa: PLC0415
 
-    with _place(config) as place:
+    with _place(_chosen(config), alone=False) as place:
         manifest = storage.create(place, file)
     _show(manifest, output)
     say(f"written: {file}")
@@ -62,7 +52,7 @@ def create(file: Path, config: Path, output: str) -> None:
 @config_option
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_option
-def restore(file: Path, config: Path, yes: bool, output: str) -> None:
+def restore(file: Path, config: Path | None, yes: bool, output: str) -> None:
     """Put a backup in the place of what is there. No controller may run meanwhile.
 
     Boxes that have gone further than the backup are held as "ahead": nothing is deleted there.
@@ -72,20 +62,26 @@ def restore(file: Path, config: Path, yes: bool, output: str) -> None:
     """
     from controller.storage import backup as storage  # noqa: PLC0415
 
-    confirm(f"Replace the database, CA and keys of {config} by {file}?", yes)
-    with _place(config) as place:
+    path = _chosen(config)
+    confirm(f"Replace the database, CA and keys of {path} by {file}?", yes)
+    with _place(path, alone=True) as place:
         manifest = storage.restore(place, file)
     _show(manifest, output)
     say("restored: start the controller")
 
 
+def _chosen(config: Path | None) -> Path:
+    path = chosen_config(config)
+    say(f"controller: {path}")
+    return path
+
+
 @contextmanager
-def _place(path: Path) -> Iterator[Any]:
+def _place(path: Path, *, alone: bool) -> Iterator[Any]:
     """Give what is backed up; what a person can do something about is told in one line."""
     import psycopg2  # noqa: PLC0415
 
     from controller.config import ConfigError, read_config  # noqa: PLC0415
-    from controller.set_up import database_of  # noqa: PLC0415
     from controller.storage.archive import ArchiveError  # noqa: PLC0415
     from controller.storage.backup import BackupError, Place  # noqa: PLC0415
     from controller.storage.binaries import BinariesError, find_binaries  # noqa: PLC0415
@@ -93,7 +89,7 @@ def _place(path: Path) -> Iterator[Any]:
 
     try:
         config = read_config(path)
-        with database_of(config) as url:
+        with database_at(path, config, alone=alone) as url:
             binaries = find_binaries(config.postgres_binaries)
             yield Place(url, binaries, config.pki, config.secrets_key)
     except (
@@ -115,4 +111,4 @@ def _show(manifest: Any, output: str) -> None:
     if output == "json":
         print_json(plain)
     else:
-        print_record(plain)
+        print_record({**plain, "files": ", ".join(sorted(plain["files"]))})

@@ -38,6 +38,8 @@ class Profile:
     token: str = attrs.field(default="", repr=False)
     certificate: str = ""
     key: str = ""
+    config: str = ""
+    """The controller.toml of a cluster that runs on this machine, for backups."""
 
 
 @attrs.frozen

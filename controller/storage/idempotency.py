@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 from psycopg2.extras import Json
 
-from controller.commands import CommandError
+from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
 MAX_KEY = 200

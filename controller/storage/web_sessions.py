@@ -65,8 +65,13 @@ async def sign_in_session(tx: Transaction, cookie: str | None, operator: str) ->
     return await begin_session(tx, operator)
 
 
-async def find_session(tx: Transaction, cookie: str) -> WebSession | None:
-    """Give the live session of a cookie; None: unknown, ended, expired, operator disabled."""
+async def find_session(
+    tx: Transaction, cookie: str, *, touch: bool = True
+) -> WebSession | None:
+    """Give the live session of a cookie; None: unknown, ended, expired, operator disabled.
+
+    ``touch`` False is for what a page asks for by itself: an open page does not keep a session.
+    """
     digest = digest_of(cookie)
     row = await tx.maybe(
         "SELECT o.name, s.csrf, s.seen_at < now() - make_interval(secs => %s)"
@@ -78,7 +83,7 @@ async def find_session(tx: Transaction, cookie: str) -> WebSession | None:
     if row is None:
         return None
     operator, csrf, stale = row
-    if stale:
+    if stale and touch:
         await tx.run("UPDATE web_session SET seen_at = now() WHERE digest = %s", (digest,))
     return WebSession(operator, csrf.hex())
 

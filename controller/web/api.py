@@ -21,8 +21,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from controller.commands import Command, CommandError, Registry
+from controller.commands import Command, Registry
 from controller.principal import Principal
+from controller.refusal import CommandError
 from controller.storage.database import CommitUnknownError, DatabaseUnavailableError
 from controller.web.authentication import Authenticator, check_permission
 from controller.web.channel import BODY, BoundedRequest, HangUp

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 import msgspec
 
-from controller.commands import CommandError
+from controller.refusal import CommandError
 
 CONTENT_TYPE = "application/problem+json"
 _LONGEST_VALUE = 200

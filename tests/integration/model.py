@@ -12,8 +12,8 @@ import pytest_twisted
 
 from controller.changes import ChangeState, change_state
 from controller.cluster.initialisation import initialise
-from controller.commands import CommandError
 from controller.principal import Principal
+from controller.refusal import CommandError
 from controller.registry import EnrolmentInfo, build_registry
 from controller.runner import CommandResult, CommandRunner
 from controller.storage.database import Database, Transaction

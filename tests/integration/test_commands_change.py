@@ -8,8 +8,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
-from controller.commands import CommandError
 from controller.principal import Principal
+from controller.refusal import CommandError
 from controller.storage.database import Transaction
 from templates.objects import ObjectId, decode_spec
 from templates.registry import SERVICE_TYPES

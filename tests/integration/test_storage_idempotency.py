@@ -4,8 +4,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from controller.commands import CommandError
 from controller.principal import system
+from controller.refusal import CommandError
 from controller.storage import idempotency
 from controller.storage.database import Database, Rollback, Transaction
 from controller.storage.idempotency import Replay

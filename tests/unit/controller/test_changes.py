@@ -7,8 +7,8 @@ import pytest
 import pytest_twisted
 
 from controller.changes import MAX_SPEC, ChangeWriter, redacted, secret_field
-from controller.commands import CommandError
 from controller.principal import system
+from controller.refusal import CommandError
 from controller.storage.database import Transaction
 from templates.bind.objects import ZONE, MasterZone, Record, StartOfAuthority
 

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 
 from controller.cluster import addresses
-from controller.commands import CommandError
+from controller.refusal import CommandError
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from controller.cluster.placement import Candidate, draw_name_servers, draw_web_server
-from controller.commands import CommandError
+from controller.refusal import CommandError
 
 
 def candidates(*boxes: str) -> list[Candidate]:

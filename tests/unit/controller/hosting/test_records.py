@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.commands import CommandError
 from controller.hosting import records
 from controller.hosting.records import Rrset
+from controller.refusal import CommandError
 
 ZONE = "shop.test"
 

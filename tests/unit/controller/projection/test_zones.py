@@ -1,7 +1,7 @@
 """Rows of zones, sites and servers to the objects that boxes are sent."""
 
-from controller.cluster.service_zone import assign_roles, service_records
 from controller.hosting.domains import generated_records
+from controller.hosting.service_zone import assign_roles, service_records
 from controller.projection.servers import AddressRow, ServerRow, endpoints, server_spec
 from controller.projection.sites import SiteRow, site_spec
 from controller.projection.zones import (

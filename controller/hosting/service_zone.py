@@ -11,7 +11,6 @@ import attrs
 
 from controller.cluster.placement import SECONDARIES
 from controller.commands import Work
-from controller.hosting.serials import next_serial
 from controller.hosting.zones import create_zone, load_zone, remove_zone, rewrite_zone
 from controller.projection.zones import (
     NameServer,
@@ -20,6 +19,7 @@ from controller.projection.zones import (
     address_records,
     name_server_records,
 )
+from controller.serials import next_serial
 from controller.storage.database import Transaction
 from templates.service_type import Endpoint
 

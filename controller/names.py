@@ -8,7 +8,7 @@ import re
 
 import idna
 
-from controller.commands import CommandError
+from controller.refusal import CommandError
 
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OWNER_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")

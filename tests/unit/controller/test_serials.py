@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.hosting.serials import MODULUS, at_least, is_newer, next_serial
+from controller.serials import MODULUS, at_least, is_newer, next_serial
 
 serials = st.integers(0, MODULUS - 1)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.commands import CommandError
-from controller.hosting import names
+from controller import names
+from controller.refusal import CommandError
 
 
 @pytest.mark.parametrize(
