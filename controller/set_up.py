@@ -1,5 +1,7 @@
 """Setting a controller up: its directories, CA, keys, database and first operator."""
 
+import os
+import pwd
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,9 @@ def database_of(config: ControllerConfig) -> Iterator[str]:
     """Give the owner's connection string; an embedded server runs at least as long as this.
 
     A server that already runs (the controller's, or a supervisor's) is used and left running.
+    Raises PermissionError where the state is another user's: see `refuse_other_user`.
     """
+    refuse_other_user(config)
     if not config.embedded:
         yield config.database
         return
@@ -31,8 +35,32 @@ def database_of(config: ControllerConfig) -> Iterator[str]:
             server.stop()
 
 
+def refuse_other_user(config: ControllerConfig) -> None:
+    """Refuse to work as root, or anybody, in a state directory that is another user's.
+
+    What root leaves there the controller could neither read nor replace. Raises PermissionError.
+    """
+    try:
+        owner = config.state.stat().st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = str(owner)
+        raise PermissionError(
+            f"{config.state} belongs to the user {name}: run this as that user, as in"
+            f" `runuser -u {name} -- ...`"
+        )
+
+
 def make_keys(config: ControllerConfig) -> None:
-    """Make directories, CA, own certificate and the key of secrets, where they are missing."""
+    """Make directories, CA, own certificate and the key of secrets, where they are missing.
+
+    Raises PermissionError where the state is another user's.
+    """
+    refuse_other_user(config)
     # Others may pass through: the embedded server, as a user of its own, has its data below. What
     # is private is private by its own mode.
     config.state.mkdir(mode=0o711, parents=True, exist_ok=True)

@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -17,19 +19,29 @@ from controller.hsctl.errors import HsctlError, RefusedError
 from controller.hsctl.terminal import say
 from controller.hsctl.verbs import pages, session
 
+_AGENT_CONFIG = Path("/etc/heliosphere/agent.toml")
+_AGENT_SECONDS = 20.0
 _MOST_OF_A_LOG = 4 * 1024 * 1024
 _HIDDEN = "(removed)"
+_WORD = r"(?:password|passphrase|secret|token|csrf)"
+_VALUE = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"',}]+)"""
 _SECRETS = (
-    # A key may be cut off, and in JSON its line ends are written out.
+    # A key may be cut off at either end, and in JSON its line ends are written out.
     re.compile(
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
         r"(?:(?:\\n|\r?\n)[A-Za-z0-9+/=]+(?=\\n|\r?\n|\Z|-----|[\"']))*"
     ),
+    re.compile(r"(?:[A-Za-z0-9+/=]{1,80}(?:\\n|\r?\n))+-----END [A-Z ]*PRIVATE KEY-----"),
     re.compile(r"\bhs_[A-Za-z0-9_-]{16,}"),
     re.compile(r"\bhs1\.[0-9a-f-]{36}\.[A-Za-z0-9_-]+"),
+    re.compile(r"\$argon2[a-z]*\$[^\s\"']+"),
     re.compile(r"(?<=://)[^/@\s]+(?=@)"),
     re.compile(r"(?i)(?<=bearer )[^\s\"']+"),
-    re.compile(r"(?i)(?:password|secret|token)[\"']?\s*[:=]\s*[\"']?([^\s\"',}]+)"),
+    # As in a URL, in JSON, in TOML, and in named.conf, where a quoted value follows the bare word.
+    re.compile(rf"(?i)(?P<kept>{_WORD}[\"']?\s*[:=]\s*){_VALUE}"),
+    re.compile(r'(?i)(?P<kept>\bsecret\s+)"[^"]*"'),
+    # A password as this product draws it.
+    re.compile(r"\b[a-km-np-z2-9]{5}(?:-[a-km-np-z2-9]{5}){3}\b"),
 )
 
 
@@ -39,7 +51,9 @@ def scrubbed(text: str) -> str:
     Whatever looks like one goes: a report with a gap too many is better than one with a key.
     """
     for pattern in _SECRETS:
-        text = pattern.sub(_HIDDEN, text)
+        keeps = "kept" in pattern.groupindex
+        # In quotes after a name, so that what was JSON or TOML can still be read as such.
+        text = pattern.sub(rf'\g<kept>"{_HIDDEN}"' if keeps else _HIDDEN, text)
     return text
 
 
@@ -61,15 +75,17 @@ def support() -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="More directories with *.log files.",
 )
-def bundle(file: Path, config: Path, logs: tuple[Path, ...]) -> None:
+def bundle(file: Path, config: Path | None, logs: tuple[Path, ...]) -> None:
     """Write state and logs to FILE (0600): versions, status, faults, changes, configuration.
 
-    What cannot be had (a controller that is away, no configuration on this host) is left out, and
-    the file says so. Read it before you send it: names of customers' domains are in it.
+    On a box, also what its agent says of itself. What cannot be had (a controller that is away, no
+    configuration on this host) is left out, and the file says so. Read it before you send it: names
+    of customers' domains are in it.
 
     \b
     hsctl support bundle report.tar.gz
-    hsctl support bundle report.tar.gz --config var/controller/controller.toml --logs var/logs
+    hsctl --profile local support bundle report.tar.gz
+    hsctl support bundle report.tar.gz --logs /var/log/heliosphere
     """
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -89,7 +105,7 @@ def bundle(file: Path, config: Path, logs: tuple[Path, ...]) -> None:
     say(f"written: {file}")
 
 
-def _parts(config: Path, logs: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+def _parts(config: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
     yield "versions.txt", _versions()
     for name, command, paged in (
         ("status.json", "status.show", False),
@@ -103,10 +119,48 @@ def _parts(config: Path, logs: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
             yield name, json.dumps(answer, indent=2)
         except HsctlError as error:
             yield name, f"not to be had: {error.message}\n"
-    yield "controller.toml", _text(config)
-    for directory in (*_log_directories(config), *logs):
+    yield from _of_this_host(config, logs)
+
+
+def _of_this_host(given: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+    """Give configuration and logs of the controller, and what agents here say of themselves."""
+    from controller.local.layout import Layout  # noqa: PLC0415
+
+    agents = {"agent": _AGENT_CONFIG} if _AGENT_CONFIG.exists() else {}
+    try:
+        config = chosen_config(given)
+    except HsctlError as error:
+        yield "controller.toml", f"not to be had: {error.message}\n"
+    else:
+        yield "controller.toml", _text(config)
+        layout = Layout(config.absolute().parent.parent)
+        if layout.plan.exists():
+            agents = {path.parent.name: path for path in layout.boxes.glob("*/agent.toml")}
+            logs = (layout.root, layout.logs, *logs)
+        logs = (*_log_directories(config), *logs)
+    for name, path in sorted(agents.items()):
+        yield f"agents/{name}.toml", _text(path)
+        for verb in ("status", "faults"):
+            yield f"agents/{name}-{verb}.json", _agent_says(verb, path)
+    for directory in logs:
         for path in sorted(directory.glob("*.log*")):
             yield f"logs/{directory.name}-{path.name}", _text(path)
+
+
+def _agent_says(verb: str, config: Path) -> str:
+    """Ask the agent's own program, which the controller's must not import."""
+    command = [sys.executable, "-I", "-m", "node_agent.main", verb, "--config", str(config)]
+    try:
+        ended = subprocess.run(
+            [*command, "-o", "json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_AGENT_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"not to be had: {error}\n"
+    return ended.stdout if ended.returncode == 0 else f"not to be had: {ended.stderr}"
 
 
 def _versions() -> str:

@@ -177,7 +177,8 @@ class LocalCluster:
         """Give a client; the first time with a new token, kept as a profile."""
         known = profiles.load().by_name.get(self.profile)
         url = f"https://{plan.panel}"
-        if known is not None and known.url == url:
+        config = str(self.layout.controller_config)
+        if known is not None and (known.url, known.config) == (url, config):
             client = Client(known)
             try:
                 client.read("status.show", {})
@@ -187,7 +188,7 @@ class LocalCluster:
                 return client
         token = self._administer("admin", "token", _OPERATOR, "--label", "hsctl local").strip()
         ca = (self.layout.controller / "pki" / "ca.pem").read_text()
-        profile = profiles.Profile(name=self.profile, url=url, ca=ca, token=token)
+        profile = profiles.Profile(name=self.profile, url=url, ca=ca, token=token, config=config)
         profiles.save(profile)
         return Client(profile)
 

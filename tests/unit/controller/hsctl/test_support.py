@@ -1,5 +1,6 @@
 """That a support bundle tells what is needed and no secret."""
 
+import json
 import stat
 import tarfile
 from pathlib import Path
@@ -18,6 +19,13 @@ PLANTED = [
     "-----BEGIN EC PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49",
     "postgresql://hs:hunter2@db/heliosphere",
     "password = 'hunter2'",
+    'password = "not one word: hunter2"',
+    '"password": "a quote \\" and hunter2"',
+    'secret "hunter2hunter2=="; # named.conf',
+    "?user=a&password=hunter2&b=c",
+    "$argon2id$v=19$m=65536,t=3,p=4$hunter2$hunter2",
+    "MIGHAgEAMBMGByqGSM49\nMIGHAgEA\n-----END PRIVATE KEY-----",
+    "a drawn one, 2cca5-3ukeh-hm4ch-w5sfu, as printed",
     '"secret": "hunter2"',
     "Authorization: Bearer hunter2",
 ]
@@ -30,8 +38,14 @@ def test_a_planted_secret_is_removed(text: str) -> None:
     assert "MIGH" not in shown
     assert TOKEN not in shown
     assert "AdZGDAeLke" not in shown
+    assert "3ukeh" not in shown
     assert shown.startswith("before ")
     assert shown.endswith("\nthe end")
+
+
+def test_json_stays_json() -> None:
+    shown = scrubbed(json.dumps({"a": {"secret": "hunter2, and more", "name": "x"}, "token": None}))
+    assert json.loads(shown) == {"a": {"secret": "(removed)", "name": "x"}, "token": "(removed)"}
 
 
 @ensureDeferred
