@@ -69,7 +69,12 @@ _STUCK = {
 
 
 def judge(revision: int, lane: LaneFacts, outcome: OutcomeFacts | None) -> tuple[LaneWord, str]:
-    """Say how far a lane is with an object at ``revision``. Unknown is never shown as done."""
+    """Say how far a lane is with an object at ``revision``. Unknown is never shown as done.
+
+    What a lane that is ahead has settled was counted under another history: it tells nothing here.
+    """
+    if lane.condition == "ahead":
+        return _not_settled(revision, lane)
     if outcome is not None and (lane.settled >= revision or outcome.revision >= revision):
         return outcome.outcome, outcome.message
     if lane.settled >= revision:

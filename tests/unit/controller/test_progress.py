@@ -48,6 +48,10 @@ def test_a_stuck_lane_says_so(condition: str) -> None:
     assert message
 
 
+def test_what_was_settled_under_another_history_is_not_live() -> None:
+    assert word(attrs.evolve(LANE, stored=9, settled=9, condition="ahead")) == "held"
+
+
 def test_an_exception_of_this_revision_counts_before_the_lane_is_settled() -> None:
     assert word(LANE, OutcomeFacts(5, "quarantined", "no")) == "quarantined"
 
