@@ -161,6 +161,26 @@ async def test_killed_at_any_step_the_end_is_the_same(
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_may_have_been_told_as_live_is_not_taken_back(tmp_path: Path) -> None:
+    """P5: a change that a person was shown as done stays so, whenever the agent dies."""
+    start = await begun(tmp_path / "start", FIRST)
+    walk = Counter()
+    reference = start.clone(tmp_path / "reference")
+    await run(reference, MIXED, walk)
+    first, last = walk.steps.index("remembered"), walk.steps.index("settled")
+    for deadly in range(first + 1, last + 1):
+        bench = start.clone(tmp_path / f"told-{deadly}")
+        await run(bench, MIXED, Counter(deadly))
+        bench.restart()
+        before = len(bench.lane.log)
+        await bench.engine.recover()
+        assert parts(bench) == parts(reference), walk.steps[deadly]
+        assert bench.lane.log[before:] == [], "the daemon is left alone"
+        assert bench.journal.settled_revision(LANE) == 16
+        bench.journal.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_recovered_agent_is_killed_again_while_it_recovers(tmp_path: Path) -> None:
     start = await begun(tmp_path / "start", FIRST)
     walk = Counter()
