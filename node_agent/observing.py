@@ -1,10 +1,15 @@
 """Watching a secondary until it answers a serial: an observation beside the outcomes.
 
-A lost NOTIFY is made good by a ``retransfer``; a dead master never fails or stalls the lane.
+A lost NOTIFY is made good by a ``retransfer``; a dead master never fails or stalls the lane. A new
+zone is asked for sooner: where the secondary has it before its master, the first transfer is
+refused, named tries once more from an address that the master may not know
+(``alt-transfer-source``), and then rests for a second or more.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain, repeat
+from math import inf
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
@@ -13,9 +18,15 @@ from twisted.internet.task import deferLater
 from node_agent.box.interface import LaneBox
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 
-WAITS = (0.001, 0.002, 0.003, 0.005, 0.008, 0.013, 0.021, 0.034, 0.055, 0.089, 0.144, 0.3, 0.6)
-"""Seconds between the first looks; then `SLOW`."""
+WAITS = (0.004, 0.003, 0.003, 0.004, 0.006, 0.01, 0.02, 0.03, 0.05, 0.09, 0.15, 0.3, 0.6)
+"""Seconds before the first look and between the next; then `SLOW`. None comes before a transfer
+could have ended: looks take time from the transfer itself."""
 SLOW = 1.0
+NUDGES = (0.012, 0.025, 0.06, 0.12, 0.3, 0.7)
+"""Seconds until a transfer of a zone that is not answered at all is asked for."""
+FEW = 8
+"""Zones watched at once, at most, while new ones are asked for early: in a bulk fill they take
+turns, and asking would only lengthen the queue."""
 RETRANSFER_AFTER = 2.0
 """Seconds without the serial until a transfer is asked for; again after ten times as long."""
 AT_ONCE = 32
@@ -53,8 +64,14 @@ class ZoneWatch:
             wait.cancel()
 
     async def _run(self, zone: str) -> None:
-        retransfer_at, looks = self._clock.seconds() + RETRANSFER_AFTER, 0
-        while zone in self._wanted:
+        begun = self._clock.seconds()
+        retransfer_at = RETRANSFER_AFTER
+        nudges = iter(NUDGES)
+        nudge_at = next(nudges)
+        for wait in chain(WAITS, repeat(SLOW)):
+            await self._pause(wait)
+            if zone not in self._wanted:
+                return
             serial = await self._look(zone)
             wanted = self._wanted.get(zone)
             if wanted is None:
@@ -63,13 +80,17 @@ class ZoneWatch:
                 del self._wanted[zone]
                 self._seen(zone, serial)
                 return
-            wait = WAITS[looks] if looks < len(WAITS) else SLOW
-            looks += 1
-            if self._clock.seconds() >= retransfer_at:
-                retransfer_at = self._clock.seconds() + 10 * RETRANSFER_AFTER
-                with suppress(EffectFailedError, BoxUnavailableError):
-                    await self._box.retransfer(zone)
-            await self._pause(wait)
+            passed = self._clock.seconds() - begun
+            if passed >= retransfer_at:
+                retransfer_at = passed + 10 * RETRANSFER_AFTER
+                await self._retransfer(zone)
+            elif serial is None and passed >= nudge_at and len(self._wanted) <= FEW:
+                nudge_at = next(nudges, inf)
+                await self._retransfer(zone)
+
+    async def _retransfer(self, zone: str) -> None:
+        with suppress(EffectFailedError, BoxUnavailableError):
+            await self._box.retransfer(zone)
 
     async def _look(self, zone: str) -> int | None:
         await self._turns.acquire()

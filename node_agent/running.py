@@ -1,8 +1,10 @@
 """Putting the agent together: plain constructors, then the reactor."""
 
 import fcntl
+import logging
 import os
 import platform
+import sys
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -11,7 +13,13 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
-from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    STDLibLogObserver,
+    globalLogBeginner,
+)
 from twisted.python.threadpool import ThreadPool
 
 from node_agent.agent import Agent, Credentials, Host
@@ -37,15 +45,28 @@ class CannotRunError(Exception):
     """The agent cannot begin; ``args[0]`` tells the operator why and what to do."""
 
 
+SWITCH_SECONDS = 0.0005
+"""Seconds until a thread that waits for the interpreter gets it. The reactor and the worker take
+turns several times in a click; with Python's 5 ms the one waits for what the other does beside."""
+
+
 def run_agent(config: Config) -> None:
     """Run until SIGTERM or SIGINT. Raises `CannotRunError`."""
-    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([_observer()], redirectStandardIO=False)
+    sys.setswitchinterval(SWITCH_SECONDS)
     lock = _take_state(config.state)
     running = RunningAgent(_reactor, config)
     _reactor.callWhenRunning(running.start)
     _reactor.addSystemEventTrigger("before", "shutdown", running.stop)
     _reactor.run()
     os.close(lock)
+
+
+def _observer() -> FilteringLogObserver:
+    """Give the observer of Twisted's events; those that nobody will read are not even formatted."""
+    told = logging.getLogger("twisted").isEnabledFor(logging.INFO)
+    lowest = LogLevel.info if told else LogLevel.warn
+    return FilteringLogObserver(STDLibLogObserver(), [LogLevelFilterPredicate(lowest)])
 
 
 class RunningAgent:

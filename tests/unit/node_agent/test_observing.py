@@ -2,7 +2,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from node_agent.box.memory import MemoryLane, World
-from node_agent.observing import RETRANSFER_AFTER, ZoneWatch, serial_reached
+from node_agent.observing import FEW, NUDGES, RETRANSFER_AFTER, ZoneWatch, serial_reached
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,7 @@ def test_a_serial_is_seen_within_milliseconds() -> None:
 
 def test_a_lost_notify_is_made_good_by_one_retransfer() -> None:
     watched = Watched()
+    watched.held = 6
     watched.watch.watch("a.test", 7)
     watched.pass_time(RETRANSFER_AFTER - 0.7)
     assert watched.lane.log == []
@@ -46,6 +47,26 @@ def test_a_lost_notify_is_made_good_by_one_retransfer() -> None:
     assert watched.lane.log == ["retransfer a.test"]
     watched.pass_time(10)
     assert watched.lane.log == ["retransfer a.test"]
+
+
+def test_a_new_zone_that_its_master_did_not_have_yet_is_asked_for_soon() -> None:
+    watched = Watched()
+    watched.watch.watch("a.test", 7)
+    watched.pass_time(NUDGES[0] + 0.008)
+    assert watched.lane.log == ["retransfer a.test"]
+    watched.pass_time(RETRANSFER_AFTER - 0.7)
+    assert watched.lane.log == ["retransfer a.test"] * len(NUDGES)
+
+
+def test_zones_of_a_bulk_fill_are_not_asked_for_early() -> None:
+    watched = Watched()
+    for number in range(FEW + 1):
+        watched.lane.zones[f"z{number}.test"] = "type slave;"
+        watched.watch.watch(f"z{number}.test", 7)
+    watched.pass_time(RETRANSFER_AFTER - 0.7)
+    assert watched.lane.log == []
+    watched.pass_time(2)
+    assert len(watched.lane.log) == FEW + 1
 
 
 def test_a_newer_wish_replaces_an_older_one() -> None:
