@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
+from controller.hsctl import views
 from controller.hsctl.verbs import deletes, reads, writes
+
+_NONE = "no accounts: hsctl account add NAME makes one"
 
 
 @click.group()
@@ -19,7 +22,7 @@ def account() -> None:
 
 @account.command()
 @click.argument("name")
-@writes("account.add")
+@writes("account.add", "account {name} added", view=views.nothing)
 def add(name: str) -> Mapping[str, Any]:
     """Add an account.
 
@@ -31,7 +34,7 @@ def add(name: str) -> Mapping[str, Any]:
 
 @account.command("list")
 @click.option("--filter", "text", metavar="TEXT", help="Only names that match this.")
-@reads("account.list", columns=("name", "domains", "created_at"), paged=True)
+@reads("account.list", columns=("name", "domains", "created_at"), paged=True, empty=_NONE)
 def list_accounts(text: str | None) -> Mapping[str, Any]:
     """List the accounts.
 
@@ -55,7 +58,7 @@ def show(name: str) -> Mapping[str, Any]:
 
 @account.command()
 @click.argument("name")
-@deletes("account.delete", "the account {name}")
+@deletes("account.delete", "account {name}")
 def delete(name: str) -> Mapping[str, Any]:
     """Delete an account that has no domains left.
 

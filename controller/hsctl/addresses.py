@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from controller.hsctl import views
 from controller.hsctl.verbs import deletes, reads, writes
 
 _port = click.option("--port", type=int, metavar="N", help="Its port; the service type's own else.")
@@ -31,7 +32,7 @@ def ip() -> None:
 )
 @click.option("--tag", type=int, metavar="N", help="Tag of a shared address (2).")
 @_port
-@writes("ip.add")
+@writes("ip.add", "addresses added to {lserver}", view=views.addresses_added)
 def add(
     *,
     lserver: str,
@@ -65,6 +66,7 @@ def add(
     "ip.list",
     columns=("ip", "prefix", "port", "type", "tag", "logical_server", "used_by_sites"),
     paged=True,
+    empty="no addresses: hsctl ip add",
 )
 def list_addresses(lserver: str | None) -> Mapping[str, Any]:
     """List the addresses, all or those of one logical server.
@@ -78,7 +80,7 @@ def list_addresses(lserver: str | None) -> Mapping[str, Any]:
 @ip.command()
 @click.argument("address")
 @_port
-@reads("ip.show")
+@reads("ip.show", view=views.address)
 def show(address: str, port: int | None) -> Mapping[str, Any]:
     """Show an address.
 
@@ -91,7 +93,7 @@ def show(address: str, port: int | None) -> Mapping[str, Any]:
 @ip.command()
 @click.argument("address")
 @_port
-@deletes("ip.delete", "the address {ip}")
+@deletes("ip.delete", "address {ip}")
 def delete(address: str, port: int | None) -> Mapping[str, Any]:
     """Delete an address that nothing uses.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from controller.hsctl import views
 from controller.hsctl.verbs import deletes, reads, writes
 
 _COLUMNS = ("name", "ip", "groups", "intent", "condition", "logical_servers", "last_seen_at")
@@ -32,7 +33,7 @@ def pserver() -> None:
     default="linux",
     show_default=True,
 )
-@writes("pserver.add")
+@writes("pserver.add", "box {name} added", view=views.invitation)
 def add(name: str, ip: str, mask: str, groups: str, os_family: str) -> Mapping[str, Any]:
     """Add a box, and print the one line to run on it.
 
@@ -50,7 +51,7 @@ def add(name: str, ip: str, mask: str, groups: str, os_family: str) -> Mapping[s
 
 @pserver.command("list")
 @click.option("--filter", "text", metavar="TEXT", help="Only names that contain this.")
-@reads("pserver.list", columns=_COLUMNS, paged=True)
+@reads("pserver.list", columns=_COLUMNS, paged=True, empty="no boxes: hsctl pserver add")
 def list_boxes(text: str | None) -> Mapping[str, Any]:
     """List the boxes with their intent and condition.
 
@@ -63,7 +64,7 @@ def list_boxes(text: str | None) -> Mapping[str, Any]:
 
 @pserver.command()
 @click.argument("name")
-@reads("pserver.show")
+@reads("pserver.show", view=views.box)
 def show(name: str) -> Mapping[str, Any]:
     """Show a box.
 
@@ -75,7 +76,7 @@ def show(name: str) -> Mapping[str, Any]:
 
 @pserver.command()
 @click.argument("name")
-@reads("pserver.sysinfo")
+@reads("pserver.sysinfo", view=views.system)
 def sysinfo(name: str) -> Mapping[str, Any]:
     """Show what a box last told of itself: system, load, memory, disks, addresses, services.
 
@@ -87,7 +88,7 @@ def sysinfo(name: str) -> Mapping[str, Any]:
 
 @pserver.command()
 @click.argument("name")
-@writes("pserver.enroll")
+@writes("pserver.enroll", "box {name} invited to enrol", view=views.invitation)
 def enroll(name: str) -> Mapping[str, Any]:
     """Print a new enrolment line: for a new machine, or after the certificate expired.
 
@@ -101,7 +102,7 @@ def enroll(name: str) -> Mapping[str, Any]:
 
 @pserver.command()
 @click.argument("name")
-@deletes("pserver.delete", "the box {name}; its certificates are revoked")
+@deletes("pserver.delete", "box {name}", also="its certificates are revoked")
 def delete(name: str) -> Mapping[str, Any]:
     """Delete a box that has no logical servers left.
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from controller.hsctl import views
 from controller.hsctl.verbs import DEFAULT_TIMEOUT, reads, session
-from controller.hsctl.waiting import follow
+from controller.hsctl.waiting import Followed, follow
 
 
 @click.group()
@@ -22,7 +23,13 @@ def change() -> None:
 @change.command("list")
 @click.option("--actor", default="", metavar="WHO", help="Only of this one: operator:NAME.")
 @click.option("--command", default="", metavar="NAME", help="Only of this command.")
-@reads("change.list", columns=("id", "at", "actor", "command", "state", "reason"), paged=True)
+@reads(
+    "change.list",
+    columns=("id", "at", "actor", "command", "about", "state", "reason"),
+    paged=True,
+    view=views.change_row,
+    empty="no changes",
+)
 def list_changes(actor: str, command: str) -> Mapping[str, Any]:
     """List the changes, the newest first.
 
@@ -35,7 +42,7 @@ def list_changes(actor: str, command: str) -> Mapping[str, Any]:
 
 @change.command()
 @click.argument("id", type=click.IntRange(min=1))
-@reads("change.show")
+@reads("change.show", view=views.change)
 def show(id: int) -> Mapping[str, Any]:
     """Show a change: what it touched, before and after, and how far each lane is.
 
@@ -60,4 +67,6 @@ def watch(id: int, timeout: float) -> None:
     \b
     hsctl change watch 17 --timeout 600
     """
-    click.get_current_context().exit(follow(session().client, id, timeout))
+    current = session()
+    change = Followed(id, "watched", current.watch(id), current.profile.name)
+    click.get_current_context().exit(follow(current.client, change, timeout))

@@ -22,6 +22,8 @@ from controller.hsctl.routes import ROUTES
 
 RETRY_SECONDS = 15.0
 """How long a write whose answer was lost is asked again, under the same idempotency key."""
+LOCAL = "local"
+"""The profile of this machine's own cluster."""
 _ANSWER_SECONDS = 90.0
 _LARGEST_ANSWER = 256 * 1024 * 1024
 
@@ -97,6 +99,11 @@ class Client:
                         f"--idempotency-key {headers['Idempotency-Key']}"
                     ) from error
                 self._pause(0.5)
+            except KeyboardInterrupt as error:
+                raise UnreachableError(
+                    "interrupted; whether it was done is not known: hsctl change list shows it, "
+                    f"or ask again with --idempotency-key {headers['Idempotency-Key']}"
+                ) from error
         return Written(answer["change"], answer["result"], answer["plan"])
 
     def _ask(
@@ -122,7 +129,8 @@ class Client:
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            raise ConnectionFailedError(f"{self._profile.url}: {_words(error)}") from error
+            way = _way_out(self._profile, error)
+            raise ConnectionFailedError(f"{self._profile.url}: {_words(error)}{way}") from error
         return _read(answer.status, content)
 
     def _connected(self) -> http.client.HTTPSConnection:
@@ -172,6 +180,14 @@ def _context(profile: Profile) -> ssl.SSLContext:
             f"the CA or certificate of profile {profile.name} cannot be read: {_words(error)}"
         ) from error
     return context
+
+
+def _way_out(profile: Profile, error: Exception) -> str:
+    if not isinstance(error, ConnectionRefusedError):
+        return ""
+    if profile.name == LOCAL:
+        return "; hsctl local up starts the cluster"
+    return f"; is the controller of profile {profile.name} running?"
 
 
 def _words(error: Exception) -> str:

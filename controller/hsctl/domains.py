@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from controller.hsctl import views
 from controller.hsctl.terminal import print_json
 from controller.hsctl.verbs import deletes, output_option, reads, session, writes
 
@@ -23,7 +24,7 @@ def domain() -> None:
 @click.argument("name")
 @click.option("--account", required=True, metavar="A", help="The account that it belongs to.")
 @click.option("--on", default="", metavar="LSERVER", help="Its web server; drawn at random else.")
-@writes("domain.add")
+@writes("domain.add", "domain {name} added", view=views.domain)
 def add(name: str, account: str, on: str) -> Mapping[str, Any]:
     """Host a domain: its zone and its site are made in one change.
 
@@ -37,7 +38,13 @@ def add(name: str, account: str, on: str) -> Mapping[str, Any]:
 @domain.command("list")
 @click.option("--filter", "text", metavar="TEXT", help="Only names that begin with this.")
 @click.option("--account", metavar="A", help="Only of this account.")
-@reads("domain.list", columns=("name", "unicode", "account", "created_at"), paged=True)
+@reads(
+    "domain.list",
+    columns=("name", "unicode", "account", "created_at"),
+    paged=True,
+    view=views.domain_row,
+    empty="no domains: hsctl domain add NAME --account ACCOUNT makes one",
+)
 def list_domains(text: str | None, account: str | None) -> Mapping[str, Any]:
     """List the domains.
 
@@ -49,7 +56,7 @@ def list_domains(text: str | None, account: str | None) -> Mapping[str, Any]:
 
 @domain.command()
 @click.argument("name")
-@reads("domain.show")
+@reads("domain.show", view=views.domain)
 def show(name: str) -> Mapping[str, Any]:
     """Show a domain with its name servers, serial and site.
 
@@ -82,7 +89,7 @@ domain.command("export")(click.argument("name")(output_option(export)))
 @click.option("--replace", is_flag=True, help="Keep only the file's records; they are added else.")
 @click.option("--account", default="", metavar="A", help="Host the domain first, for this account.")
 @click.option("--on", default="", metavar="LSERVER", help="Its web server, where it is new.")
-@writes("domain.import")
+@writes("domain.import", "zone file taken into {name}", view=views.domain)
 def import_zone(name: str, file: Any, replace: bool, account: str, on: str) -> Mapping[str, Any]:
     """Take the records of a master file (RFC 1035) into a domain's zone; - reads stdin.
 
@@ -95,7 +102,7 @@ def import_zone(name: str, file: Any, replace: bool, account: str, on: str) -> M
 
 @domain.command()
 @click.argument("name")
-@deletes("domain.delete", "the domain {name} with its zone and its site")
+@deletes("domain.delete", "domain {name}", also="its zone and its site with it")
 def delete(name: str) -> Mapping[str, Any]:
     """Delete a domain with its zone and its site. The site's files stay on the web server.
 

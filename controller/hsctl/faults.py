@@ -24,6 +24,7 @@ def fault() -> None:
     "fault.list",
     columns=("box", "logical_server", "kind", "key", "state", "message", "since"),
     paged=True,
+    empty="no faults",
 )
 def list_faults(lserver: str) -> Mapping[str, Any]:
     """List the faults with the daemon's own words.
@@ -38,7 +39,7 @@ def list_faults(lserver: str) -> Mapping[str, Any]:
 @click.argument("lserver")
 @click.argument("kind", required=False, default="")
 @click.argument("key", required=False, default="")
-@writes("fault.retry")
+@writes("fault.retry", "boxes of {lserver} told to try again")
 def retry(lserver: str, kind: str, key: str) -> Mapping[str, Any]:
     """Have the boxes of a logical server try again: all, or one object.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from controller.hsctl import views
 from controller.hsctl.verbs import deletes, reads, writes
 
 _PARTS = {"MX": 2, "CAA": 3, "SRV": 4}
@@ -39,7 +40,7 @@ _ttl = click.option("--ttl", type=int, metavar="SECONDS", help="Time to live; th
 @click.argument("type")
 @click.argument("values", nargs=-1, required=True)
 @_ttl
-@writes("record.add")
+@writes("record.add", "{type} added to {name} in {domain}", view=views.records)
 def add(
     domain: str, name: str, type: str, values: tuple[str, ...], ttl: int | None
 ) -> Mapping[str, Any]:
@@ -65,7 +66,7 @@ def add(
 @click.argument("type")
 @click.argument("values", nargs=-1, required=True)
 @_ttl
-@writes("record.set")
+@writes("record.set", "{type} of {name} in {domain} set", view=views.records)
 def set_records(
     domain: str, name: str, type: str, values: tuple[str, ...], ttl: int | None
 ) -> Mapping[str, Any]:
@@ -87,7 +88,12 @@ def set_records(
 @click.argument("domain")
 @click.option("--name", metavar="NAME", help="Only records of this name.")
 @click.option("--type", "type_", metavar="TYPE", help="Only records of this type.")
-@reads("record.list", columns=("name", "ttl", "type", "data", "generated"), paged=True)
+@reads(
+    "record.list",
+    columns=("name", "ttl", "type", "data", "generated"),
+    paged=True,
+    empty="no records fit",
+)
 def list_records(domain: str, name: str | None, type_: str | None) -> Mapping[str, Any]:
     """List the records of a domain's zone.
 
@@ -102,7 +108,7 @@ def list_records(domain: str, name: str | None, type_: str | None) -> Mapping[st
 @click.argument("name")
 @click.argument("type", required=False)
 @click.argument("values", nargs=-1)
-@deletes("record.delete", "records of {name} in {domain}")
+@deletes("record.delete", "records of {name} in {domain}", view=views.records)
 def delete(domain: str, name: str, type: str | None, values: tuple[str, ...]) -> Mapping[str, Any]:
     """Delete records. Where several could be meant, say the type, then the value.
 

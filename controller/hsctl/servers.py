@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from controller.hsctl import views
 from controller.hsctl.errors import UsageError
 from controller.hsctl.verbs import deletes, reads, writes
 
-_COLUMNS = ("name", "group", "type", "signup", "ips", "lanes", "description")
+_COLUMNS = ("name", "group", "type", "pservers", "addresses", "state", "signup")
 
 
 @click.group()
@@ -45,7 +46,7 @@ def settings(texts: Sequence[str]) -> dict[str, Any]:
 @click.option("--pserver", required=True, metavar="P", help="The box that it runs on.")
 @click.option("--description", default="", metavar="TEXT")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A setting of its type.")
-@writes("lserver.add")
+@writes("lserver.add", "logical server {name} added", view=views.server)
 def add(
     *,
     name: str,
@@ -73,7 +74,9 @@ def add(
 @lserver.command("list")
 @click.option("--filter", "text", metavar="TEXT", help="Only names that contain this.")
 @click.option("--group", metavar="G", help="Only of this group.")
-@reads("lserver.list", columns=_COLUMNS, paged=True)
+@reads(
+    "lserver.list", columns=_COLUMNS, paged=True, view=views.server_row, empty="no logical servers"
+)
 def list_servers(text: str | None, group: str | None) -> Mapping[str, Any]:
     """List the logical servers.
 
@@ -85,7 +88,7 @@ def list_servers(text: str | None, group: str | None) -> Mapping[str, Any]:
 
 @lserver.command()
 @click.argument("name")
-@reads("lserver.show")
+@reads("lserver.show", view=views.server)
 def show(name: str) -> Mapping[str, Any]:
     """Show a logical server with its addresses, settings and lanes.
 
@@ -98,7 +101,7 @@ def show(name: str) -> Mapping[str, Any]:
 @lserver.command()
 @click.argument("switch", type=click.Choice(["on", "off"]))
 @click.argument("name")
-@writes("lserver.signup")
+@writes("lserver.signup", "signup on {name} switched {switch}", view=views.nothing)
 def signup(switch: str, name: str) -> Mapping[str, Any]:
     """Open a logical server for new customers, or close it.
 
@@ -110,7 +113,7 @@ def signup(switch: str, name: str) -> Mapping[str, Any]:
 
 @lserver.command()
 @click.argument("name")
-@deletes("lserver.delete", "the logical server {name}")
+@deletes("lserver.delete", "logical server {name}")
 def delete(name: str) -> Mapping[str, Any]:
     """Delete a logical server that serves nothing and has no addresses.
 

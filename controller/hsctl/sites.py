@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from controller.hsctl import views
 from controller.hsctl.verbs import reads, writes
 
 
@@ -19,7 +20,7 @@ def site() -> None:
 
 @site.command()
 @click.argument("domain")
-@reads("site.show")
+@reads("site.show", view=views.site)
 def show(domain: str) -> Mapping[str, Any]:
     """Show the site of a domain.
 
@@ -38,7 +39,7 @@ def show(domain: str) -> Mapping[str, Any]:
 @click.option("--certificate", type=click.File("r"), metavar="FILE", help="Chain, PEM.")
 @click.option("--key", type=click.File("r"), metavar="FILE", help="Its private key, PEM.")
 @click.option("--no-certificate", is_flag=True, help="Take the certificate away.")
-@writes("site.set")
+@writes("site.set", "site of {name} set", view=views.site)
 def set_site(
     *,
     domain: str,

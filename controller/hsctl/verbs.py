@@ -13,12 +13,12 @@ from typing import Any, Literal, TypeVar
 import attrs
 import click
 
-from controller.hsctl import exit_codes
+from controller.hsctl import displays, exit_codes, views
 from controller.hsctl.client import Client, Written
 from controller.hsctl.errors import UsageError
 from controller.hsctl.profiles import Profile, chosen
 from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say
-from controller.hsctl.waiting import follow
+from controller.hsctl.waiting import Followed, follow
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Fields = Mapping[str, Any]
@@ -51,6 +51,11 @@ class Session:
             self._client = Client(self.profile)
         return self._client
 
+    def watch(self, change: int) -> str:
+        """Write the command that goes on watching a change, as it must be typed."""
+        which = f" --profile {self.profile_name}" if self.profile_name else ""
+        return f"hsctl{which} change watch {change}"
+
 
 def session() -> Session:
     """Give the session of this run; the root command leaves it the profile's name."""
@@ -78,25 +83,39 @@ def output_option(function: Function) -> Function:
 
 
 def reads(
-    command: str, *, columns: Sequence[str] = (), paged: bool = False
+    command: str,
+    *,
+    columns: Sequence[str] = (),
+    paged: bool = False,
+    view: views.View = views.plain,
+    empty: str = "",
 ) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
-    """Make a verb that reads. ``paged`` answers are lists, fetched page after page."""
+    """Make a verb that reads. ``paged`` answers are lists, fetched page after page.
+
+    ``view`` makes what a person sees of an answer, or of an item of a list; ``empty`` is what he is
+    told where a list has none.
+    """
 
     def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, output: Output, limit: int | None = None, **options: Any) -> None:
             fields = function(*args, **options)
             if not paged:
-                show(session().client.read(command, fields), output)
+                show(session().client.read(command, fields), output, view)
                 return
             items = pages(session().client, command, fields, limit)
             if output == "json":
                 print_json(list(items))
-            elif sys.stdout.isatty() or not columns:
-                rows = list(items)
-                print_table(list(columns) or columns_of(rows), rows)
+                return
+            rows = (view(item) for item in items)
+            if not sys.stdout.isatty() and columns:
+                print_table(columns, rows)
+                return
+            found = list(rows)
+            if found:
+                print_table(list(columns) or columns_of(found), found)
             else:
-                print_table(columns, items)
+                say(empty or "none")
 
         setattr(run, _ASKS, command)
         if paged:
@@ -124,15 +143,24 @@ def pages(
             return
 
 
-def writes(command: str) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
-    """Make a verb that changes something and waits until it is live."""
+def writes(
+    command: str, done: str, *, view: views.View = views.plain
+) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
+    """Make a verb that changes something and waits until it is live.
+
+    ``done`` says what was done, formatted with the fields; ``view`` makes what a person sees of the
+    answer.
+    """
 
     def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, **options: Any) -> None:
             how = {name: options.pop(name) for name in _WRITE_OPTIONS}
             fields = function(*args, **options)
-            click.get_current_context().exit(write(session(), command, fields, **how))
+            words = done.format_map({**options, **fields})
+            click.get_current_context().exit(
+                write(session(), command, fields, words=words, view=view, **how)
+            )
 
         setattr(run, _ASKS, command)
         return _write_options(run)
@@ -140,17 +168,25 @@ def writes(command: str) -> Callable[[Callable[..., Fields]], Callable[..., None
     return decorate
 
 
-def deletes(command: str, what: str) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
-    """Make a verb that deletes: it asks first. ``what`` is formatted with the fields."""
+def deletes(
+    command: str, what: str, *, also: str = "", view: views.View = views.nothing
+) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
+    """Make a verb that deletes: it asks first. ``what`` is formatted with the fields.
+
+    ``also`` says in the question what goes with it.
+    """
 
     def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, yes: bool, **options: Any) -> None:
             how = {name: options.pop(name) for name in _WRITE_OPTIONS}
             fields = function(*args, **options)
+            thing = what.format_map(fields)
             if not how["dry_run"]:
-                confirm(f"Delete {what.format_map(fields)}?", yes)
-            click.get_current_context().exit(write(session(), command, fields, **how))
+                confirm(f"Delete {thing}{f' ({also})' if also else ''}?", yes)
+            click.get_current_context().exit(
+                write(session(), command, fields, words=f"{thing} deleted", view=view, **how)
+            )
 
         setattr(run, _ASKS, command)
         return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(_write_options(run))
@@ -175,6 +211,8 @@ def write(
     command: str,
     fields: Fields,
     *,
+    words: str,
+    view: views.View,
     dry_run: bool,
     wait: bool,
     timeout: float,
@@ -182,44 +220,49 @@ def write(
     idempotency_key: str | None,
     output: Output,
 ) -> int:
-    """Ask for a write, show its answer, wait until it is live; give the exit code."""
+    """Ask for a write, show its answer, wait until it is live; give the exit code.
+
+    ``words`` say what was done, ``view`` makes what a person sees of the answer.
+    """
     say(f"cluster: {current.profile.name} ({current.profile.url})")
     answer = current.client.write(
         command, fields, dry_run=dry_run, reason=reason, key=idempotency_key
     )
     if dry_run:
-        _show_plan(answer, output)
+        _show_plan(answer, output, view)
+        displays.settle("good", f"dry run: nothing was written; it would be: {words}")
         return exit_codes.DONE
     if output == "json":
         print_json(attrs.asdict(answer))
     elif isinstance(answer.result, dict):
-        print_record(answer.result)
+        print_record(view(answer.result))
     if answer.change is None:
+        displays.settle("good", f"{words} [{current.profile.name}]")
         return exit_codes.DONE
+    change = Followed(answer.change, words, current.watch(answer.change), current.profile.name)
     if not wait:
-        say(f"change {answer.change}: accepted; hsctl change watch {answer.change} follows it")
+        displays.settle("moving", f"{words}, accepted; {change.watch} follows it [{change.named}]")
         return exit_codes.DONE
-    return follow(current.client, answer.change, timeout)
+    return follow(current.client, change, timeout)
 
 
-def show(value: Any, output: Output) -> None:
+def show(value: Any, output: Output, view: views.View = views.plain) -> None:
     """Show the answer of a read."""
     if output == "json" or not isinstance(value, dict):
         print_json(value)
     else:
-        print_record(value)
+        print_record(view(value))
 
 
-def _show_plan(answer: Written, output: Output) -> None:
+def _show_plan(answer: Written, output: Output, view: views.View) -> None:
     if output == "json":
         print_json(attrs.asdict(answer))
         return
-    plan = answer.plan or {}
-    say("dry run: nothing was written")
-    print_record(
-        {"result": answer.result} if not isinstance(answer.result, dict) else answer.result
-    )
-    print_record({name: value for name, value in plan.items() if value})
+    if isinstance(answer.result, dict):
+        print_record(view(answer.result))
+    if plan := views.plan(answer.plan or {}):
+        click.echo()
+        print_record(plan)
 
 
 _WRITE_OPTIONS = ("dry_run", "wait", "timeout", "reason", "idempotency_key", "output")

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from controller.hsctl import profiles
-from controller.hsctl.client import Client
+from controller.hsctl.client import LOCAL, Client
 from controller.hsctl.errors import HsctlError
 from controller.local import places, processes
 from controller.local.layout import ClusterPlan, Layout
@@ -19,7 +19,6 @@ from controller.local.programs import daemon_programs
 from controller.local.provision import is_serving, provision, write_agent_config
 from controller.local.supervisor import Lock, Say, StartError, Supervisor, end_leftovers
 
-PROFILE = "local"
 _TENDING_SECONDS = 0.5
 _LIVE_SECONDS = 90.0
 _OPERATOR = "admin"
@@ -30,9 +29,9 @@ _ATTEMPTS = 5
 def profile_name(layout: Layout, default_root: Path) -> str:
     """Name the profile of a cluster: ``local``, or ``local-FOLDER`` for one beside it."""
     if layout.root == default_root:
-        return PROFILE
+        return LOCAL
     safe = "".join(sign if sign.isalnum() else "-" for sign in layout.root.name)
-    return f"{PROFILE}-{safe}"[:64]
+    return f"{LOCAL}-{safe}"[:64]
 
 
 @attrs.define

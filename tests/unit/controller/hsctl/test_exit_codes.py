@@ -25,11 +25,11 @@ def test_the_codes_are_those_that_scripts_know() -> None:
 async def test_0_when_live_everywhere(cli: Cli) -> None:
     cli.answers({"name": "acme"}, change("done", lane("live")))
     ended = await cli.run(*ADD)
-    assert (ended.code, ended.out) == (0, "name  acme\n")
+    assert (ended.code, ended.out) == (0, "")
     assert ended.err.splitlines() == [
         f"cluster: test (https://127.0.0.1:{cli.site.port})",
-        "ns1 zone shop.test live",
-        "change 7: live everywhere",
+        "ns1 live",
+        "account acme added: live on ns1 [change 7 on test]",
     ]
 
 
@@ -84,7 +84,8 @@ async def test_3_when_not_known_to_be_live_in_time(cli: Cli) -> None:
     ended = await cli.run(*ADD, "--timeout", "0.2")
     assert ended.code == 3
     assert ended.err.splitlines()[-1] == (
-        "change 7: not known to be live after 0.2 s; hsctl change watch 7 goes on"
+        "account acme added, but not known to be live after 0.2 s (ns1 applying); "
+        "it goes on by itself, hsctl change watch 7 follows it [change 7 on test]"
     )
 
 
@@ -105,13 +106,38 @@ async def test_3_and_how_to_go_on_when_interrupted(cli: Cli) -> None:
         process = cli.start(*ADD)
         assert process.stderr is not None
         lines = [process.stderr.readline(), process.stderr.readline()]
-        assert lines[1] == "ns1 zone shop.test stored\n"
+        assert lines[1] == "waiting for ns1\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         return process.returncode, err
 
     code, err = await deferToThread(work)
-    assert (code, err) == (3, "change 7 goes on; follow it with: hsctl change watch 7\n")
+    assert (code, err) == (3, "change 7 on test goes on; follow it with: hsctl change watch 7\n")
+
+
+@ensureDeferred
+async def test_5_and_how_to_ask_again_when_interrupted_before_the_answer(cli: Cli) -> None:
+    """Not 1: that would say that nothing was written."""
+
+    def work() -> tuple[int, str]:
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            url = f"https://127.0.0.1:{deaf.getsockname()[1]}"
+            save(
+                Profile("deaf", url, cli.site.authority.certificate_pem.decode(), TOKEN),
+                path=cli.config,
+            )
+            process = cli.start("--profile", "deaf", *ADD)
+            heard, _ = deaf.accept()
+            with heard:
+                heard.recv(1)
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=30)
+            return process.returncode, err
+
+    code, err = await deferToThread(work)
+    assert code == 5
+    assert "whether it was done is not known" in err
+    assert "--idempotency-key" in err
 
 
 @pytest.mark.parametrize("state", ["failed", "quarantined"])
@@ -120,7 +146,10 @@ async def test_4_when_a_box_could_not_apply_it(cli: Cli, state: str) -> None:
     cli.answers({"name": "acme"}, change("failed", lane(state, "named says no"), lane("live")))
     ended = await cli.run(*ADD)
     assert ended.code == 4
-    assert f"change 7: ns1 zone shop.test {state}: named says no" in ended.err
+    assert ended.err.splitlines()[-1] == (
+        f"account acme added, but not live everywhere: ns1 zone shop.test {state}: named says no; "
+        "hsctl fault list shows it [change 7 on test]"
+    )
 
 
 @ensureDeferred
@@ -140,7 +169,9 @@ async def test_5_when_nothing_listens(cli: Cli) -> None:
     for arguments in (ADD, ("account", "list")):
         ended = await cli.run("--profile", "gone", *arguments)
         assert ended.code == 5
-        assert ended.err.endswith("nothing listens there\n")
+        assert ended.err.endswith(
+            "nothing listens there; is the controller of profile gone running?\n"
+        )
 
 
 @ensureDeferred

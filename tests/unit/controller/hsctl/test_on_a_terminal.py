@@ -41,7 +41,7 @@ def on_a_terminal(cli: Cli, typed: bytes, *arguments: str) -> tuple[int, str]:
 async def test_a_deletion_asks_and_takes_no_for_an_answer(cli: Cli) -> None:
     cli.answers({"name": "acme"})
     code, shown = await deferToThread(on_a_terminal, cli, b"n\n", "account", "delete", "acme")
-    assert "Delete the account acme? [y/N]" in shown
+    assert "Delete account acme? [y/N]" in shown
     assert (code, cli.runner.asked) == (1, [])
     code, _ = await deferToThread(on_a_terminal, cli, b"y\n", "account", "delete", "acme")
     assert (code, [asked.name for asked in cli.written]) == (0, ["account.delete"])
