@@ -6,16 +6,31 @@ effects that take it back. Everything here blocks and is made on the worker thre
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from typing import Literal
 
 import attrs
 import msgspec
 
-from node_agent.box.interface import AnyImage, LaneFiles
+from node_agent.box.interface import (
+    Absent,
+    AnyImage,
+    DirectoryImage,
+    FileImage,
+    LaneFiles,
+    LinkImage,
+)
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
-from node_agent.journal import AppliedObject, Entry, Journal, Removed, Verdict
-from node_agent.planning import Change, Step
-from templates.effects import ControlEffect, MakeDirectory, RemovePath, WriteFile
+from node_agent.journal import AppliedObject, Journal, Removed, StoredObject, Verdict
+from node_agent.planning import Step
+from templates.effects import (
+    ControlEffect,
+    FileEffect,
+    MakeDirectory,
+    RemovePath,
+    Symlink,
+    WriteFile,
+)
 from templates.objects import ObjectId
 
 Point = Literal[
@@ -27,6 +42,7 @@ Point = Literal[
     "controlled",
     "reloaded",
     "probed",
+    "remembered",
     "settled",
     "retired",
     "undone",
@@ -41,7 +57,11 @@ def pass_by(point: Point) -> None:
 
 
 class Undo(msgspec.Struct, frozen=True):
-    """The body of an open entry: everything that takes the step back."""
+    """The body of an open entry: everything that takes the step back.
+
+    ``units``, ``after`` and ``retire`` are for a step that was live when the agent ended: the unit
+    of each object (empty: removed), what each path must look like, and what goes afterwards.
+    """
 
     objects: tuple[tuple[str, str, int], ...]
     images: tuple[tuple[str, AnyImage], ...]
@@ -49,6 +69,9 @@ class Undo(msgspec.Struct, frozen=True):
     scratch: tuple[str, ...]
     inverse: tuple[ControlEffect, ...]
     reload: bool
+    units: tuple[str, ...] = ()
+    after: tuple[tuple[str, str], ...] = ()
+    retire: tuple[RemovePath, ...] = ()
 
 
 _undo = msgspec.msgpack.Decoder(Undo)
@@ -93,6 +116,9 @@ class Entries:
             scratch=scratch_paths(step),
             inverse=step.inverse,
             reload=step.plan.reload or step.plan.restart,
+            units=tuple(change.unit or "" for change in step.changes),
+            after=tuple({e.path: _wanted(e) for e in _ours(step)}.items()),
+            retire=step.plan.retire,
         )
         return Opened(self._journal.open_entry(self._lane, "apply", _encode(undo)), step, undo)
 
@@ -135,6 +161,15 @@ class Entries:
             for path in undo.scratch:
                 self._files.remove(path)
 
+    def remember(self, done: Sequence[Opened]) -> None:
+        """Note that these are live, before anybody is told: what was told is not taken back.
+
+        Not durable: after a power cut the daemon begins anew as well.
+        """
+        with self._journal.transaction(durable=False):
+            self._journal.mark_live(one.entry for one in done)
+        self._at("remembered")
+
     def settle(
         self, done: Sequence[Opened], undone: Iterable[int], verdicts: Sequence[Verdict]
     ) -> None:
@@ -149,7 +184,9 @@ class Entries:
         retired: list[int] = []
         with self._journal.transaction(durable=bool(retiring)):
             for one in done:
-                self._journal.settle(self._lane, [_served(each) for each in one.step.changes])
+                self._journal.settle(
+                    self._lane, [_served(c.after, c.unit or "") for c in one.step.changes]
+                )
             self._journal.judge(self._lane, verdicts)
             self._journal.close_entries([*(one.entry for one in done), *undone])
             for one in retiring:
@@ -160,14 +197,56 @@ class Entries:
             self._retire(retired, [path for one in retiring for path in one.step.plan.retire])
 
     def leftovers(self) -> tuple[Leftover, ...]:
-        """Finish what a former life was retiring, and give the steps it left open, oldest first."""
-        found: list[Leftover] = []
-        for entry in self._journal.open_entries(self._lane):
+        """Finish what a former life was retiring or had live; give the others, oldest first."""
+        begun: list[Leftover] = []
+        live: list[Leftover] = []
+        undone: list[int] = []
+        claimed: set[object] = set()
+        for entry in reversed(self._journal.open_entries(self._lane)):
             if entry.phase == "retire":
                 self._retire([entry.id], _retire.decode(entry.body))
+                continue
+            left = Leftover(entry.id, _undo.decode(entry.body))
+            if entry.live and self._stands(left.undo, claimed):
+                claimed |= _claims(left.undo)
+                live.insert(0, left)
+            elif claimed & _claims(left.undo):
+                # A later step stands where this one was: it had been taken back before.
+                undone.append(left.entry)
             else:
-                found.append(_leftover(entry))
-        return tuple(found)
+                begun.insert(0, left)
+        if live:
+            self._settle_live(live, undone)
+        return tuple(begun)
+
+    def _stands(self, undo: Undo, claimed: set[object]) -> bool:
+        """Tell whether a step is in place: its files (those of later steps aside), its objects."""
+        return all(
+            path in claimed or _looks(self._files.image(path)) == wanted
+            for path, wanted in undo.after
+        ) and all(
+            (stored := self._journal.desired(self._lane, ObjectId(kind, key))) is not None
+            and stored.revision == revision
+            for kind, key, revision in undo.objects
+        )
+
+    def _settle_live(self, live: Sequence[Leftover], undone: Sequence[int]) -> None:
+        self._files.sync(tuple(path for one in live for path, _ in one.undo.images))
+        with self._journal.transaction():
+            for one in live:
+                for (kind, key, _), unit in zip(one.undo.objects, one.undo.units, strict=True):
+                    stored = self._journal.desired(self._lane, ObjectId(kind, key))
+                    assert stored is not None, "looked at in _stands"
+                    self._journal.settle(self._lane, [_served(stored, unit)])
+            self._journal.close_entries([*(one.entry for one in live), *undone])
+            retired = [
+                self._journal.open_entry(self._lane, "retire", _encode(one.undo.retire))
+                for one in live
+                if one.undo.retire
+            ]
+        self._at("settled")
+        if retired:
+            self._retire(retired, [path for one in live for path in one.undo.retire])
 
     def close(self, ids: Sequence[int]) -> None:
         """Delete entries that were undone."""
@@ -184,13 +263,15 @@ class Entries:
             self.close(ids)
 
 
+def _claims(undo: Undo) -> set[object]:
+    """Name everything that a step touches: paths and objects."""
+    objects = ((kind, key) for kind, key, _ in undo.objects)
+    return {*(path for path, _ in undo.images), *objects}
+
+
 def objects_of(undo: Undo) -> tuple[ObjectId, ...]:
     """Name the objects of a step."""
     return tuple(ObjectId(kind, key) for kind, key, _ in undo.objects)
-
-
-def _leftover(entry: Entry) -> Leftover:
-    return Leftover(entry.id, _undo.decode(entry.body))
 
 
 def _directories(step: Step) -> tuple[MakeDirectory, ...]:
@@ -201,10 +282,43 @@ def _written(step: Step) -> tuple[WriteFile, ...]:
     return tuple(each for each in step.plan.files if isinstance(each, WriteFile))
 
 
+def _ours(step: Step) -> list[FileEffect]:
+    """Give the effects on files but those that belong to others once they are there."""
+    return [
+        each
+        for each in step.plan.files
+        if not (isinstance(each, WriteFile) and each.only_if_absent)
+    ]
+
+
 def _touched(step: Step) -> tuple[str, ...]:
     """Name the paths to be put back, in the order in which they are changed."""
-    theirs = {e.path for e in step.plan.files if isinstance(e, WriteFile) and e.only_if_absent}
-    return tuple(dict.fromkeys(each.path for each in step.plan.files if each.path not in theirs))
+    return tuple(dict.fromkeys(each.path for each in _ours(step)))
+
+
+def _wanted(effect: FileEffect) -> str:
+    """Describe what an effect leaves at its path, as `_looks` describes what is there."""
+    match effect:
+        case WriteFile():
+            return f"file {sha256(effect.content).hexdigest()}"
+        case Symlink():
+            return f"link {effect.target}"
+        case MakeDirectory():
+            return "directory"
+        case RemovePath():
+            return "absent"
+
+
+def _looks(image: AnyImage) -> str:
+    match image:
+        case FileImage():
+            return f"file {sha256(image.content).hexdigest()}"
+        case LinkImage():
+            return f"link {image.target}"
+        case DirectoryImage():
+            return "directory"
+        case Absent():
+            return "absent"
 
 
 def scratch_paths(step: Step) -> tuple[str, ...]:
@@ -212,10 +326,9 @@ def scratch_paths(step: Step) -> tuple[str, ...]:
     return tuple(each.path for each in step.plan.scratch)
 
 
-def _served(change: Change) -> AppliedObject | Removed:
-    after = change.after
-    if after.spec is None or change.unit is None:
-        return Removed(after.id, after.revision)
+def _served(stored: StoredObject, unit: str) -> AppliedObject | Removed:
+    if stored.spec is None:
+        return Removed(stored.id, stored.revision)
     return AppliedObject(
-        after.id, after.revision, after.kind_version, after.spec, change.unit, after.requires
+        stored.id, stored.revision, stored.kind_version, stored.spec, unit, stored.requires
     )

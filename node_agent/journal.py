@@ -58,6 +58,12 @@ CREATE TABLE entry (
 CREATE INDEX entry_lane ON entry (lane, id);
 PRAGMA user_version = 1;
 """
+_LIVE = """
+CREATE TABLE live (entry INTEGER PRIMARY KEY);
+PRAGMA user_version = 2;
+"""
+_FORMATS = (_SCHEMA, _LIVE)
+"""What leads from one format of the file to the next."""
 
 Phase = Literal["apply", "retire"]
 
@@ -115,11 +121,15 @@ class Verdict:
 
 @attrs.frozen
 class Entry:
-    """An open journal entry: what to put back (``apply``) or still to remove (``retire``)."""
+    """An open journal entry: what to put back (``apply``) or still to remove (``retire``).
+
+    ``live``: the daemon was seen to serve it, and it may have been told so.
+    """
 
     id: int
     phase: Phase
     body: bytes
+    live: bool
 
 
 @attrs.frozen
@@ -156,10 +166,10 @@ class Journal:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA secure_delete = FAST")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-            elif version != 1:
+            if version > len(_FORMATS):
                 raise RuntimeError(f"{path} was written by a newer agent (format {version})")
+            for following in _FORMATS[version:]:
+                self._db.executescript(f"BEGIN; {following} COMMIT;")
 
     def close(self) -> None:
         """Close the file."""
@@ -321,6 +331,15 @@ class Journal:
             StoredObject(ObjectId(kind, key), revision, version, spec, _ids(requires))
             for kind, key, revision, version, spec, requires in rows
         )
+
+    def desired(self, lane: str, id: ObjectId) -> StoredObject | None:
+        """Give one desired object as it was last stored, None where it never was."""
+        row = self._db.execute(
+            "SELECT revision, kind_version, spec, requires FROM object"
+            " WHERE lane = ? AND kind = ? AND key = ?",
+            (lane, id.kind, id.key),
+        ).fetchone()
+        return None if row is None else StoredObject(id, row[0], row[1], row[2], _ids(row[3]))
 
     def settled_revision(self, lane: str, besides: frozenset[ObjectId] = frozenset()) -> int:
         """Give the revision up to which all has an outcome, taking ``besides`` as settled."""
@@ -520,16 +539,24 @@ class Journal:
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
+    def mark_live(self, ids: Iterable[int]) -> None:
+        """Note of entries that the daemon was seen to serve them."""
+        self._db.executemany("INSERT OR IGNORE INTO live VALUES (?)", [(id,) for id in ids])
+
     def close_entries(self, ids: Iterable[int]) -> None:
         """Delete entries with their before-images."""
-        self._db.executemany("DELETE FROM entry WHERE id = ?", [(id,) for id in ids])
+        marks = [(id,) for id in ids]
+        self._db.executemany("DELETE FROM entry WHERE id = ?", marks)
+        self._db.executemany("DELETE FROM live WHERE entry = ?", marks)
 
     def open_entries(self, lane: str) -> tuple[Entry, ...]:
         """Give what was begun and not closed, oldest first."""
         rows = self._db.execute(
-            "SELECT id, phase, body FROM entry WHERE lane = ? ORDER BY id", (lane,)
+            "SELECT id, phase, body, id IN (SELECT entry FROM live) FROM entry WHERE lane = ?"
+            " ORDER BY id",
+            (lane,),
         )
-        return tuple(Entry(*row) for row in rows)
+        return tuple(Entry(id, phase, body, bool(live)) for id, phase, body, live in rows)
 
 
 _LANE = (

@@ -267,6 +267,7 @@ class Lane:
             None if batch is None else _received(batch),
             self._stored,
         )
+        await work.remember()
         await self._tell(work)
         await self._engine.settle(work)
         if work.unavailable is not None:

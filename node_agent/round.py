@@ -122,6 +122,12 @@ class Round:
                 if change.spec is not None:
                     self.box.bind(self.context)
 
+    async def remember(self) -> None:
+        """Note what is live, before it is told. Raises `DiskFullError`."""
+        done = tuple(self.done)
+        if done:
+            await self.blocking(lambda: self.entries.remember(done))
+
     async def undo(
         self, opened: Sequence[Opened], revive: Callable[[], Awaitable[None]] | None = None
     ) -> None:

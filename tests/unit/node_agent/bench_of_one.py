@@ -134,6 +134,7 @@ class Bench:
         while True:
             work = await self.engine.round(received, nothing)
             received = None
+            await work.remember()
             await self.engine.settle(work)
             rounds.append(work)
             if work.unavailable is not None or not (work.done or work.verdicts):
