@@ -15,6 +15,7 @@ from controller.hosting import accounts
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
 from controller.hosting.record_commands import Records
+from controller.hosting.recovery import Recovery
 from controller.hosting.service_zone import ServiceZone
 from controller.hosting.site_commands import Sites
 from controller.hosting.zone_files import ZoneFiles
@@ -52,6 +53,7 @@ def build_registry(
             *Sites(clock, secrets).commands(),
             *change_log.COMMANDS,
             *Faults(fleet).commands(),
+            *Recovery(fleet, clock).commands(),
             *Status(boxes).commands(),
         )
     )

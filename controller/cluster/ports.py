@@ -29,6 +29,9 @@ class FleetPort(Protocol):
         Gives how many boxes were asked.
         """
 
+    def adopt(self, server: str, *, overwrite: bool, removed: int | None = None) -> int:
+        """Go on with the lanes of a logical server (its id) that are ahead; see `Fleet.adopt`."""
+
     def request_facts(self, box: str) -> bool:
         """Ask a box (its id) for a fresh system report; False where it is not connected."""
 

@@ -202,6 +202,18 @@ async def rewrite_zone(
     return changed
 
 
+async def renew_serial(work: Work, zone: Zone, *, now: int) -> Zone:
+    """Give a zone a new serial though nothing in it differs; it was loaded with its lock."""
+    serial = next_serial(zone.row.serial, now)
+    await work.tx.run(
+        "UPDATE zone SET serial = %s, version = version + 1 WHERE id = %s", (serial, zone.row.id)
+    )
+    renewed = attrs.evolve(zone, row=attrs.evolve(zone.row, serial=serial))
+    work.change.row("zone", zone.row.name, {"serial": zone.row.serial}, {"serial": serial})
+    await project_zone(work.change, renewed, ())
+    return renewed
+
+
 async def project_zone(change: ChangeWriter, zone: Zone, placed: Sequence[NameServer]) -> None:
     """Give the master its object, the servers ``placed`` anew theirs, and watch the secondaries."""
     name, owner = zone.row.name, zone.row.owner_id

@@ -16,6 +16,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "lserver.show": ("GET", "/lservers/{name}"),
     "lserver.signup": ("PUT", "/lservers/{name}/signup"),
     "lserver.delete": ("DELETE", "/lservers/{name}"),
+    "lserver.recover": ("POST", "/lservers/{name}/recovery"),
     "ip.add": ("POST", "/ips"),
     "ip.list": ("GET", "/ips"),
     "ip.show": ("GET", "/ips/{ip}"),

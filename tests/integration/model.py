@@ -30,12 +30,17 @@ class NotedFleet:
     revoked: list[int] = attrs.field(factory=list)
     retried: list[tuple[str, str, str]] = attrs.field(factory=list)
     asked: list[str] = attrs.field(factory=list)
+    adopted: list[tuple[str, bool, int | None]] = attrs.field(factory=list)
 
     def revoke(self, serials: Iterable[int]) -> None:
         self.revoked.extend(serials)
 
     def retry(self, server: str, kind: str = "", key: str = "") -> int:
         self.retried.append((server, kind, key))
+        return 1
+
+    def adopt(self, server: str, *, overwrite: bool, removed: int | None = None) -> int:
+        self.adopted.append((server, overwrite, removed))
         return 1
 
     def request_facts(self, box: str) -> bool:
