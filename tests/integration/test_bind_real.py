@@ -1,6 +1,7 @@
 """Two real name servers: zones come, change and go over the control channel."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import attrs
 import dns.exception
@@ -92,6 +93,12 @@ async def transfer(lane: NamedLane, name: str, *, key: bool) -> set[str]:
 
 
 async def served(lane: NamedLane, name: str, serial: int) -> None:
+    """Wait for the serial; where a NOTIFY was lost, ask for the transfer as the agent does."""
+    with suppress(EffectFailedError):
+        await probe_zone(reactor, lane.endpoint, ProbeZone(name, serial), deadline=PATIENT / 4)
+        return
+    with suppress(EffectFailedError):
+        await lane.channel.command(f"retransfer {name}")
     await probe_zone(reactor, lane.endpoint, ProbeZone(name, serial), deadline=PATIENT)
 
 
