@@ -21,14 +21,17 @@ from controller.registry import build_registry
 from controller.runner import CommandRunner
 from controller.storage import idempotency, people
 from controller.storage.database import Database, Transaction
+from controller.storage.passwords import Passwords
 from controller.storage.sealer import Sealer
 from controller.storage.secrets import Secrets
-from controller.storage.sign_in import purge_failures
+from controller.storage.sign_in import SignIn, purge_failures
 from controller.storage.web_sessions import purge_sessions
 from controller.web.api import Api
 from controller.web.authentication import Authenticator
 from controller.web.event_stream import DatabaseFeed, EventStream
 from controller.web.events import EventBus
+from controller.web.panel.doorkeeper import Doorkeeper
+from controller.web.panel.panel import Panel
 from controller.web.server import ControllerSite, LimitedTls
 
 _HOUSEKEEPING_SECONDS = 3600.0
@@ -75,7 +78,14 @@ class Controller:
             clock=reactor,
             version=pki.__version__,
         )
-        site = ControllerSite(api, None, hosts_of(config), reactor)
+        panel = Panel(
+            registry=self.registry,
+            runner=self.runner,
+            doorkeeper=Doorkeeper(database, SignIn(database, Passwords())),
+            bus=self._bus,
+            clock=reactor,
+        )
+        site = ControllerSite(api, panel, hosts_of(config), reactor)
         self._tls = LimitedTls(identity.panel, site, reactor)
         self._port: IListeningPort | None = None
         self._housekeeping = LoopingCall(self._keep_house)

@@ -93,6 +93,22 @@ WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id HAVING bool_and(b.in
 ORDER BY s.name
 """
 
+_SEEN = """
+SELECT s.name, min(CASE WHEN n.role = 'secondary' THEN v.serial
+                        WHEN l.settled_revision >= o.revision AND e.outcome IS NULL THEN z.serial
+                   END)
+FROM zone z JOIN zone_server n ON n.zone_id = z.id
+JOIN logical_server s ON s.id = n.logical_server_id
+JOIN lane l ON l.logical_server_id = s.id
+JOIN desired_object o ON o.logical_server_id = s.id AND o.kind = 'zone' AND o.key = z.name
+LEFT JOIN object_outcome e ON e.box_id = l.box_id AND e.logical_server_id = s.id
+                          AND e.kind = o.kind AND e.key = o.key
+LEFT JOIN zone_observation v ON v.box_id = l.box_id AND v.logical_server_id = s.id
+                            AND v.zone = z.name
+WHERE z.id = %s GROUP BY s.name
+"""
+"""A master has been probed when its lane has settled; a secondary is watched."""
+
 _WEB_SERVERS = """
 SELECT s.id::text, s.name, min(b.name), i.id, host(i.address)
 FROM logical_server s JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
@@ -230,11 +246,15 @@ class Domains:
         return page(items, size, lambda item: str(item["name"]))
 
     async def show(self, work: Work, request: NamedDomain) -> dict[str, Any]:
-        """Show a domain with its zone and its site."""
+        """Show a domain with its zone and its site.
+
+        ``seen`` of a name server is the serial that it was seen to answer, None where not known.
+        """
         name = zone_name(request.name, field="name")
         domain_id, account, created = await domain_row(work.tx, name)
         zone = await zone_of_domain(work.tx, name)
         site = await load_site(work.tx, name)
+        seen = dict(await work.tx.rows(_SEEN, (zone.row.id,)))
         return {
             "id": domain_id,
             "name": name,
@@ -250,6 +270,7 @@ class Domains:
                     "role": server.role,
                     "address": server.endpoint.address,
                     "port": server.endpoint.port,
+                    "seen": seen.get(server.name),
                 }
                 for server in sorted(zone.servers, key=lambda server: (server.role, server.name))
             ],

@@ -65,9 +65,7 @@ async def sign_in_session(tx: Transaction, cookie: str | None, operator: str) ->
     return await begin_session(tx, operator)
 
 
-async def find_session(
-    tx: Transaction, cookie: str, *, touch: bool = True
-) -> WebSession | None:
+async def find_session(tx: Transaction, cookie: str, *, touch: bool = True) -> WebSession | None:
     """Give the live session of a cookie; None: unknown, ended, expired, operator disabled.
 
     ``touch`` False is for what a page asks for by itself: an open page does not keep a session.

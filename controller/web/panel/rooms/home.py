@@ -1,0 +1,30 @@
+"""Home: the cluster at a glance, what is in trouble, what was done last."""
+
+from controller.web.panel.answers import Page
+from controller.web.panel.visits import Visit
+
+
+async def show(visit: Visit) -> Page:
+    """Show the big picture."""
+    status = await visit.ask("status.show")
+    changes = await visit.ask("change.list", limit="8")
+    faults = await visit.ask("fault.list", limit="5")
+    behind = [
+        lane
+        for lane in status["lanes"]
+        if lane["condition"] not in ("ok", "new") or lane["settled_revision"] < lane["revision"]
+    ]
+    troubled = [box for box in status["boxes"] if box["condition"] != "connected"]
+    return Page(
+        "home",
+        "Home",
+        "home",
+        {
+            "status": status,
+            "changes": changes["items"],
+            "faults": faults["items"],
+            "behind": behind,
+            "troubled": troubled,
+        },
+        hears=("box", "change"),
+    )

@@ -1,0 +1,28 @@
+"""Every place of the panel."""
+
+from controller.web.panel.rooms import (
+    accounts,
+    addresses,
+    boxes,
+    changes,
+    domains,
+    faults,
+    home,
+    logical_servers,
+    records,
+    zone_files,
+)
+from controller.web.panel.routing import Route
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/", home.show),
+    *boxes.ROUTES,
+    *logical_servers.ROUTES,
+    *addresses.ROUTES,
+    *accounts.ROUTES,
+    *domains.ROUTES,
+    *records.ROUTES,
+    *zone_files.ROUTES,
+    *changes.ROUTES,
+    *faults.ROUTES,
+)

@@ -1,0 +1,157 @@
+"""One request of a signed-in operator: what was sent, and the commands that it may run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from secrets import token_urlsafe
+from typing import Any, Protocol
+
+import attrs
+
+from controller.commands import Registry
+from controller.principal import Principal
+from controller.refusal import CommandError
+from controller.web.api import Runner
+from controller.web.decoding import build_request
+from controller.web.problems import ProblemError
+
+Texts = Mapping[str, Sequence[str]]
+
+_ONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
+
+
+@attrs.frozen
+class Refusal:
+    """Why a form was refused: the field at fault or empty, what is wrong, what is allowed."""
+
+    message: str
+    field: str = ""
+    allowed: str = ""
+    status: int = 422
+
+
+class RefusedError(Exception):
+    """A command was refused; nothing was written."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Done(Protocol):
+    """What a write gives."""
+
+    @property
+    def result(self) -> Any:
+        """Plain data."""
+
+    @property
+    def change_id(self) -> int | None:
+        """The change that was written."""
+
+    @property
+    def plan(self) -> Any:
+        """What a dry run would do."""
+
+
+@attrs.frozen
+class Form:
+    """The values of a form: as sent, or as first shown; with the refusal it met, if it did."""
+
+    texts: Texts = attrs.field(factory=dict)
+    refusal: Refusal | None = None
+    known: frozenset[str] = frozenset()
+    once: str = attrs.field(factory=lambda: token_urlsafe(18), repr=False)
+    """Sent back with the form: what is submitted twice by mistake is done once."""
+
+    @classmethod
+    def of(cls, *fields: str, **values: str) -> "Form":
+        """Give a form to be filled in; ``fields`` are those that can be marked."""
+        return cls({name: [value] for name, value in values.items()}, known=frozenset(fields))
+
+    def text(self, name: str) -> str:
+        """Give a field's first value, empty where it was not sent."""
+        values = self.texts.get(name, ())
+        return values[0].strip() if values else ""
+
+    def texts_of(self, name: str) -> list[str]:
+        """Give all values of a field."""
+        return list(self.texts.get(name, ()))
+
+    def lines(self, name: str) -> list[str]:
+        """Give the lines of a field that hold something."""
+        return [line.strip() for line in self.text(name).splitlines() if line.strip()]
+
+    def error(self, name: str) -> Refusal | None:
+        """Give the refusal of a field."""
+        return self.refusal if self.refusal and self.refusal.field == name else None
+
+    @property
+    def general(self) -> Refusal | None:
+        """The refusal that belongs to no field of this form."""
+        if self.refusal is None or self.refusal.field in self.known:
+            return None
+        return self.refusal
+
+    def refused(self, refusal: Refusal, *fields: str) -> "Form":
+        """Give this form as it is shown again, values kept."""
+        return Form(self.texts, refusal, frozenset(fields))
+
+
+@attrs.frozen
+class Visit:
+    """One request. ``live`` asks only for the part of a page that follows events."""
+
+    principal: Principal
+    operator: str
+    runner: Runner
+    registry: Registry
+    query: Mapping[str, str]
+    form: Form
+    live: bool = False
+
+    async def ask(self, name: str, /, **fields: str | Sequence[str] | None) -> Any:
+        """Run a command that reads. Raises `CommandError`, `ProblemError`."""
+        request = self._request(name, fields)
+        return (await self.runner.run(self.principal, name, request)).result
+
+    async def write(
+        self, name: str, /, *, dry_run: bool = False, **fields: str | Sequence[str] | None
+    ) -> Done:
+        """Run a command that writes, once however often the form is sent.
+
+        A field that is None is left out; all others are text, read by the field's type. Raises
+        `RefusedError` where the command refuses.
+        """
+        once = self.form.text("once")
+        key = once if _ONCE.fullmatch(once) else None
+        try:
+            request = self._request(name, fields)
+            try:
+                return await self._run(name, request, key, dry_run)
+            except CommandError as error:
+                if error.id != "idempotency.key.reused":
+                    raise
+            # The browser's Back showed the form of an earlier request: this is another one.
+            return await self._run(name, request, None, dry_run)
+        except CommandError as error:
+            raise RefusedError(
+                Refusal(error.message, error.field, error.allowed, error.status)
+            ) from error
+        except ProblemError as error:
+            told = error.problem
+            raise RefusedError(
+                Refusal(told.detail, told.field, told.allowed, told.status)
+            ) from error
+
+    async def _run(self, name: str, request: Any, key: str | None, dry_run: bool) -> Done:
+        return await self.runner.run(
+            self.principal, name, request, idempotency_key=key, dry_run=dry_run
+        )
+
+    def _request(self, name: str, fields: Mapping[str, str | Sequence[str] | None]) -> Any:
+        texts = {
+            field: [value] if isinstance(value, str) else list(value)
+            for field, value in fields.items()
+            if value is not None
+        }
+        return build_request(self.registry[name], {}, texts, {})
