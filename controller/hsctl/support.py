@@ -40,6 +40,11 @@ _SECRETS = (
     # As in a URL, in JSON, in TOML, and in named.conf, where a quoted value follows the bare word.
     re.compile(rf"(?i)(?P<kept>{_WORD}[\"']?\s*[:=]\s*){_VALUE}"),
     re.compile(r'(?i)(?P<kept>\bsecret\s+)"[^"]*"'),
+    # Keys and tokens without a word before them: long base64, of either alphabet.
+    re.compile(
+        r"(?<![A-Za-z0-9+/_-])(?=[a-z0-9+/_-]*[A-Z])(?=[A-Z0-9+/_-]*[a-z])(?=[A-Za-z+/_-]*[0-9])"
+        r"[A-Za-z0-9+/_-]{40,}={0,2}"
+    ),
     # A password as this product draws it.
     re.compile(r"\b[a-km-np-z2-9]{5}(?:-[a-km-np-z2-9]{5}){3}\b"),
 )

@@ -43,6 +43,11 @@ def test_a_planted_secret_is_removed(text: str) -> None:
     assert shown.endswith("\nthe end")
 
 
+def test_what_only_looks_long_stays() -> None:
+    text = "0f2ea66addfbf72ff4540ac671c374727196ac5b58cbda7ffe26b5460f4e9394 at /tmp/a/controller"
+    assert scrubbed(text) == text
+
+
 def test_json_stays_json() -> None:
     shown = scrubbed(json.dumps({"a": {"secret": "hunter2, and more", "name": "x"}, "token": None}))
     assert json.loads(shown) == {"a": {"secret": "(removed)", "name": "x"}, "token": "(removed)"}
