@@ -130,7 +130,7 @@ async def survive(bench: Bench, batch: tuple[Item, ...], allowed: list[dict[str,
 
 
 @pytest.mark.parametrize("name", BATCHES)
-@pytest.mark.parametrize("power", ["process", "power", "power-files-kept"])
+@pytest.mark.parametrize("power", ["process", "power", "power-files-kept", "power-journal-kept"])
 @pytest_twisted.ensureDeferred
 async def test_killed_at_any_step_the_end_is_the_same(
     tmp_path: Path, name: str, power: str
@@ -148,7 +148,9 @@ async def test_killed_at_any_step_the_end_is_the_same(
         await run(bench, batch, Counter(deadly))
         place = f"killed before step {deadly}: {walk.steps[deadly]}"
         if power != "process":
-            bench.lose_power(keep_files=power == "power-files-kept")
+            bench.lose_power(
+                keep_files=power == "power-files-kept", keep_journal=power == "power-journal-kept"
+            )
         else:
             bench.restart()
         # A cold restart of the daemon at this very moment meets a configuration that it accepts.

@@ -97,12 +97,13 @@ class Bench:
         self.journal = CutJournal(self.path)
         self._engine()
 
-    def lose_power(self, *, keep_files: bool = False) -> None:
+    def lose_power(self, *, keep_files: bool = False, keep_journal: bool = False) -> None:
         """What was not synced is gone, and so is the daemon.
 
-        ``keep_files`` is the other extreme that a disk may choose: all files as they were last.
+        ``keep_files`` and ``keep_journal`` are the other extremes that a disk may choose: all files,
+        or the journal, as they were last.
         """
-        kept = self.journal.kept
+        kept = self.journal._db.serialize() if keep_journal else self.journal.kept
         self.journal.close()
         assert self.path is not None
         for each in self.path.parent.glob(f"{self.path.name}*"):
