@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import cluster, footprint
+from tests.bench import cluster, crowd, footprint, sizes
 from tests.bench.changes import Product, new_domains, record_changes
 from tests.bench.figures import Times, median, ms, table
 from tests.bench.limit import Limit
@@ -64,6 +64,16 @@ def _run(
     if "d" in chosen:
         _say("memory and idle CPU")
         _print(footprint.measure(bench, 3 if arguments.quick else 15))
+    if "c" in chosen:
+        count = 40 if arguments.quick else 1000
+        _say(f"{count} simulated agents")
+        _print(crowd.measure(bench, count))
+    if "e" in chosen:
+        _say("filling the name servers")
+        wanted = (100, 10_000, 100_000) if arguments.full else (100, 10_000)
+        wanted = (20, 100) if arguments.quick else wanted
+        pairs = min(changes, 60)
+        _print(sizes.measure(bench, limit, product, wanted, pairs))
     _print(f"\nmeasured in {time.monotonic() - begin:.0f} s")
 
 

@@ -5,7 +5,7 @@ import struct
 import time
 from collections.abc import Callable
 
-GAP = 0.0003
+GAP = 0.0005
 """Seconds between two questions: fine enough to measure, rare enough not to take the machine."""
 PATIENCE = 60.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 import psycopg2
-from psycopg2.extensions import connection as Connection
+from psycopg2 import extensions
 
 from tests.bench.answers import NameServerClient, WebClient
 from tests.bench.cluster import Bench, NameServer
@@ -75,7 +75,7 @@ class Limit:
         state = bench.layout.root / "limit"
         state.mkdir()
         self._journals = [Journal(state / f"{name}.sqlite") for name in ("ns1", "ns2", "web1")]
-        self._database: Connection = psycopg2.connect(bench.database_url)
+        self._database: extensions.connection = psycopg2.connect(bench.database_url)
         self._database.autocommit = True
         with self._database.cursor() as cursor:
             cursor.execute("CREATE TABLE bench_limit (id bigserial PRIMARY KEY, body text)")
