@@ -254,10 +254,12 @@ class Entries:
             self._journal.close_entries(ids)
 
     def _retire(self, ids: Sequence[int], effects: Iterable[RemovePath]) -> None:
+        effects = tuple(effects)
         for effect in effects:
             # Nothing refers to the file any more; one that cannot be removed harms nobody.
             with suppress(EffectFailedError):
                 self._files.commit((effect,))
+        self._files.sync(tuple(effect.path for effect in effects))
         self._at("retired")
         with suppress(BoxUnavailableError):
             self.close(ids)
