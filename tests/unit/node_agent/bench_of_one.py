@@ -100,7 +100,7 @@ class Bench:
     def lose_power(self, *, keep_files: bool = False, keep_journal: bool = False) -> None:
         """What was not synced is gone, and so is the daemon.
 
-        ``keep_files`` and ``keep_journal`` are the other extremes that a disk may choose: the files,
+        ``keep_files`` and ``keep_journal`` are the other extremes that a disk may choose: files,
         or the journal, as they were last.
         """
         kept = self.journal._db.serialize() if keep_journal else self.journal.kept
