@@ -131,13 +131,17 @@ class Controller:
         async def find(tx: Transaction) -> str | None:
             return await people.operator_of_token(tx, token)
 
-        return await self._database.transaction(system("sign-in"), find, name="sign-in.token")
+        return await self._database.transaction(
+            system("sign-in"), find, name="sign-in.token", single=True
+        )
 
     async def _operator_enabled(self, name: str) -> bool:
         async def find(tx: Transaction) -> bool:
             return await people.operator_enabled(tx, name)
 
-        return await self._database.transaction(system("sign-in"), find, name="sign-in.operator")
+        return await self._database.transaction(
+            system("sign-in"), find, name="sign-in.operator", single=True
+        )
 
     def _keep_house(self) -> "Deferred[None]":
         return ensureDeferred(self._purge())

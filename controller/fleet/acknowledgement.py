@@ -24,6 +24,9 @@ log = Logger()
 FLEET = system("fleet")
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 """Waits between attempts while the database is away; the last one repeats."""
+GATHER_SECONDS = 0.004
+"""The first word waits so long for others: that a change was stored and that it is live are mostly
+written together then, and the database has its time for the change itself."""
 MAX_BATCH = 2000
 """Words written in one transaction, at most."""
 
@@ -111,8 +114,7 @@ class AcknowledgementWriter:
         self._said.append(said)
         if not self._running and not self._closed:
             self._running = True
-            # One turn of the reactor lets all frames of one segment travel together.
-            self._reactor.callLater(0, lambda: ensureDeferred(self._write_all()))
+            self._reactor.callLater(GATHER_SECONDS, lambda: ensureDeferred(self._write_all()))
 
     async def drained(self) -> None:
         """Wait until everything said so far is written."""

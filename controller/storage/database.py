@@ -58,9 +58,10 @@ class Rollback(Exception):  # noqa: N818 no error: a way to end
 class Transaction:
     """One open transaction, as its principal. Statements run one after the other."""
 
-    def __init__(self, link: Link, principal: Principal) -> None:
+    def __init__(self, link: Link, principal: Principal, *, single: bool = False) -> None:
         self._link = link
         self.principal = principal
+        self._single = single
         self._hooks: list[Callable[[], None]] = []
         self._state = "unbegun"
         self._asking = False
@@ -107,8 +108,12 @@ class Transaction:
             raise RuntimeError("a statement of this transaction is still running: await it first")
         if self._state == "unbegun":
             # BEGIN and the principal travel with the first statement: no round trip of their own.
-            sql = f"{_begin(self.principal)}; {sql}"
-            self._state = "begun"
+            begin = _begin(self.principal)
+            if self._single:
+                # What travels together is one transaction without being said to be.
+                sql, self._state = f"{begin.removeprefix('BEGIN; ')}; {sql}", "ended"
+            else:
+                sql, self._state = f"{begin}; {sql}", "begun"
         self._asking = True
         try:
             return await self._link.ask(sql, tuple(parameters))
@@ -204,8 +209,12 @@ class Database:
         function: Callable[[Transaction], Awaitable[T]],
         *,
         name: str,
+        single: bool = False,
     ) -> T:
         """Run ``function`` in one transaction (READ COMMITTED) as ``principal``; give its answer.
+
+        ``single`` is for a function that asks one statement, which only reads: it is its own
+        transaction, and takes one round trip.
 
         Retries serialization failures, deadlocks and connections lost before the commit, with
         jitter, at most `ATTEMPTS` times. Raises `NestedTransactionError`,
@@ -218,7 +227,7 @@ class Database:
         attempt = 1
         while True:
             link = await self._lease()
-            transaction = Transaction(link, principal)
+            transaction = Transaction(link, principal, single=single)
             _current.set(transaction)
             try:
                 value, hooks = await self._attempt(link, transaction, function)
