@@ -7,6 +7,8 @@ before something known good has been probed.
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
+
 from node_agent.box.interface import Box, LaneBox
 from node_agent.choosing import Chooser
 from node_agent.concurrency import Blocking
@@ -106,11 +108,15 @@ class Engine:
         )
         opened = await self._blocking(lambda: work.begin(received))
         self._at("journalled")
+        # The worker writes the files while the reactor says that the batch is stored.
+        quick = Deferred.fromCoroutine(
+            quick_steps(work, [one for one in opened if one.step.quick])
+        )
         if received is not None:
             stored(work.stored_revision, work.object_hash)
             self._at("stored")
         try:
-            await quick_steps(work, [one for one in opened if one.step.quick])
+            await quick
             await HeavySteps(work).run([one for one in opened if not one.step.quick])
         except BoxUnavailableError as unavailable:
             await work.give_up(unavailable)
