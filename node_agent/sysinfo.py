@@ -104,7 +104,8 @@ def _interfaces() -> list[dict[str, object]]:
     return [
         {
             "name": _text(name),
-            "up": name in states and states[name].isup,
+            # An address may carry a label of its own (lo:web): it is as up as its interface.
+            "up": (base := name.partition(":")[0]) in states and states[base].isup,
             "addresses": [
                 {
                     "address": _text(each.address.partition("%")[0]),

@@ -1,28 +1,35 @@
 """``hsctl local``: a whole cluster on this machine."""
 
+import contextlib
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from controller.hsctl import exit_codes
-from controller.hsctl.errors import HsctlError, RefusedError, UsageError
+from controller.hsctl.errors import HsctlError, RefusedError
+from controller.hsctl.terminal import print_json, print_record, say
+from controller.hsctl.verbs import confirm, output_option
 
 if TYPE_CHECKING:
     from controller.local.layout import ClusterPlan, Layout
+    from controller.local.supervisor import Holder
 
 _READY = "\x04"
 """Begins the last line that a detached supervisor sends to the command that started it: the banner
 as JSON. What comes before are lines of progress."""
 _STOP_SECONDS = 60.0
+_START_SECONDS = 240.0
 
 _dir_option = click.option(
     "--dir",
@@ -54,39 +61,48 @@ def up(folder: Path | None, detach: bool, progress_fd: int | None) -> None:
     hsctl local up             # Ctrl-C stops it
     hsctl local up --detach    # hsctl local down stops it
     """
-    if _show_running(folder):
-        return
-    if detach:
-        _detach(_layout(folder))
-        return
-    if progress_fd is None:
-        _run(folder, lambda line: click.echo(f"  {line}", err=True), click.echo)
-        return
-    channel = os.fdopen(progress_fd, "w", buffering=1)
-    _run(
-        folder,
-        lambda line: _tell(channel, line),
-        lambda text: _tell(channel, _READY + json.dumps(text)),
-    )
+    layout = _layout(folder)
+    with _told(layout):
+        if progress_fd is not None:
+            channel = os.fdopen(progress_fd, "w", buffering=1)
+            _run(
+                layout,
+                lambda line: _tell(channel, line),
+                lambda text: _tell(channel, _READY + json.dumps(text)),
+            )
+        elif _show_running(layout):
+            return
+        elif detach:
+            layout.check_usable()
+            _detach(layout)
+        else:
+            _run(layout, _say, click.echo)
 
 
 @local.command()
 @_dir_option
 def down(folder: Path | None) -> None:
-    """Stop the cluster; its state stays."""
+    """Stop the cluster; its state stays.
+
+    \b
+    hsctl local down
+    """
     layout = _layout(folder)
-    if not layout.root.exists():
-        click.echo(f"hsctl: there is no cluster in {layout.root}", err=True)
-        return
-    _stop(layout)
-    click.echo("stopped", err=True)
+    with _told(layout):
+        if not _is_cluster(layout):
+            say(f"there is no cluster in {layout.root}")
+            return
+        _stop(layout)
+    say(f"stopped; its state stays in {layout.root}")
 
 
 @local.command()
 @_dir_option
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+@output_option
 def status(folder: Path | None, output: str) -> None:
     """Show the panel, and every logical server's name, type, address and port.
+
+    The exit code is 5 while the cluster is not up.
 
     \b
     hsctl local status -o json
@@ -94,43 +110,49 @@ def status(folder: Path | None, output: str) -> None:
     from controller.local.supervisor import running  # noqa: PLC0415
 
     layout = _layout(folder)
-    plan = layout.read_plan()
-    is_up = layout.root.exists() and running(layout) is not None
-    answer = _described(layout, plan, is_up)
+    with _told(layout):
+        plan = layout.read_plan()
+        answer = _described(layout, plan, running(layout))
     if output == "json":
-        click.echo(json.dumps(answer, indent=2))
+        print_json(answer)
     elif plan is None:
-        click.echo(f"There is no cluster in {layout.root}: make one with `hsctl local up`.")
+        say(f"there is no cluster in {layout.root}: hsctl local up makes one")
     else:
-        click.echo(f"{'up' if is_up else 'down'}    panel {answer['panel']}    {layout.root}")
-        for server in answer["logical_servers"]:
-            click.echo(
-                f"{server['name']:<28} {server['type']:<8} {server['address']}:{server['port']}"
-            )
-    if not is_up:
+        print_record({name: value for name, value in answer.items() if name != "up"})
+    if not answer["up"]:
         sys.exit(exit_codes.UNREACHABLE)
 
 
 @local.command()
 @_dir_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def reset(folder: Path | None, yes: bool) -> None:
-    """Stop the cluster and remove it with all its state."""
+    """Stop the cluster and remove it with all its state.
+
+    \b
+    hsctl local reset --yes
+    """
     from controller.local.cluster import remove  # noqa: PLC0415
 
     layout = _layout(folder)
-    if not layout.root.exists():
-        click.echo(f"hsctl: there is no cluster in {layout.root}", err=True)
-        return
-    if layout.read_plan() is None and not layout.lock.exists():
-        raise RefusedError(f"{layout.root} does not hold a local cluster: not touched")
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("reset removes the cluster with all its state: say --yes")
-        click.confirm(f"Remove the cluster in {layout.root} with all its state?", abort=True)
-    _stop(layout)
-    remove(layout, _profile(layout))
-    click.echo(f"removed {layout.root}", err=True)
+    with _told(layout):
+        if not layout.root.exists():
+            say(f"there is no cluster in {layout.root}")
+            return
+        if not _is_cluster(layout):
+            raise RefusedError(f"{layout.root} does not hold a local cluster: not touched")
+        confirm(f"Remove the cluster in {layout.root} with all its state?", yes)
+        _stop(layout)
+        kept = remove(layout, _profile(layout))
+    if kept:
+        say(f"removed the cluster; {layout.root} stays, for it holds {', '.join(kept[:3])}")
+    else:
+        say(f"removed {layout.root}")
+
+
+def _is_cluster(layout: "Layout") -> bool:
+    """Whether a cluster, or the rest of one, is there."""
+    return layout.read_plan() is not None or (layout.lock.exists() and not layout.foreign())
 
 
 def _layout(folder: Path | None) -> "Layout":
@@ -146,37 +168,57 @@ def _profile(layout: "Layout") -> str:
     return profile_name(layout, default_root())
 
 
-def _run(folder: Path | None, say: Any, show: Any) -> None:
+def _say(line: str) -> None:
+    """Tell a step to whoever started us; his terminal may be gone."""
+    with contextlib.suppress(OSError):
+        say(f"  {line}")
+
+
+def _run(layout: "Layout", tell: Callable[[str], None], show: Callable[[str], None]) -> None:
     """Be the supervisor until a signal ends it."""
     from controller.local.banner import banner  # noqa: PLC0415
     from controller.local.cluster import LocalCluster  # noqa: PLC0415
+    from controller.local.supervisor import StartError  # noqa: PLC0415
 
-    layout = _layout(folder)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
-    cluster = LocalCluster(layout, _profile(layout), say)
+    cluster = LocalCluster(layout, _profile(layout), tell)
 
     def ready(plan: "ClusterPlan", notes: list[str]) -> None:
         show(banner(plan, layout, notes, program=_program(cluster.profile)))
 
-    with _told(say):
+    try:
         cluster.run(ready=ready, stop=stopping.is_set)
+    except StartError as error:
+        for line in error.words.splitlines():
+            tell(line)
+        raise
 
 
-def _show_running(folder: Path | None) -> bool:
-    """Show the banner of a cluster that is up already; tell whether it is."""
+def _show_running(layout: "Layout") -> bool:
+    """Show the banner of a cluster that is up already; tell whether it is.
+
+    One that another hsctl is just starting is waited for.
+    """
     from controller.local import places  # noqa: PLC0415
     from controller.local.banner import banner  # noqa: PLC0415
     from controller.local.supervisor import running  # noqa: PLC0415
 
-    layout = _layout(folder)
-    plan = layout.read_plan()
-    if not layout.root.exists() or running(layout) is None:
+    holder = running(layout)
+    if holder is not None and not holder.ready:
+        say("another hsctl is just starting this cluster: waiting for it")
+        deadline = time.monotonic() + _START_SECONDS
+        while (holder := running(layout)) is not None and not holder.ready:
+            if time.monotonic() > deadline:
+                raise RefusedError("the start by another hsctl does not end")
+            time.sleep(0.1)
+    if holder is None:
         return False
-    if plan is None or not (layout.controller / "ready").exists():
-        raise RefusedError("the cluster is just being started by another hsctl")
-    click.echo("the cluster is up already", err=True)
+    plan = layout.read_plan()
+    if plan is None:
+        raise RefusedError(f"{layout.plan} is missing: hsctl local reset removes the rest")
+    say("the cluster is up already")
     click.echo(banner(plan, layout, places.moved(plan), program=_program(_profile(layout))))
     return True
 
@@ -190,7 +232,8 @@ def _program(profile: str) -> str:
     name = "hsctl"
     if shutil.which("hsctl") is None:
         script = Path(sys.executable).with_name("hsctl")
-        name = str(script)
+        here = Path.cwd()
+        name = shlex.quote(str(script.relative_to(here) if here in script.parents else script))
     if profiles.load().default != profile:
         name += f" --profile {profile}"
     return name
@@ -200,7 +243,7 @@ def _detach(layout: "Layout") -> None:
     """Start the supervisor in a session of its own and pass on its progress until it is ready."""
     layout.root.mkdir(parents=True, exist_ok=True, mode=0o755)
     reading, writing = os.pipe()
-    with (layout.root / "supervisor.log").open("ab") as log:
+    with layout.log.open("ab") as log:
         child = subprocess.Popen(
             [
                 sys.executable,
@@ -220,16 +263,22 @@ def _detach(layout: "Layout") -> None:
             pass_fds=(writing,),
         )
     os.close(writing)
-    with os.fdopen(reading) as progress:
-        for line in progress:
-            if line.startswith(_READY):
-                click.echo(json.loads(line.removeprefix(_READY)))
-                return
-            click.echo(f"  {line.rstrip()}", err=True)
-    child.wait()
-    told = layout.root / "supervisor.log"
-    words = told.read_text(errors="replace").splitlines()[-1:]
-    raise RefusedError(f"{''.join(words).removeprefix('hsctl: ')} (more in {told})")
+    try:
+        with os.fdopen(reading) as progress:
+            for line in progress:
+                if line.startswith(_READY):
+                    click.echo(json.loads(line.removeprefix(_READY)))
+                    return
+                say(f"  {line.rstrip()}")
+        child.wait()
+    except KeyboardInterrupt:
+        say("  stopping what was started; the next hsctl local up goes on from here")
+        child.terminate()
+        child.wait()
+        raise
+    words = layout.log.read_text(errors="replace").splitlines()
+    last = words[-1].removeprefix("hsctl: ") if words else "the supervisor ended without a word"
+    raise RefusedError(f"{last} (more in {layout.log})")
 
 
 def _tell(channel: Any, text: str) -> None:
@@ -244,33 +293,41 @@ def _tell(channel: Any, text: str) -> None:
 
 
 def _stop(layout: "Layout") -> None:
+    """End the supervisor if one runs, and what a killed one left."""
     from controller.local import places  # noqa: PLC0415
     from controller.local.supervisor import end_leftovers, running  # noqa: PLC0415
     from controller.storage.embedded import EmbeddedPostgres  # noqa: PLC0415
 
-    pid = running(layout)
-    if pid:
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while running(layout) is not None:
-            if time.monotonic() > deadline:
-                raise HsctlError(f"the supervisor (process {pid}) does not end")
-            time.sleep(0.05)
+    deadline = time.monotonic() + _STOP_SECONDS
+    told = None
+    while (holder := running(layout)) is not None:
+        if holder.pid is not None and holder.pid != told:
+            os.kill(holder.pid, signal.SIGTERM)
+            told = holder.pid
+        if time.monotonic() > deadline:
+            raise HsctlError(f"the supervisor (process {holder.pid}) does not end")
+        time.sleep(0.05)
     end_leftovers(layout)
     EmbeddedPostgres(layout.postgres).stop()
     plan = layout.read_plan()
     if plan is not None:
-        places.remove_loopback(plan.loopback)
+        places.release_loopback(plan.loopback, places.label(layout.root))
 
 
-def _described(layout: "Layout", plan: "ClusterPlan | None", is_up: bool) -> dict[str, Any]:
+def _described(
+    layout: "Layout", plan: "ClusterPlan | None", holder: "Holder | None"
+) -> dict[str, Any]:
     if plan is None:
         return {"up": False, "directory": str(layout.root), "panel": None, "logical_servers": []}
+    state = "down" if holder is None else "up" if holder.ready else "starting"
     return {
-        "up": is_up,
+        "up": state == "up",
+        "state": state,
         "directory": str(layout.root),
         "panel": f"https://{plan.panel}/",
         "profile": _profile(layout),
+        "first_password": str(layout.password),
+        "logs": str(layout.logs),
         "logical_servers": [
             {
                 "name": f"{box.name}.{plan.service_domain}",
@@ -283,28 +340,42 @@ def _described(layout: "Layout", plan: "ClusterPlan | None", is_up: bool) -> dic
     }
 
 
-class _told:  # noqa: N801 a context manager, named as it reads
-    """Tell what a person can do something about in one line, after the last words of a log."""
+@contextlib.contextmanager
+def _told(layout: "Layout") -> Iterator[None]:
+    """Tell in one line what a person can do something about."""
+    from controller.local.layout import ForeignDirectoryError  # noqa: PLC0415
+    from controller.local.places import NoPlaceError  # noqa: PLC0415
+    from controller.local.programs import MissingProgramError  # noqa: PLC0415
+    from controller.local.supervisor import AlreadyRunningError, StartError  # noqa: PLC0415
+    from controller.storage.binaries import BinariesError  # noqa: PLC0415
+    from controller.storage.embedded import EmbeddedPostgresError  # noqa: PLC0415
+    from controller.storage.system_account import SystemAccountError  # noqa: PLC0415
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+    try:
+        yield
+    except AlreadyRunningError as error:
+        raise RefusedError(f"the cluster is up already (process {error.args[0]})") from error
+    except MissingProgramError as error:
+        raise RefusedError(f"BIND or Apache is missing: {error.args[0]}") from error
+    except ForeignDirectoryError as error:
+        raise RefusedError(f"{error}: not touched; choose another directory by --dir") from error
+    except (
+        StartError,
+        NoPlaceError,
+        BinariesError,
+        EmbeddedPostgresError,
+        SystemAccountError,
+    ) as error:
+        lines = str(error).strip().splitlines() or ["the cluster did not start"]
+        raise RefusedError("; ".join(line.strip() for line in lines)) from error
+    except OSError as error:
+        raise RefusedError(_os_words(layout, error)) from error
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        from controller.local.places import NoPlaceError  # noqa: PLC0415
-        from controller.local.programs import MissingProgramError  # noqa: PLC0415
-        from controller.local.supervisor import AlreadyRunningError, StartError  # noqa: PLC0415
-        from controller.storage.binaries import BinariesError  # noqa: PLC0415
-        from controller.storage.embedded import EmbeddedPostgresError  # noqa: PLC0415
-
-        if isinstance(error, AlreadyRunningError):
-            raise RefusedError(f"the cluster is up already (process {error.args[0]})") from error
-        if isinstance(error, MissingProgramError):
-            raise RefusedError(f"BIND or Apache is missing: {error.args[0]}") from error
-        if isinstance(error, StartError):
-            for line in error.words.splitlines():
-                self._say(line)
-        if isinstance(error, StartError | NoPlaceError | BinariesError | EmbeddedPostgresError):
-            raise RefusedError(str(error)) from error
+def _os_words(layout: "Layout", error: OSError) -> str:
+    what = f"{error.filename or layout.root}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{what}: make room, then hsctl local up goes on"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{what}: the cluster is another user's, or --dir needs a directory of yours"
+    return f"{what}: choose another directory by --dir"

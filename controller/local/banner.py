@@ -9,14 +9,17 @@ def banner(plan: ClusterPlan, layout: Layout, notes: list[str], *, program: str 
     """Write the addresses, the first password and commands that work as they stand."""
     places = {box.name: box.endpoint for box in plan.boxes}
     ns1, ns2, web1 = places["ns1"], places["ns2"], places["web1"]
-    password = layout.password.read_text().strip()
+    try:
+        sign_in = f"admin / {layout.password.read_text().strip()}"
+    except FileNotFoundError:
+        sign_in = "admin, by the password that you set"
     host = socket.gethostname()
     lines = [
         "",
         "Heliosphere is up: a controller, two name servers and a web server on this machine.",
         "",
         f"  Panel      https://{plan.panel}/   (its certificate is the cluster's own)",
-        f"  Sign in    admin / {password}",
+        f"  Sign in    {sign_in}",
         f"  From afar  ssh -L {plan.panel.port}:{plan.panel} {host}",
         f"  State      {layout.root}   (logs in logs/)",
         "",

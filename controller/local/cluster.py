@@ -14,10 +14,17 @@ from controller.hsctl import profiles
 from controller.hsctl.client import LOCAL, Client
 from controller.hsctl.errors import HsctlError
 from controller.local import places, processes
-from controller.local.layout import ClusterPlan, Layout
+from controller.local.layout import OWN_ENTRIES, ClusterPlan, Layout
 from controller.local.programs import daemon_programs
 from controller.local.provision import is_serving, provision, write_agent_config
-from controller.local.supervisor import Lock, Say, StartError, Supervisor, end_leftovers
+from controller.local.supervisor import (
+    Lock,
+    Say,
+    StartError,
+    StoppedError,
+    Supervisor,
+    end_leftovers,
+)
 
 _TENDING_SECONDS = 0.5
 _LIVE_SECONDS = 90.0
@@ -49,11 +56,17 @@ class LocalCluster:
 
         Raises `StartError` and its like when a part does not start; what had started is ended.
         """
-        with Lock(self.layout.lock):
+        self.layout.check_usable()
+        with Lock(self.layout.lock) as lock:
             end_leftovers(self.layout)
             programs = daemon_programs(self.layout.root / "programs")
-            plan, supervisor = self._started(programs)
             try:
+                plan, supervisor = self._started(programs, stop)
+            except StoppedError:
+                self.say("stopped before it was up; the next start goes on from here")
+                return
+            try:
+                lock.ready()
                 ready(plan, places.moved(plan))
                 while not stop():
                     supervisor.tend()
@@ -62,11 +75,13 @@ class LocalCluster:
             finally:
                 supervisor.stop()
 
-    def _started(self, programs: dict[str, str]) -> tuple[ClusterPlan, Supervisor]:
+    def _started(
+        self, programs: dict[str, str], stop: Callable[[], bool]
+    ) -> tuple[ClusterPlan, Supervisor]:
         """Start everything. A new cluster whose ports went to another meanwhile chooses again."""
         for attempt in range(1, _ATTEMPTS + 1):
             plan = self._plan()
-            supervisor = Supervisor(self.layout, plan, self.say)
+            supervisor = Supervisor(self.layout, plan, self.say, stop)
             try:
                 self._start(supervisor, plan, programs)
             except BaseException as error:
@@ -89,15 +104,33 @@ class LocalCluster:
     def _plan(self) -> ClusterPlan:
         plan = self.layout.read_plan()
         if plan is not None and self._is_new and self._taken(plan):
-            places.remove_loopback(plan.loopback)
+            places.release_loopback(plan.loopback, self._mark)
             plan = None
         if plan is None:
-            plan = places.choose_plan(self.layout.root)
+            plan = places.choose_plan(self.layout.root, own=self.profile == LOCAL)
             self.layout.write_plan(plan)
         else:
-            places.add_loopback(plan.loopback)
-            self._check_free(plan)
+            self._claim(plan)
         return plan
+
+    @property
+    def _mark(self) -> str:
+        return places.label(self.layout.root)
+
+    def _claim(self, plan: ClusterPlan) -> None:
+        """Take the addresses again that were chosen when the cluster was made."""
+        try:
+            if plan.loopback:
+                places.claim_loopback(plan.loopback, self._mark)
+            self._check_free(plan)
+        except places.AddressTakenError as error:
+            raise StartError(
+                f"{error.args[0]}, which this cluster uses, is on this machine for another purpose "
+                "meanwhile: end that, or remove this cluster with `hsctl local reset`"
+            ) from error
+        except StartError:
+            places.release_loopback(plan.loopback, self._mark)
+            raise
 
     def _taken(self, plan: ClusterPlan) -> list[str]:
         """Name the controller's places of ``plan`` that another program has."""
@@ -113,8 +146,10 @@ class LocalCluster:
                 )
 
     def _start(self, supervisor: Supervisor, plan: ClusterPlan, programs: dict[str, str]) -> None:
+        supervisor.check_wanted()
         self.say("starting PostgreSQL")
         url = supervisor.start_database()
+        supervisor.check_wanted()
         self._configure(plan, url)
         self.say("starting the controller")
         ready_file = self.layout.controller / "ready"
@@ -131,7 +166,7 @@ class LocalCluster:
         supervisor.wait_until(ready_file.exists, controller, "the controller")
         client = self._sign_in(plan)
         if not (self.layout.root / "provisioned").exists():
-            provision(client, plan, self.layout, programs, self.say)
+            provision(client, plan, self.layout, programs, self.say, wanted=supervisor.check_wanted)
         for box in plan.boxes:
             write_agent_config(self.layout, plan, box, programs)
             supervisor.start(
@@ -147,6 +182,7 @@ class LocalCluster:
         self.say("waiting for the name servers and the web server to serve")
         deadline = time.monotonic() + _LIVE_SECONDS
         while behind := is_serving(client, plan):
+            supervisor.check_wanted()
             supervisor.tend()
             if time.monotonic() > deadline:
                 words = "\n".join(child.last_words() for child in supervisor.children)
@@ -171,6 +207,10 @@ class LocalCluster:
         printed = self._administer("init", "--operator", _OPERATOR)
         if ", password " in printed:
             _write_private(self.layout.password, printed.rpartition(" ")[2])
+        elif self._is_new and not self.layout.password.exists():
+            # A first start was killed in the instant after the password was made.
+            reset = self._administer("admin", "reset-password", _OPERATOR)
+            _write_private(self.layout.password, reset.rpartition(" ")[2])
 
     def _sign_in(self, plan: ClusterPlan) -> Client:
         """Give a client; the first time with a new token, kept as a profile."""
@@ -207,6 +247,7 @@ class LocalCluster:
             text=True,
             check=False,
             env=processes.own_environment(),
+            start_new_session=True,  # a Ctrl-C must reach the supervisor only
         )
         if finished.returncode:
             raise StartError(f"hs-controller {arguments[0]} failed", finished.stderr.strip())
@@ -219,10 +260,23 @@ def _write_private(path: Path, text: str) -> None:
         file.write(f"{text}\n")
 
 
-def remove(layout: Layout, profile: str) -> None:
-    """Remove a cluster that is down: its folder, its loopback addresses and its profile."""
+def remove(layout: Layout, profile: str) -> list[str]:
+    """Remove a cluster that is down: its files, its loopback addresses and its profile.
+
+    Gives the names of what stays in the directory because no cluster made it.
+    """
     plan = layout.read_plan()
     if plan is not None:
-        places.remove_loopback(plan.loopback)
+        places.release_loopback(plan.loopback, places.label(layout.root))
     profiles.forget(profile)
-    shutil.rmtree(layout.root)
+    kept = layout.foreign()
+    # The plan goes last: a removal that was interrupted can be asked for again.
+    for name in sorted(OWN_ENTRIES, key=lambda name: name == layout.plan.name):
+        entry = layout.root / name
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    if not kept:
+        layout.root.rmdir()
+    return kept

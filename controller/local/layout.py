@@ -39,6 +39,30 @@ class ClusterPlan(msgspec.Struct, frozen=True):
     """Addresses that were added to the loopback interface, to be taken away by ``down``."""
 
 
+class ForeignDirectoryError(Exception):
+    """A directory holds what no local cluster made; ``args[0]`` says what."""
+
+
+OWN_ENTRIES = frozenset(
+    (
+        "boxes",
+        "cluster.candidate",
+        "cluster.json",
+        "controller",
+        "first-password",
+        "logs",
+        "postgres",
+        "processes.candidate",
+        "processes.json",
+        "programs",
+        "provisioned",
+        "supervisor.lock",
+        "supervisor.log",
+    )
+)
+"""All that stands in a cluster's directory: nothing else is ever removed with it."""
+
+
 @attrs.frozen
 class Layout:
     """The folders and files of one cluster, below one directory."""
@@ -94,12 +118,31 @@ class Layout:
         """The first password of the operator ``admin``."""
         return self.root / "first-password"
 
+    @property
+    def log(self) -> Path:
+        """What a detached supervisor told, and its last words."""
+        return self.root / "supervisor.log"
+
+    def foreign(self) -> list[str]:
+        """Name what stands in the directory and belongs to no cluster."""
+        if not self.root.exists():
+            return []
+        return sorted({entry.name for entry in self.root.iterdir()} - OWN_ENTRIES)
+
+    def check_usable(self) -> None:
+        """Refuse a directory that is in use for something else: `ForeignDirectoryError`."""
+        found = self.foreign()
+        if found and self.read_plan() is None:
+            raise ForeignDirectoryError(f"{self.root} holds other things ({', '.join(found[:3])})")
+
     def read_plan(self) -> ClusterPlan | None:
         """Give the plan, or None where no cluster was made here."""
         try:
             return msgspec.json.decode(self.plan.read_bytes(), type=ClusterPlan)
         except FileNotFoundError:
             return None
+        except msgspec.DecodeError as error:
+            raise ForeignDirectoryError(f"{self.plan} is no cluster's ({error})") from error
 
     def write_plan(self, plan: ClusterPlan) -> None:
         """Keep the plan."""

@@ -16,11 +16,16 @@ PANEL_PORT = 8443
 AGENT_PORT = 8444
 ENROLMENT_PORT = 8445
 CONTROL_PORTS = 20_000
+_BLOCKS = 256
 _IP_PROGRAMS = ("/usr/sbin/ip", "/sbin/ip", "/bin/ip")
 
 
 class NoPlaceError(Exception):
     """No free address or port was found; ``args[0]`` says what was tried."""
+
+
+class AddressTakenError(Exception):
+    """An address of this cluster is on an interface for another purpose; ``args[0]`` is it."""
 
 
 def is_free(place: Place, *, datagram: bool = False) -> bool:
@@ -64,6 +69,23 @@ def ip_program() -> str | None:
     return next((path for path in _IP_PROGRAMS if Path(path).exists()), None)
 
 
+def label(root: Path) -> str:
+    """Name the loopback addresses of the cluster in ``root``, so that no other one takes them away.
+
+    An interface's label has at most 15 characters.
+    """
+    return f"lo:hs{crc32(bytes(root)):08x}"
+
+
+def own_addresses(mark: str) -> set[str]:
+    """The IPv4 addresses on this machine's interfaces that carry the label ``mark``."""
+    return {
+        entry.address
+        for entry in psutil.net_if_addrs().get(mark, ())
+        if entry.family == socket.AF_INET
+    }
+
+
 def present_addresses() -> set[str]:
     """All IPv4 addresses on this machine's interfaces."""
     return {
@@ -74,58 +96,95 @@ def present_addresses() -> set[str]:
     }
 
 
-def _free_block() -> tuple[str, ...]:
-    """Find three addresses of 127.77.0.0/16 that no interface carries yet."""
+def claim_loopback(addresses: Iterable[str], mark: str) -> None:
+    """Put ``addresses`` on the loopback interface under the label ``mark``, all or none.
+
+    The kernel gives an address to one cluster only, also when two are made at the same moment.
+    Raises `AddressTakenError`, and `NoPlaceError` where this machine takes no addresses.
+    """
+    program = ip_program()
+    if program is None:
+        raise NoPlaceError("the program `ip` (package iproute2) is missing")
     present = present_addresses()
-    for block in range(256):
-        addresses = tuple(f"127.77.{block}.{host}" for host in (11, 12, 21))
-        if not present.intersection(addresses):
-            return addresses
-    raise NoPlaceError("every block of 127.77.0.0/16 is in use")
-
-
-def add_loopback(addresses: Iterable[str]) -> None:
-    """Put ``addresses`` on the loopback interface, where they are missing (needs root)."""
-    program = ip_program()
-    for address in sorted(set(addresses) - present_addresses()):
-        if program is None:
-            raise NoPlaceError("the program `ip` (package iproute2) is missing")
-        subprocess.run(
-            [program, "address", "add", f"{address}/32", "dev", "lo"],
-            check=True,
+    for address in sorted(set(addresses) - own_addresses(mark)):
+        added = subprocess.run(
+            [program, "address", "add", f"{address}/32", "dev", "lo", "label", mark],
+            check=False,
             capture_output=True,
+            text=True,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
         )
+        if added.returncode:
+            release_loopback(addresses, mark)
+            if address in present or "File exists" in added.stderr:
+                raise AddressTakenError(address)
+            raise NoPlaceError(f"ip address add {address}: {added.stderr.strip()}")
 
 
-def remove_loopback(addresses: Iterable[str]) -> None:
-    """Take ``addresses`` away from the loopback interface again, where they are there."""
+def release_loopback(addresses: Iterable[str], mark: str) -> None:
+    """Take ``addresses`` away from the loopback interface, those that are labelled ``mark``."""
     program = ip_program()
-    for address in sorted(set(addresses) & present_addresses()):
+    for address in sorted(set(addresses) & own_addresses(mark)):
         if program is not None:
             subprocess.run(
-                [program, "address", "delete", f"{address}/32", "dev", "lo"],
+                [program, "address", "delete", f"{address}/32", "dev", "lo", "label", mark],
                 check=False,
                 capture_output=True,
             )
 
 
-def choose_plan(root: Path) -> ClusterPlan:
-    """Choose a plan for this machine: an address for each box as root, else ports of 127.0.0.1.
+def claim_block(root: Path, first: int) -> tuple[str, ...]:
+    """Claim three addresses of 127.77.0.0/16 for the cluster in ``root``, from block ``first`` on.
 
-    Control ports, which nobody types, start at a number drawn from ``root``: they are bound long
-    after they are chosen, and another cluster may be choosing at the same time.
+    Raises `NoPlaceError`.
     """
-    control_ports = _from(CONTROL_PORTS + crc32(bytes(root)) % 10_000)
+    for block in range(_BLOCKS):
+        addresses = tuple(f"127.77.{(first + block) % _BLOCKS}.{host}" for host in (11, 12, 21))
+        try:
+            claim_loopback(addresses, label(root))
+        except AddressTakenError:
+            continue
+        return addresses
+    raise NoPlaceError("every block of 127.77.0.0/16 is in use")
+
+
+def _loopback(root: Path, first: int) -> tuple[str, ...]:
+    """Claim addresses where that is possible: as root, and not in a container without the right."""
+    if os.geteuid() != 0:
+        return ()
+    try:
+        return claim_block(root, first)
+    except NoPlaceError:
+        return ()
+
+
+def choose_plan(root: Path, *, own: bool) -> ClusterPlan:
+    """Choose a plan for this machine; ``own`` is the machine's usual cluster.
+
+    As root each box gets an address, else ports of 127.0.0.1.
+
+    Control ports, which nobody types, and the addresses of a cluster beside the machine's own start
+    at a number drawn from ``root``: another cluster may be choosing at the same time, or be down.
+    What was claimed is given back when there is no place for the rest.
+    """
+    drawn = crc32(bytes(root))
+    loopback = _loopback(root, 0 if own else 1 + drawn % (_BLOCKS - 1))
+    try:
+        return _choose(drawn, loopback)
+    except NoPlaceError:
+        release_loopback(loopback, label(root))
+        raise
+
+
+def _choose(drawn: int, loopback: tuple[str, ...]) -> ClusterPlan:
+    control_ports = _from(CONTROL_PORTS + drawn % 10_000)
     chooser = Chooser()
     panel = chooser.choose("127.0.0.1", _from(PANEL_PORT))
     agents = chooser.choose("127.0.0.1", _from(AGENT_PORT))
     enrolment = chooser.choose("127.0.0.1", _from(ENROLMENT_PORT))
-    own_addresses = os.geteuid() == 0 and ip_program() is not None
-    loopback = _free_block() if own_addresses else ()
     places = loopback or ("127.0.0.1",) * 3
-    add_loopback(loopback)
-    dns_ports = (53, *_from(5301)) if own_addresses else tuple(_from(5301))
-    web_ports = (80, *_from(8081)) if own_addresses else tuple(_from(8081))
+    dns_ports = (53, *_from(5301)) if loopback else tuple(_from(5301))
+    web_ports = (80, *_from(8081)) if loopback else tuple(_from(8081))
     boxes = []
     for name, address in zip(("ns1", "ns2"), places, strict=False):
         endpoint = chooser.choose(address, dns_ports, datagram=True)
@@ -144,14 +203,18 @@ def choose_plan(root: Path) -> ClusterPlan:
 
 def moved(plan: ClusterPlan) -> list[str]:
     """Say which usual ports were taken by others, so that ``plan`` uses different ones."""
-    usual = [(plan.panel, PANEL_PORT, "the panel")]
+    usual = [
+        (plan.panel, PANEL_PORT, "the panel"),
+        (plan.agents, AGENT_PORT, "the controller, for agents,"),
+        (plan.enrolment, ENROLMENT_PORT, "the controller, for enrolment,"),
+    ]
     if plan.loopback:
         usual += [
             (box.endpoint, 53 if box.group == "dns" else 80, f"{box.name}.{plan.service_domain}")
             for box in plan.boxes
         ]
     return [
-        f"port {port} of {place.address} is taken: {what} uses {place.port}"
+        f"port {port} of {place.address} was taken: {what} uses {place.port}"
         for place, port, what in usual
         if place.port != port
     ]

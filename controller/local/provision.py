@@ -6,6 +6,7 @@ Every step looks first whether it was done, so a first start that was interrupte
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def _enrol(config: Path, plan: ClusterPlan, invitation: dict[str, Any]) -> None:
         check=False,
         timeout=_ENROL_SECONDS,
         env=processes.own_environment(),
+        start_new_session=True,  # a Ctrl-C must reach the supervisor only
     )
     if finished.returncode:
         raise StartError("an agent could not enrol", finished.stderr.strip())
@@ -124,10 +126,20 @@ def add_logical_server(client: Client, plan: ClusterPlan, box: LocalBox) -> str:
 
 
 def provision(
-    client: Client, plan: ClusterPlan, layout: Layout, programs: dict[str, str], say: Say
+    client: Client,
+    plan: ClusterPlan,
+    layout: Layout,
+    programs: dict[str, str],
+    say: Say,
+    *,
+    wanted: Callable[[], None],
 ) -> None:
-    """Make the three boxes and their logical servers, where they are missing."""
+    """Make the three boxes and their logical servers, where they are missing.
+
+    ``wanted`` is called before each box, and raises when the cluster shall not come up after all.
+    """
     for box in plan.boxes:
+        wanted()
         say(f"adding {box.name}: {box.service_type} on {box.endpoint}")
         write_agent_config(layout, plan, box, programs)
         add_box(client, plan, layout, box)

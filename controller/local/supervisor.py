@@ -23,6 +23,7 @@ from controller.storage.embedded import EmbeddedPostgres
 Say = Callable[[str], None]
 
 _READY_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 
 
 class AlreadyRunningError(Exception):
@@ -37,6 +38,22 @@ class StartError(Exception):
         self.words = words
 
 
+class StoppedError(Exception):
+    """Whoever started the cluster wants it stopped before it is up."""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds the lock of a cluster: a process, and whether the cluster is up."""
+
+    process: processes.Identity | None = None
+    ready: bool = False
+
+    @property
+    def pid(self) -> int | None:
+        """The supervisor's process id; None in the moment before it is written."""
+        return None if self.process is None else self.process.pid
+
+
 class Lock:
     """The supervisor's lock: held while it lives, released by the kernel however it ends."""
 
@@ -47,16 +64,31 @@ class Lock:
     def __enter__(self) -> "Lock":
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 32).decode().strip()
-            os.close(descriptor)
-            raise AlreadyRunningError(holder) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        # Whoever only looks whether somebody holds it does so for an instant.
+        deadline = time.monotonic() + _LOOK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = _holder(descriptor)
+                if holder.process is not None or time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise AlreadyRunningError(str(holder.pid or "")) from None
+                time.sleep(0.02)
         self._descriptor = descriptor
+        self._tell(Holder(processes.identity(os.getpid())))
         return self
+
+    def ready(self) -> None:
+        """Tell others that the cluster is up."""
+        self._tell(Holder(processes.identity(os.getpid()), ready=True))
+
+    def _tell(self, holder: Holder | None) -> None:
+        if self._descriptor is not None:
+            text = b"" if holder is None else msgspec.json.encode(holder)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text, 0)
 
     def __exit__(
         self,
@@ -65,18 +97,35 @@ class Lock:
         traceback: TracebackType | None,
     ) -> None:
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            self._tell(None)
             os.close(self._descriptor)
             self._descriptor = None
 
 
-def running(layout: Layout) -> int | None:
-    """Give the process id of the supervisor of this cluster, if one runs."""
+def running(layout: Layout) -> Holder | None:
+    """Tell who runs this cluster, if somebody does. Nothing is written or made."""
     try:
-        with Lock(layout.lock):
-            return None
-    except AlreadyRunningError as error:
-        return int(error.args[0] or 0)
+        descriptor = os.open(layout.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> Holder:
+    """Read who holds the lock. What a killed holder left in the file is not believed."""
+    try:
+        holder = msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
+    except msgspec.DecodeError:
+        return Holder()
+    alive = holder.process is not None and holder.process.process() is not None
+    return holder if alive else Holder()
 
 
 @attrs.define
@@ -86,11 +135,12 @@ class Supervisor:
     layout: Layout
     plan: ClusterPlan
     say: Say
+    stopping: Callable[[], bool] = lambda: False
     postgres: EmbeddedPostgres = attrs.field(init=False)
     children: list[processes.Child] = attrs.field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.postgres = EmbeddedPostgres(self.layout.postgres)
+        self.postgres = EmbeddedPostgres(self.layout.postgres, say=self.say)
 
     def start_database(self) -> str:
         """Start PostgreSQL; give the owner's connection string."""
@@ -114,9 +164,15 @@ class Supervisor:
         """Wait for ``ready``; raises `StartError` when ``child`` dies or nothing happens."""
         deadline = time.monotonic() + _READY_SECONDS
         while not ready():
+            self.check_wanted()
             if child.died() or time.monotonic() > deadline:
                 raise StartError(f"{what} did not start", child.last_words())
             time.sleep(0.05)
+
+    def check_wanted(self) -> None:
+        """Raise `StoppedError` when the cluster shall not come up after all."""
+        if self.stopping():
+            raise StoppedError
 
     def tend(self) -> None:
         """Restart what died. Called several times a second."""
@@ -135,7 +191,7 @@ class Supervisor:
         self.children.clear()
         end_leftovers(self.layout)
         self.postgres.stop()
-        places.remove_loopback(self.plan.loopback)
+        places.release_loopback(self.plan.loopback, places.label(self.layout.root))
 
     def _remember(self) -> None:
         known = [running for child in self.children if (running := child.identity) is not None]
