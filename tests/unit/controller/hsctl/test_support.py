@@ -25,6 +25,7 @@ PLANTED = [
     "?user=a&password=hunter2&b=c",
     "$argon2id$v=19$m=65536,t=3,p=4$hunter2$hunter2",
     "MIGHAgEAMBMGByqGSM49\nMIGHAgEA\n-----END PRIVATE KEY-----",
+    "bare, in a daemon's words: hunter2KDAeLkeJPgvQtoEe9AdZGDAeLkeJPgvQtoEe9=",
     "a drawn one, 2cca5-3ukeh-hm4ch-w5sfu, as printed",
     '"secret": "hunter2"',
     "Authorization: Bearer hunter2",
