@@ -110,6 +110,7 @@ def restore(place: Place, source: Path) -> Manifest:
             )
         script = directory / "database.sql"
         _run(place, "pg_restore", "--no-owner", f"--file={script}", str(directory / DUMP))
+        _fit_older_servers(script)
         owner = _connect(place.database_url)
         try:
             ensure_runtime_role(owner, owner.info.dbname)
@@ -139,6 +140,22 @@ UPDATE public.box SET connected = false;
 DELETE FROM public.web_session;
 DELETE FROM public.enrolment_token
 """
+
+
+_UNKNOWN_BEFORE_17 = b"\nSET transaction_timeout = 0;\n"
+_PREAMBLE_BYTES = 4096
+
+
+def _fit_older_servers(script: Path) -> None:
+    """Make a comment of the one setting that programs of 17 and newer write and 15 does not know.
+
+    It is at its default anyway. Only the preamble is looked at, before any of the cluster's data.
+    """
+    with script.open("r+b") as file:
+        place = file.read(_PREAMBLE_BYTES).find(_UNKNOWN_BEFORE_17)
+        if place >= 0:
+            file.seek(place + 1)
+            file.write(b"-- ")
 
 
 def _put_back(place: Place, directory: Path) -> None:
@@ -204,7 +221,7 @@ def _run(place: Place, program: str, *arguments: str) -> None:
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
         # The owner is under row security like everybody: as the provider it sees every row.
-        "PGOPTIONS": "-c hs.principal=provider",
+        "PGOPTIONS": "-c hs.principal=provider -c client_min_messages=warning",
         # Not in the arguments, which every user of the machine can read.
         "PGPASSWORD": password,
     }

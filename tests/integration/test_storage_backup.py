@@ -20,6 +20,7 @@ from controller.storage.secrets import Secrets
 from pki.revocation import DENY_LIST_FILE, DenyList
 
 PROVIDER = system("test")
+OF_A_CUSTOMER = "SET transaction_timeout = 0;"
 CLEAR = "a planted secret that must never be seen"
 
 
@@ -114,6 +115,27 @@ async def test_a_secret_is_never_in_clear_in_a_dump(place: Place, tmp_path: Path
     assert "transfer-key" in text  # the row is there
     assert CLEAR not in text
     assert CLEAR.encode().hex() not in text
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dump_of_newer_programs_says_nothing_that_an_older_server_refuses(
+    place: Place, tmp_path: Path
+) -> None:
+    """PostgreSQL 15 and 16, for which the embedded one's programs are newer."""
+    await work(place, furnish)
+    await work(place, lambda tx: tx.run("UPDATE account SET name = %s", (OF_A_CUSTOMER,)))
+    await deferToThread(backup.create, place, tmp_path / "one.backup")
+    with tarfile.open(tmp_path / "one.backup") as tar:
+        tar.extract("database.dump", tmp_path)
+    script = tmp_path / "dump.sql"
+    backup._run(place, "pg_restore", f"--file={script}", str(tmp_path / "database.dump"))
+    before = script.read_text()
+    backup._fit_older_servers(script)
+    lines = script.read_text().splitlines()
+    assert "SET transaction_timeout = 0;" in before.splitlines()
+    assert "SET transaction_timeout = 0;" not in lines
+    assert len(script.read_text()) == len(before)
+    assert any(OF_A_CUSTOMER in line for line in lines)
 
 
 @pytest_twisted.ensureDeferred
