@@ -41,6 +41,7 @@ WATCH_EVERY = 5.0
 INVENTORY_PAGE = 5000
 LONGEST_WORDS = 4000
 """Characters of a daemon's words that travel."""
+AHEAD = "the controller's history is another one; adopt or overwrite"
 RETRIED: tuple[OutcomeName, ...] = ("quarantined", "failed", "held", "waiting")
 
 
@@ -125,7 +126,7 @@ class Lane:
             return not self._ahead
         if not self._ahead:
             self._ahead = True
-            self._say("ahead", "the controller's history is another one; adopt or overwrite")
+            self._say("ahead", AHEAD)
         return False
 
     async def adopt(self, history: str, *, overwrite: bool) -> None:
@@ -232,8 +233,12 @@ class Lane:
         self.wake()
 
     @property
+    def _may_touch(self) -> bool:
+        return not (self._held or self._stopped or self._retry_call is not None)
+
+    @property
     def _may_apply(self) -> bool:
-        return not (self._held or self._ahead or self._stopped or self._retry_call is not None)
+        return self._may_touch and not self._ahead
 
     async def _work(self) -> None:
         try:
@@ -256,12 +261,14 @@ class Lane:
 
     async def _work_once(self) -> bool:
         """Do one round or store one batch; tell whether there may be more to do."""
+        if self._suspect and self._may_touch:
+            await self._make_well()
         if not self._may_apply:
             if self._held:
                 self._say("held", "held on the box by hs-agent")
+            elif self._ahead and self._may_touch:
+                self._say("ahead", AHEAD)
             return await self._store_only()
-        if self._suspect:
-            await self._make_well()
         batch = self._queue[0] if self._queue else None
         work = await self._engine.round(
             None if batch is None else _received(batch),
@@ -274,7 +281,7 @@ class Lane:
             self._suspect = True
             raise work.unavailable
         self._failures = 0
-        if work.done or work.verdicts or batch is not None or self._queue:
+        if work.done or work.verdicts or batch is not None or self._queue or not self._may_apply:
             return True
         self._say("ok", "")
         return False
