@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -69,6 +70,7 @@ def up(folder: Path | None, detach: bool, progress_fd: int | None) -> None:
                 layout,
                 lambda line: _tell(channel, line),
                 lambda text: _tell(channel, _READY + json.dumps(text)),
+                detached=True,
             )
         elif _show_running(layout):
             return
@@ -174,11 +176,17 @@ def _say(line: str) -> None:
         say(f"  {line}")
 
 
-def _run(layout: "Layout", tell: Callable[[str], None], show: Callable[[str], None]) -> None:
+def _run(
+    layout: "Layout",
+    tell: Callable[[str], None],
+    show: Callable[[str], None],
+    *,
+    detached: bool = False,
+) -> None:
     """Be the supervisor until a signal ends it."""
     from controller.local.banner import banner  # noqa: PLC0415
     from controller.local.cluster import LocalCluster  # noqa: PLC0415
-    from controller.local.supervisor import StartError  # noqa: PLC0415
+    from controller.local.supervisor import AlreadyRunningError, StartError  # noqa: PLC0415
 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -190,6 +198,10 @@ def _run(layout: "Layout", tell: Callable[[str], None], show: Callable[[str], No
 
     try:
         cluster.run(ready=ready, stop=stopping.is_set)
+    except AlreadyRunningError:
+        # Another one was first, since we looked. A detached start leaves it to the one who waits.
+        if detached or not _show_running(layout):
+            raise
     except StartError as error:
         for line in error.words.splitlines():
             tell(line)
@@ -276,6 +288,10 @@ def _detach(layout: "Layout") -> None:
         child.terminate()
         child.wait()
         raise
+    if _show_running(layout):  # another one was first
+        return
+    if child.returncode == exit_codes.DONE:
+        raise RefusedError("another hsctl stopped the cluster before it was up")
     words = layout.log.read_text(errors="replace").splitlines()
     last = words[-1].removeprefix("hsctl: ") if words else "the supervisor ended without a word"
     raise RefusedError(f"{last} (more in {layout.log})")
@@ -366,10 +382,20 @@ def _told(layout: "Layout") -> Iterator[None]:
         EmbeddedPostgresError,
         SystemAccountError,
     ) as error:
-        lines = str(error).strip().splitlines() or ["the cluster did not start"]
-        raise RefusedError("; ".join(line.strip() for line in lines)) from error
+        raise RefusedError(_one_line(str(error))) from error
     except OSError as error:
         raise RefusedError(_os_words(layout, error)) from error
+
+
+def _one_line(text: str) -> str:
+    """Give of a program's many words those that say why; all of them are told before."""
+    first, *rest = text.strip().splitlines() or ["the cluster did not start"]
+    if not rest:
+        return first
+    for line in (first, *rest):
+        say(f"  {line}")
+    why = next((line for line in rest if re.search("FATAL|PANIC", line)), rest[-1])
+    return f"{first.partition(':')[0]}: {why.strip()}"
 
 
 def _os_words(layout: "Layout", error: OSError) -> str:

@@ -78,7 +78,7 @@ class LocalCluster:
     def _started(
         self, programs: dict[str, str], stop: Callable[[], bool]
     ) -> tuple[ClusterPlan, Supervisor]:
-        """Start everything. A new cluster whose ports went to another meanwhile chooses again."""
+        """Start everything. Where a port of the controller went to another program, it moves."""
         for attempt in range(1, _ATTEMPTS + 1):
             plan = self._plan()
             supervisor = Supervisor(self.layout, plan, self.say, stop)
@@ -86,12 +86,11 @@ class LocalCluster:
                 self._start(supervisor, plan, programs)
             except BaseException as error:
                 supervisor.stop()
-                lost = self._taken(plan) if isinstance(error, StartError) and self._is_new else []
+                lost = places.taken_doors(plan) if isinstance(error, StartError) else []
                 if not lost or attempt == _ATTEMPTS:
                     raise
-                self.say(
-                    f"{', '.join(lost)} was taken by another program meanwhile: choosing again"
-                )
+                taken = ", ".join(map(str, lost))
+                self.say(f"{taken} was taken by another program meanwhile: choosing again")
             else:
                 return plan, supervisor
         raise AssertionError("the last attempt returns or raises")
@@ -103,14 +102,16 @@ class LocalCluster:
 
     def _plan(self) -> ClusterPlan:
         plan = self.layout.read_plan()
-        if plan is not None and self._is_new and self._taken(plan):
+        if plan is not None and self._is_new:
+            # Nothing knows these places yet, and others may have taken them.
             places.release_loopback(plan.loopback, self._mark)
             plan = None
         if plan is None:
             plan = places.choose_plan(self.layout.root, own=self.profile == LOCAL)
-            self.layout.write_plan(plan)
         else:
             self._claim(plan)
+            plan = places.with_free_doors(plan)
+        self.layout.write_plan(plan)
         return plan
 
     @property
@@ -118,7 +119,7 @@ class LocalCluster:
         return places.label(self.layout.root)
 
     def _claim(self, plan: ClusterPlan) -> None:
-        """Take the addresses again that were chosen when the cluster was made."""
+        """Take the addresses again that the model knows since the cluster was made."""
         try:
             if plan.loopback:
                 places.claim_loopback(plan.loopback, self._mark)
@@ -132,17 +133,12 @@ class LocalCluster:
             places.release_loopback(plan.loopback, self._mark)
             raise
 
-    def _taken(self, plan: ClusterPlan) -> list[str]:
-        """Name the controller's places of ``plan`` that another program has."""
-        doors = (plan.panel, plan.agents, plan.enrolment)
-        return [str(place) for place in doors if not places.is_free(place)]
-
     def _check_free(self, plan: ClusterPlan) -> None:
-        for place, datagram in places.all_places(plan):
+        for place, datagram in places.places_of_boxes(plan):
             if not places.is_free(place, datagram=datagram):
                 raise StartError(
                     f"{place}, which this cluster uses, is taken by another program: end that, "
-                    "or make a new cluster with `hsctl local reset`"
+                    "or remove this cluster with `hsctl local reset`"
                 )
 
     def _start(self, supervisor: Supervisor, plan: ClusterPlan, programs: dict[str, str]) -> None:

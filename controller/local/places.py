@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from zlib import crc32
 
+import msgspec
 import psutil
 
 from controller.local.layout import ClusterPlan, LocalBox, Place
@@ -220,10 +221,31 @@ def moved(plan: ClusterPlan) -> list[str]:
     ]
 
 
-def all_places(plan: ClusterPlan) -> Iterator[tuple[Place, bool]]:
-    """Give every place of a plan, and whether it answers datagrams too."""
-    for place in (plan.panel, plan.agents, plan.enrolment):
-        yield place, False
+def doors(plan: ClusterPlan) -> tuple[Place, Place, Place]:
+    """Give the places of the controller."""
+    return plan.panel, plan.agents, plan.enrolment
+
+
+def taken_doors(plan: ClusterPlan) -> list[Place]:
+    """Give the places of the controller that another program has."""
+    return [place for place in doors(plan) if not is_free(place)]
+
+
+def with_free_doors(plan: ClusterPlan) -> ClusterPlan:
+    """Move the controller's places that another program has taken.
+
+    They may move: agents and hsctl are told at each start. A box's may not: customers know them.
+    """
+    chooser = Chooser()
+    panel, agents, enrolment = (
+        chooser.choose(place.address, (place.port, *_from(usual)))
+        for place, usual in zip(doors(plan), (PANEL_PORT, AGENT_PORT, ENROLMENT_PORT), strict=True)
+    )
+    return msgspec.structs.replace(plan, panel=panel, agents=agents, enrolment=enrolment)
+
+
+def places_of_boxes(plan: ClusterPlan) -> Iterator[tuple[Place, bool]]:
+    """Give every place of the boxes, and whether it answers datagrams too."""
     for box in plan.boxes:
         yield box.endpoint, box.group == "dns"
         if box.control_port is not None:
