@@ -177,12 +177,27 @@ def choose_plan(root: Path, *, own: bool) -> ClusterPlan:
         raise
 
 
+def _choose_doors(chooser: Chooser, now: ClusterPlan | None = None) -> tuple[Place, Place, Place]:
+    """Choose the places of the controller: those of ``now`` where they are free.
+
+    The panel is last, so that it does not take what the others usually have.
+    """
+    kept = (None, None, None) if now is None else doors(now)
+    agents, enrolment, panel = (
+        chooser.choose("127.0.0.1", (*([place.port] if place else []), *_from(usual)))
+        for place, usual in (
+            (kept[1], AGENT_PORT),
+            (kept[2], ENROLMENT_PORT),
+            (kept[0], PANEL_PORT),
+        )
+    )
+    return panel, agents, enrolment
+
+
 def _choose(drawn: int, loopback: tuple[str, ...]) -> ClusterPlan:
     control_ports = _from(CONTROL_PORTS + drawn % 10_000)
     chooser = Chooser()
-    panel = chooser.choose("127.0.0.1", _from(PANEL_PORT))
-    agents = chooser.choose("127.0.0.1", _from(AGENT_PORT))
-    enrolment = chooser.choose("127.0.0.1", _from(ENROLMENT_PORT))
+    panel, agents, enrolment = _choose_doors(chooser)
     places = loopback or ("127.0.0.1",) * 3
     dns_ports = (53, *_from(5301)) if loopback else tuple(_from(5301))
     web_ports = (80, *_from(8081)) if loopback else tuple(_from(8081))
@@ -236,11 +251,7 @@ def with_free_doors(plan: ClusterPlan) -> ClusterPlan:
 
     They may move: agents and hsctl are told at each start. A box's may not: customers know them.
     """
-    chooser = Chooser()
-    panel, agents, enrolment = (
-        chooser.choose(place.address, (place.port, *_from(usual)))
-        for place, usual in zip(doors(plan), (PANEL_PORT, AGENT_PORT, ENROLMENT_PORT), strict=True)
-    )
+    panel, agents, enrolment = _choose_doors(Chooser(), plan)
     return msgspec.structs.replace(plan, panel=panel, agents=agents, enrolment=enrolment)
 
 
