@@ -32,20 +32,24 @@ REFERENCE = TREE / "docs" / "reference"
 _MADE = "<!-- Made by script/docs: do not edit. -->\n"
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_TEST = re.compile(r"`(test_\w+)`")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
-def commands(command: click.Command, words: str) -> Iterator[tuple[str, str]]:
+def commands(
+    command: click.Command, name: str, above: click.Context | None = None
+) -> Iterator[tuple[str, str]]:
     """Give (words, help) of a command and of all below it."""
-    context = click.Context(command, info_name=words, terminal_width=96, max_content_width=96)
+    settings = {**command.context_settings, "terminal_width": 96, "max_content_width": 96}
+    context = click.Context(command, parent=above, info_name=name, **settings)
     if command.hidden:
         return
-    yield words, command.get_help(context)
+    yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            below = command.get_command(context, name)
+        for word in command.list_commands(context):
+            below = command.get_command(context, word)
             if below is not None:
-                yield from commands(below, f"{words} {name}")
+                yield from commands(below, word, context)
 
 
 def help_page(title: str, *programs: tuple[click.Command, str]) -> str:
@@ -118,6 +122,18 @@ def broken_links(pages: list[Path]) -> Iterator[str]:
                 yield f"{page.relative_to(TREE)}: {target}: there is no such heading"
 
 
+def missing_tests(page: Path) -> Iterator[str]:
+    """Tell which tests a page names that are not there (any more)."""
+    known = {
+        name
+        for file in (TREE / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    for name in _TEST.findall(page.read_text()):
+        if name not in known:
+            yield f"{page.relative_to(TREE)}: there is no test {name}"
+
+
 def pages_of(tree: Path) -> list[Path]:
     """Give every page of the documentation."""
     return [*sorted(tree.glob("*.md")), *sorted((tree / "docs").rglob("*.md"))]
@@ -131,6 +147,7 @@ def main(arguments: list[str]) -> int:
         for path, text in made().items():
             path.write_text(text)
     faults += broken_links(pages_of(TREE))
+    faults += missing_tests(TREE / "docs" / "threat-model.md")
     sys.stderr.write("".join(f"{fault}\n" for fault in faults))
     return 1 if faults else 0
 
