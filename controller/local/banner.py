@@ -7,8 +7,8 @@ from controller.local.layout import ClusterPlan, Layout, Place
 
 def banner(plan: ClusterPlan, layout: Layout, notes: list[str], *, program: str = "hsctl") -> str:
     """Write the addresses, the first password and commands that work as they stand."""
-    places = {box.name: box.endpoint for box in plan.boxes}
-    ns1, ns2, web1 = places["ns1"], places["ns2"], places["web1"]
+    boxes = {box.name: box for box in plan.boxes}
+    ns1, ns2, web1 = (boxes[name].endpoint for name in ("ns1", "ns2", "web1"))
     try:
         sign_in = f"admin / {layout.password.read_text().strip()}"
     except FileNotFoundError:
@@ -29,6 +29,7 @@ def banner(plan: ClusterPlan, layout: Layout, notes: list[str], *, program: str 
         f"  {program} account add acme && {program} domain add shop.test --account acme",
         f"  {_dig(ns1)} shop.test SOA; {_dig(ns2)} shop.test SOA",
         f"  curl -H 'Host: shop.test' {_url(web1)}",
+        *([f"  {_tls_request(tls)}"] if (tls := boxes["web1"].tls) else []),
         f"  {program} record add shop.test www2 A 192.0.2.7 && {_dig(ns2)} www2.shop.test",
         "",
     ]
@@ -42,3 +43,9 @@ def _dig(place: Place) -> str:
 
 def _url(place: Place) -> str:
     return f"http://{place.address}/" if place.port == 80 else f"http://{place}/"
+
+
+def _tls_request(place: Place) -> str:
+    """Ask for a site that has no certificate of its own: the server shows its own, self-signed."""
+    port = "" if place.port == 443 else f":{place.port}"
+    return f"curl -k --resolve shop.test:{place.port}:{place.address} https://shop.test{port}/"

@@ -25,6 +25,13 @@ class LocalBox(msgspec.Struct, frozen=True):
     service_type: str
     endpoint: Place
     control_port: int | None = None
+    tls_port: int | None = None
+    """A web server's port for TLS; None in clusters that were made without one."""
+
+    @property
+    def tls(self) -> Place | None:
+        """Where the box answers TLS."""
+        return None if self.tls_port is None else Place(self.endpoint.address, self.tls_port)
 
 
 class ClusterPlan(msgspec.Struct, frozen=True):

@@ -17,6 +17,8 @@ PANEL_PORT = 8443
 AGENT_PORT = 8444
 ENROLMENT_PORT = 8445
 CONTROL_PORTS = 20_000
+_TLS_PORTS = (8441, 8442, *range(8541, 8741))
+"""For a web server, on both sides of where the controller's ports move to."""
 _BLOCKS = 256
 _IP_PROGRAMS = ("/usr/sbin/ip", "/sbin/ip", "/bin/ip")
 
@@ -201,12 +203,15 @@ def _choose(drawn: int, loopback: tuple[str, ...]) -> ClusterPlan:
     places = loopback or ("127.0.0.1",) * 3
     dns_ports = (53, *_from(5301)) if loopback else tuple(_from(5301))
     web_ports = (80, *_from(8081)) if loopback else tuple(_from(8081))
+    tls_ports = (443, *_TLS_PORTS) if loopback else _TLS_PORTS
     boxes = []
     for name, address in zip(("ns1", "ns2"), places, strict=False):
         endpoint = chooser.choose(address, dns_ports, datagram=True)
         control = chooser.choose("127.0.0.1", control_ports).port
         boxes.append(LocalBox(name, "dns", "bind", endpoint, control))
-    boxes.append(LocalBox("web1", "web", "apache", chooser.choose(places[2], web_ports)))
+    web = chooser.choose(places[2], web_ports)
+    tls = chooser.choose(places[2], tls_ports)
+    boxes.append(LocalBox("web1", "web", "apache", web, tls_port=tls.port))
     return ClusterPlan(
         service_domain=SERVICE_DOMAIN,
         panel=panel,
@@ -228,6 +233,11 @@ def moved(plan: ClusterPlan) -> list[str]:
         usual += [
             (box.endpoint, 53 if box.group == "dns" else 80, f"{box.name}.{plan.service_domain}")
             for box in plan.boxes
+        ]
+        usual += [
+            (box.tls, 443, f"{box.name}.{plan.service_domain}")
+            for box in plan.boxes
+            if box.tls is not None
         ]
     return [
         f"port {port} of {place.address} was taken: {what} uses {place.port}"
@@ -259,5 +269,7 @@ def places_of_boxes(plan: ClusterPlan) -> Iterator[tuple[Place, bool]]:
     """Give every place of the boxes, and whether it answers datagrams too."""
     for box in plan.boxes:
         yield box.endpoint, box.group == "dns"
+        if box.tls is not None:
+            yield box.tls, False
         if box.control_port is not None:
             yield Place("127.0.0.1", box.control_port), False

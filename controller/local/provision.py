@@ -104,7 +104,7 @@ def add_logical_server(client: Client, plan: ClusterPlan, box: LocalBox) -> str:
     """Put the box's logical server and its address into the model; give its name."""
     name = f"{box.name}.{plan.service_domain}"
     if not _exists(client, "lserver.show", name):
-        settings = {} if box.control_port is None else {"control_port": box.control_port}
+        ports = {"control_port": box.control_port, "tls_port": box.tls_port}
         client.write(
             "lserver.add",
             {
@@ -113,7 +113,7 @@ def add_logical_server(client: Client, plan: ClusterPlan, box: LocalBox) -> str:
                 "type": box.service_type,
                 "pserver": box.name,
                 "description": "made by hsctl local up",
-                "settings": settings,
+                "settings": {name: port for name, port in ports.items() if port is not None},
             },
         )
     if not client.read("ip.list", {"lserver": name})["items"]:

@@ -93,6 +93,14 @@ def test_an_unknown_host_never_gets_a_customers_page(cluster: Cluster, shop: str
     assert shop not in page
 
 
+def test_the_banners_request_over_tls_gets_the_page(cluster: Cluster, shop: str) -> None:
+    (words,) = (
+        line for line in (cluster.home / "banner").read_text().splitlines() if "curl -k" in line
+    )
+    got = cluster.run(*words.split(), "--silent")
+    assert (got.code, f"<h1>{shop}</h1>" in got.out) == (0, True)
+
+
 def test_a_second_start_shows_the_cluster_that_is_up(cluster: Cluster) -> None:
     before = cluster.processes()
     ran = cluster.local("up", "--detach")
