@@ -90,13 +90,14 @@ class Browser:
         self._session = f"/session/{answer['sessionId']}"
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.devtools("Emulation.setEmulatedMedia", features=features)
-        self.devtools(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=width < 600,
-        )
+        if width < 600:  # narrower than a window can be
+            self.devtools(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=height,
+                deviceScaleFactor=1,
+                mobile=True,
+            )
 
     def __enter__(self) -> Self:
         return self

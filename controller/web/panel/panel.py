@@ -57,7 +57,7 @@ HEADERS = {
 class Panel:
     """Everything of the site that is not the API."""
 
-    isLeaf = True  # noqa: N815 (Twisted's name)
+    isLeaf = True
 
     def __init__(
         self,
@@ -78,11 +78,11 @@ class Panel:
         self._replies = Replies(assets, Renderer(assets))
         self._entrance = Entrance(doorkeeper, self._replies, self._routes)
 
-    def getChildWithDefault(self, name: bytes, request: Any) -> IResource:  # noqa: N802
+    def getChildWithDefault(self, name: bytes, request: Any) -> IResource:
         """Have no children: the route table looks at the whole path."""
         raise NotImplementedError
 
-    def putChild(self, path: bytes, child: IResource) -> None:  # noqa: N802
+    def putChild(self, path: bytes, child: IResource) -> None:
         """Have no children."""
         raise NotImplementedError
 

@@ -124,9 +124,9 @@ def duration(seconds: object) -> str:
     parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, length)
-        if count or parts:
+        if count:
             parts.append(f"{count} {unit}")
-        if len(parts) == 2:
+        if len(parts) == 2 or (parts and not count):
             break
     return " ".join(parts) or "0 s"
 

@@ -119,7 +119,11 @@ def facts_of(reported: Any) -> dict[str, Any] | None:
             for interface in map(_record, _items(reported.get("interfaces")))
         ],
         "services": [
-            (_text(service.get("name")), _text(service.get("state")))
+            {
+                "name": _text(service.get("name")),
+                "type": _text(service.get("service_type")),
+                "running": service.get("running") is True,
+            }
             for service in map(_record, _items(reported.get("services")))
         ],
     }

@@ -1,6 +1,5 @@
 """Changes: what was done, by whom, and how far the boxes are with it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,35 +59,48 @@ def reached(change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compared(rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give the rows of a change field by field, before beside after."""
+    """Give the rows of a change field by field, before beside after, without what stayed."""
     shown = []
     for row in rows:
         before, after = row["before"] or {}, row["after"] or {}
         names = list(dict.fromkeys([*before, *after]))
+        fields = [(name, *_differing(before.get(name), after.get(name))) for name in names]
+        action = "added" if row["before"] is None else "changed"
         shown.append(
             {
                 "relation": row["relation"].replace("_", " "),
                 "key": row["key"],
-                "action": "added"
-                if row["before"] is None
-                else "deleted"
-                if row["after"] is None
-                else "changed",
-                "fields": [
-                    (name, _text(before, name), _text(after, name))
-                    for name in names
-                    if before.get(name) != after.get(name)
-                ],
+                "action": "deleted" if row["after"] is None else action,
+                "fields": [field for field in fields if field[1] or field[2]],
             }
         )
     return shown
 
 
-def _text(values: Mapping[str, Any], name: str) -> str:
-    value = values.get(name)
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _differing(before: object, after: object) -> tuple[list[str], list[str]]:
+    """Give the lines that only one of two values has."""
+    was, now = _lines(before), _lines(after)
+    return [line for line in was if line not in now], [line for line in now if line not in was]
+
+
+def _lines(value: object) -> list[str]:
+    if isinstance(value, list):
+        return [_line(item) for item in value]
+    if isinstance(value, dict):
+        return [f"{name}: {_line(item)}" for name, item in value.items()]
+    return [] if value is None or value == "" else [_line(value)]
+
+
+def _line(value: object) -> str:
+    if isinstance(value, dict):
+        if {"name", "type", "ttl", "data"} <= set(value):  # a record, as in a master file
+            return f"{value['name']} {value['ttl']} {value['type']} {value['data']}"
+        return ", ".join(f"{name} {_line(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_line, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 ROUTES = (

@@ -1,0 +1,60 @@
+"""S23: no page gives a secret away, and none makes a token.
+
+Cases: Froxlor GHSA-f9rx-7wf7-jr36, CVE-2026-62988 (the API returned password hashes).
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_twisted
+from pytest_twisted import ensureDeferred
+
+from controller.storage.database import Transaction
+from controller.storage.people import create_token
+from controller.web.panel.routes import ROUTES
+from tests.integration.model import OPERATOR, Model
+from tests.panel_site import NAME, PASSWORD, PanelSite, panel_site
+
+
+@pytest_twisted.async_yield_fixture
+async def panel(model: Model, tmp_path: Path) -> AsyncIterator[PanelSite]:
+    async with panel_site(model, tmp_path) as running:
+        yield running
+
+
+@ensureDeferred
+async def test_no_page_holds_a_secret(panel: PanelSite) -> None:
+    await panel.model.shop()
+    box = await panel.model.box("late", 9, ("web",))
+
+    async def token(tx: Transaction) -> str:
+        return await create_token(tx, NAME, "planted")
+
+    text = await panel.model.database.transaction(OPERATOR, token, name="test")
+    visitor = await panel.signed_in()
+    kept = await panel.model.rows(
+        """SELECT password_hash FROM operator
+           UNION ALL SELECT encode(digest, 'hex') FROM api_token
+           UNION ALL SELECT encode(digest, 'hex') FROM web_session
+           UNION ALL SELECT encode(digest, 'hex') FROM enrolment_token
+           UNION ALL SELECT encode(sealed, 'hex') FROM secret
+           UNION ALL SELECT encode(digest, 'hex') FROM secret"""
+    )
+    secrets = {
+        PASSWORD,
+        text,
+        box["token"],
+        visitor.cookie,
+        *(value for (value,) in kept if value),
+    }
+    assert len(secrets) > 8
+    for path, page in (await visitor.crawl()).items():
+        for secret in secrets:
+            assert secret not in page, path
+
+
+def test_the_panel_makes_no_token_and_no_operator() -> None:
+    places = " ".join(route.path for route in ROUTES)
+    assert "token" not in places
+    assert "operator" not in places
+    assert "password" not in places
