@@ -170,6 +170,9 @@ def plan_step(
     Raises `PlanRefusedError` with the planner's words.
     """
     names = dict.fromkeys(unit for change in changes for unit in change.units)
+    if not names:
+        # The removal of what was never applied (it was quarantined, or came and went unseen).
+        return Step(changes, UnitPlan(unit=""), ())
     moved = [change for change in changes if len(change.units) == 2]
     name = next(iter(moved[0].units if moved else names))
     before = {id: spec for unit in names for id, spec in applied.get(unit, {}).items()}

@@ -244,3 +244,14 @@ async def test_an_older_revision_never_comes_back() -> None:
     await bench.apply(server(1), zone("a.test", 5, serial=5))
     await bench.apply(zone("a.test", 4, serial=4))
     assert bench.lane.serials == {"a.test": 5}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_removal_of_what_was_never_there_is_done() -> None:
+    bench = Bench()
+    await bench.apply(server(1), gone("zone", "never.test", 2))
+    await bench.apply(zone("bad.test", 3, refuse="no"))
+    await bench.apply(gone("zone", "bad.test", 4))
+    assert bench.outcomes() == {}
+    assert bench.journal.settled_revision(LANE) == 4
+    assert bench.journal.open_entries(LANE) == ()
