@@ -138,8 +138,9 @@ class Layout:
 
     def check_usable(self) -> None:
         """Refuse a directory that is in use for something else: `ForeignDirectoryError`."""
+        plan = self.read_plan()
         found = self.foreign()
-        if found and self.read_plan() is None:
+        if found and plan is None:
             raise ForeignDirectoryError(f"{self.root} holds other things ({', '.join(found[:3])})")
 
     def read_plan(self) -> ClusterPlan | None:

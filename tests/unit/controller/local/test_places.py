@@ -1,0 +1,87 @@
+"""Addresses and ports: each goes to one cluster, and none takes another one's away."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controller.local import places
+from controller.local.layout import Place
+from tests.unit.controller.local.test_directory import plan
+
+TREE = Path(__file__).parents[4]
+
+
+def in_a_network_of_its_own(program: str) -> str:
+    """Run Python where the loopback interface is nobody else's; gives what it printed."""
+    new = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--user", "-r", "--net"]
+    ended = subprocess.run(
+        [*new, "sh", "-c", 'ip link set lo up && exec "$0" -c "$1"', sys.executable, program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=TREE,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_two_clusters_never_share_an_address_nor_take_each_others_away() -> None:
+    shown = in_a_network_of_its_own("""
+from pathlib import Path
+from controller.local import places
+one, two = places.label(Path("/one")), places.label(Path("/two"))
+first = places.claim_block(Path("/one"), 7)
+second = places.claim_block(Path("/two"), 7)
+assert not set(first) & set(second), (first, second)
+places.release_loopback(first, two)
+assert places.own_addresses(one) == set(first)
+places.claim_loopback(first, one)  # again, as after a kill
+try:
+    places.claim_loopback([*second, "127.77.99.1"], one)
+except places.AddressTakenError as error:
+    print(error)
+assert places.own_addresses(two) == set(second)
+assert "127.77.99.1" not in places.present_addresses()
+places.release_loopback(first, one)
+places.release_loopback(second, two)
+print(sorted(places.present_addresses()))
+""")
+    assert shown.splitlines() == ["127.77.8.11", "['127.0.0.1']"]
+
+
+def test_a_taken_port_of_the_controller_moves_and_the_others_stay() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        ports = taken.getsockname()[1], free.getsockname()[1]
+        free.close()
+        before = plan()
+        before = type(before)(
+            service_domain="test",
+            panel=Place("127.0.0.1", ports[0]),
+            agents=Place("127.0.0.1", ports[1]),
+            enrolment=before.enrolment,
+            boxes=before.boxes,
+            loopback=(),
+        )
+        assert before.panel in places.taken_doors(before)
+        after = places.with_free_doors(before)
+    assert after.panel != before.panel
+    assert after.agents == before.agents
+    assert len(set(places.doors(after))) == 3
+    assert after.boxes == before.boxes
+
+
+def test_the_banner_says_which_ports_were_taken() -> None:
+    assert any("8443" in note and "the panel uses 1" in note for note in places.moved(plan()))
+
+
+def test_no_free_port_is_said_with_what_was_tried() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(places.NoPlaceError, match=f"among {port} to {port}"):
+            places.Chooser().choose("127.0.0.1", [port])
