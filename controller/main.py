@@ -50,7 +50,7 @@ def init(config_file: Path, operator: str) -> None:
     \b
     hs-controller init --config /etc/heliosphere/controller.toml
     """
-    from controller import set_up  # noqa: PLC0415
+    from controller import set_up
 
     config = _read(config_file)
     with _told():
@@ -75,8 +75,8 @@ def run(config_file: Path, migrate: bool, ready_file: Path | None) -> None:
     \b
     hs-controller run --config /etc/heliosphere/controller.toml
     """
-    from controller import logs, set_up  # noqa: PLC0415
-    from controller.storage.migrations import migrate as bring_up  # noqa: PLC0415
+    from controller import logs, set_up
+    from controller.storage.migrations import migrate as bring_up
 
     config = _read(config_file)
     logs.start(config.log, bytes_kept=config.log_bytes, files_kept=config.log_files)
@@ -103,7 +103,7 @@ def reset_password(config_file: Path, name: str, create: bool, password_stdin: b
     \b
     hs-controller admin reset-password admin
     """
-    from controller import set_up  # noqa: PLC0415
+    from controller import set_up
 
     config = _read(config_file)
     password = sys.stdin.readline().rstrip("\n") if password_stdin else set_up.new_password()
@@ -124,10 +124,10 @@ def token(config_file: Path, name: str, label: str, days: int | None) -> None:
     \b
     hs-controller admin token admin --label laptop --days 90
     """
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+    from datetime import UTC, datetime, timedelta
 
-    from controller import set_up  # noqa: PLC0415
-    from controller.storage import people  # noqa: PLC0415
+    from controller import set_up
+    from controller.storage import people
 
     config = _read(config_file)
     end = None if days is None else datetime.now(UTC) + timedelta(days=days)
@@ -144,7 +144,7 @@ def token(config_file: Path, name: str, label: str, days: int | None) -> None:
 
 
 def _read(path: Path) -> "ControllerConfig":
-    from controller.config import ConfigError, read_config  # noqa: PLC0415
+    from controller.config import ConfigError, read_config
 
     try:
         return read_config(path)
@@ -154,8 +154,8 @@ def _read(path: Path) -> "ControllerConfig":
 
 def _first_operator(name: str, password: str) -> Callable[["Database"], Awaitable[bool]]:
     """Add an operator where there is none at all; tells whether it did."""
-    from controller.storage import people  # noqa: PLC0415
-    from controller.storage.passwords import Passwords  # noqa: PLC0415
+    from controller.storage import people
+    from controller.storage.passwords import Passwords
 
     async def add_it(database: "Database") -> bool:
         hashed = await Passwords().hash(password)
@@ -174,8 +174,8 @@ def _first_operator(name: str, password: str) -> Callable[["Database"], Awaitabl
 def _password_setter(
     name: str, password: str, *, create: bool
 ) -> Callable[["Database"], Awaitable[None]]:
-    from controller.storage import people  # noqa: PLC0415
-    from controller.storage.passwords import Passwords  # noqa: PLC0415
+    from controller.storage import people
+    from controller.storage.passwords import Passwords
 
     async def set_it(database: "Database") -> None:
         hashed = await Passwords().hash(password)
@@ -193,10 +193,10 @@ def _password_setter(
 
 def _with_database(url: str, function: Callable[["Database"], Awaitable[T]]) -> T:
     """Run the reactor for one piece of work; give its answer or raise what it raised."""
-    from twisted.internet import reactor as installed  # noqa: PLC0415
-    from twisted.internet.defer import ensureDeferred  # noqa: PLC0415
+    from twisted.internet import reactor as installed
+    from twisted.internet.defer import ensureDeferred
 
-    from controller.storage.database import Database  # noqa: PLC0415
+    from controller.storage.database import Database
 
     reactor: Any = installed
     ended: list[Any] = []
@@ -222,13 +222,13 @@ def _with_database(url: str, function: Callable[["Database"], Awaitable[T]]) -> 
 
 def _serve(config: "ControllerConfig", url: str, ready_file: Path | None) -> bool:
     """Serve until told to end; tell whether it could not start."""
-    from twisted.internet import reactor as installed  # noqa: PLC0415
-    from twisted.internet.defer import ensureDeferred  # noqa: PLC0415
-    from twisted.logger import Logger  # noqa: PLC0415
+    from twisted.internet import reactor as installed
+    from twisted.internet.defer import ensureDeferred
+    from twisted.logger import Logger
 
-    from controller.identity import Identity  # noqa: PLC0415
-    from controller.running import Controller  # noqa: PLC0415
-    from controller.storage.database import Database  # noqa: PLC0415
+    from controller.identity import Identity
+    from controller.running import Controller
+    from controller.storage.database import Database
 
     reactor: Any = installed
     log = Logger("hs-controller")
@@ -267,17 +267,17 @@ def _serve(config: "ControllerConfig", url: str, ready_file: Path | None) -> boo
 @contextmanager
 def _told() -> Iterator[None]:
     """Tell what went wrong in one line, where a person can do something about it."""
-    import psycopg2  # noqa: PLC0415
+    import psycopg2
 
-    from controller.refusal import CommandError  # noqa: PLC0415
-    from controller.storage.binaries import BinariesError  # noqa: PLC0415
-    from controller.storage.embedded import EmbeddedPostgresError  # noqa: PLC0415
-    from controller.storage.errors import StorageError  # noqa: PLC0415
-    from controller.storage.migrations import SchemaError  # noqa: PLC0415
-    from controller.storage.roles import RoleError  # noqa: PLC0415
-    from controller.storage.secrets import SecretError  # noqa: PLC0415
-    from controller.storage.system_account import SystemAccountError  # noqa: PLC0415
-    from pki.authority import AuthorityError  # noqa: PLC0415
+    from controller.refusal import CommandError
+    from controller.storage.binaries import BinariesError
+    from controller.storage.embedded import EmbeddedPostgresError
+    from controller.storage.errors import StorageError
+    from controller.storage.migrations import SchemaError
+    from controller.storage.roles import RoleError
+    from controller.storage.secrets import SecretError
+    from controller.storage.system_account import SystemAccountError
+    from pki.authority import AuthorityError
 
     try:
         yield

@@ -82,13 +82,13 @@ class Session(FrameProtocol[FromController]):
         """Read one frame."""
         return decode_from_controller(frame)
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         """Start the clock: also a handshake that never ends is silence."""
         super().connectionMade()
         self._heard = self._said = self._clock.seconds()
         self._look()
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         """Note that the other side lives; half a frame counts."""
         self._heard = self._clock.seconds()
         super().dataReceived(data)  # type: ignore[no-untyped-call]

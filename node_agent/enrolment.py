@@ -50,7 +50,7 @@ class _Enrolment(FrameProtocol[Enrolled | Denied]):
     def decode(self, frame: bytes) -> Enrolled | Denied:
         return decode_answer(frame)
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         super().connectionMade()
         self._deadline = self._reactor.callLater(
             ENROLMENT_SECONDS, self.lose, "the controller did not answer in time"

@@ -4,8 +4,6 @@ Everything heavy is imported by the command that needs it, so that ``status`` an
 once also on a box in trouble.
 """
 
-# ruff: noqa: PLC0415
-
 import sys
 from pathlib import Path
 

@@ -77,18 +77,18 @@ class MutualTLS:
             )
         self._client, self._server = client, server
 
-    def serverConnectionForTLS(  # noqa: N802 (Twisted's name)
+    def serverConnectionForTLS(
         self,
-        tlsProtocol: TLSMemoryBIOProtocol,  # noqa: N803 (Twisted's name)
+        tlsProtocol: TLSMemoryBIOProtocol,
     ) -> SSL.Connection:
         """Begin the server's side; raises `PeerRefusedError` for who must not serve."""
         if self._server is None:
             raise PeerRefusedError(f"{self.name.uri} must not serve: it is not a controller")
         return SSL.Connection(self._server, None)
 
-    def clientConnectionForTLS(  # noqa: N802 (Twisted's name)
+    def clientConnectionForTLS(
         self,
-        tlsProtocol: TLSMemoryBIOProtocol,  # noqa: N803 (Twisted's name)
+        tlsProtocol: TLSMemoryBIOProtocol,
     ) -> SSL.Connection:
         """Begin the client's side."""
         return SSL.Connection(self._client, None)
@@ -101,9 +101,9 @@ class EnrolmentTLS:
     def __init__(self, ca_fingerprint: str) -> None:
         self._context = enrolment_context(ca_fingerprint)
 
-    def clientConnectionForTLS(  # noqa: N802 (Twisted's name)
+    def clientConnectionForTLS(
         self,
-        tlsProtocol: TLSMemoryBIOProtocol,  # noqa: N803 (Twisted's name)
+        tlsProtocol: TLSMemoryBIOProtocol,
     ) -> SSL.Connection:
         """Begin the client's side."""
         return SSL.Connection(self._context, None)

@@ -21,10 +21,10 @@ class _Watch(ProcessProtocol):
         self.output = bytearray()
         self.ended: Deferred[int] = Deferred()
 
-    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
         self.output += data
 
-    def processEnded(self, reason: Any) -> None:  # noqa: N802
+    def processEnded(self, reason: Any) -> None:
         self.ended.callback(reason.value.exitCode or 0)
 
 

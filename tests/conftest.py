@@ -20,6 +20,7 @@ from controller.storage.embedded import EmbeddedPostgres
 from controller.storage.migrations import migrate
 from controller.storage.roles import OWNER_ROLE
 
+pytest_plugins = ("tests.integration.model",)
 TEMPLATE = "hs_template"
 _numbers = itertools.count(1)
 

@@ -19,8 +19,9 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import IResource
 
-from controller.commands import Command, CommandError, Registry
+from controller.commands import Command, Registry
 from controller.principal import Principal
+from controller.refusal import CommandError
 from controller.web.api import Api
 from controller.web.authentication import Authenticator
 from controller.web.event_stream import EventStream

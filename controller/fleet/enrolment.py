@@ -79,7 +79,7 @@ class EnrolmentProtocol(FrameProtocol[Enrol]):
         """Read the request."""
         return decode_request(frame)
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         """Give it a short time, or none where too many are inside."""
         super().connectionMade()
         self._listener.inside.add(self)
@@ -126,7 +126,7 @@ class EnrolmentListener(ServerFactory):
         self._cluster = cluster
         self._agent_port = agent_port
 
-    def buildProtocol(self, addr: object) -> Protocol:  # noqa: N802
+    def buildProtocol(self, addr: object) -> Protocol:
         """Make the protocol of a new connection."""
         return EnrolmentProtocol(self)
 

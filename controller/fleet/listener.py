@@ -45,7 +45,7 @@ class AgentProtocol(FrameProtocol[FromAgent]):
         """Read what the agent said."""
         return decode_from_agent(frame)
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         """Give a stranger a short time; nothing is known of it yet."""
         super().connectionMade()
         self._listener.strangers.add(self)
@@ -135,7 +135,7 @@ class AgentListener(ServerFactory):
         self._turns = DeferredSemaphore(HELLOS_AT_ONCE)
         self._stopping = False
 
-    def buildProtocol(self, addr: object) -> Protocol:  # noqa: N802
+    def buildProtocol(self, addr: object) -> Protocol:
         """Make the protocol of a new connection."""
         return AgentProtocol(self)
 

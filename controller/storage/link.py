@@ -50,7 +50,7 @@ _TYPES = (
 
 
 class _Cursor(Cursor):  # type: ignore[misc]
-    def _handleCancellation(self, f: Failure) -> Failure:  # noqa: N802 txpostgres's name
+    def _handleCancellation(self, f: Failure) -> Failure:
         # txpostgres makes a statement that timed out look as if the caller had cancelled it.
         return f
 
@@ -58,8 +58,8 @@ class _Cursor(Cursor):  # type: ignore[misc]
 class Link(Connection):  # type: ignore[misc]
     """A connection that acts as `hs_runtime`, whatever role the connection string names."""
 
-    _pollingD: "Deferred[object] | None"  # noqa: N815 txpostgres's name
-    cursorFactory = _Cursor  # noqa: N815 txpostgres's name
+    _pollingD: "Deferred[object] | None"
+    cursorFactory = _Cursor
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Link(Connection):  # type: ignore[misc]
         if self._connection is not None:
             self.close()
 
-    def doRead(self) -> None:  # noqa: N802 Twisted's name
+    def doRead(self) -> None:
         """Read notifications; an idle connection that the server closed is given up quietly."""
         try:
             super().doRead()
@@ -168,7 +168,7 @@ class Link(Connection):  # type: ignore[misc]
             if lost is not None:
                 lost(self)
 
-    def checkForNotifies(self) -> None:  # noqa: N802 txpostgres's name
+    def checkForNotifies(self) -> None:
         """Hand on notifications in order; a callback that fails is logged, the next still runs."""
         if self._connection.closed:
             return

@@ -92,7 +92,7 @@ class _Reply:
 class Api:
     """Everything below ``/api/v1``."""
 
-    isLeaf = True  # noqa: N815 (Twisted's name)
+    isLeaf = True
 
     def __init__(
         self,
@@ -113,11 +113,11 @@ class Api:
         self._clock = clock
         self._openapi = msgspec.json.encode(document(registry, version))
 
-    def getChildWithDefault(self, name: bytes, request: Any) -> IResource:  # noqa: N802
+    def getChildWithDefault(self, name: bytes, request: Any) -> IResource:
         """Have no children: the route table looks at the whole path."""
         raise NotImplementedError
 
-    def putChild(self, path: bytes, child: IResource) -> None:  # noqa: N802
+    def putChild(self, path: bytes, child: IResource) -> None:
         """Have no children."""
         raise NotImplementedError
 

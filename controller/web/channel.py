@@ -58,7 +58,7 @@ class BoundedRequest(server.Request):
         site: SiteRules = self.channel.site
         return site
 
-    def gotLength(self, length: int | None) -> None:  # noqa: N802 (Twisted's name)
+    def gotLength(self, length: int | None) -> None:
         """Refuse a body that is too large before it is read."""
         rules = self.rules
         if length is not None and length > BODY:
@@ -71,7 +71,7 @@ class BoundedRequest(server.Request):
                 length = 0
         super().gotLength(length)
 
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
+    def handleContentChunk(self, data: bytes) -> None:
         """Keep a piece of the body, up to the bound (chunked bodies name no length before)."""
         self._taken += len(data)
         if self._refused:
@@ -104,7 +104,7 @@ class BoundedRequest(server.Request):
         self.write(body)
         self.finish()
 
-    def processingFailed(self, reason: Failure) -> Failure:  # noqa: N802 (Twisted's name)
+    def processingFailed(self, reason: Failure) -> Failure:
         """Answer 500 with an id that stands in the log beside the traceback."""
         self.answer_problem(self.rules.failed(reason))
         return reason
@@ -136,22 +136,22 @@ class BoundedRequest(server.Request):
 class BoundedChannel(http.HTTPChannel):
     """A connection that must finish each request in time, however slowly it sends (slow loris)."""
 
-    maxHeaders = HEADERS  # noqa: N815 (Twisted's names here and below)
-    totalHeadersSize = HEADER_BYTES  # noqa: N815
+    maxHeaders = HEADERS
+    totalHeadersSize = HEADER_BYTES
     MAX_LENGTH = HEADER_BYTES
-    abortTimeout = int(_CLOSING_SECONDS)  # noqa: N815
-    callLater: Any  # noqa: N815
+    abortTimeout = int(_CLOSING_SECONDS)
+    callLater: Any
     transport: Any
     _deadline: IDelayedCall | None = None
     _in_work = False
     _refused = False
 
-    def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
+    def connectionMade(self) -> None:
         """Start the clock of the first request (it covers the TLS handshake)."""
         super().connectionMade()
         self._start_deadline()
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
+    def dataReceived(self, data: bytes) -> None:
         """Start the clock of a request with its first byte; read nothing after a refusal."""
         if self._refused:
             return
@@ -159,7 +159,7 @@ class BoundedChannel(http.HTTPChannel):
             self._start_deadline()
         super().dataReceived(data)
 
-    def allContentReceived(self) -> None:  # noqa: N802 (Twisted's name)
+    def allContentReceived(self) -> None:
         """Stop the clock: the request is here."""
         self._stop_deadline()
         if self._refused:
@@ -167,7 +167,7 @@ class BoundedChannel(http.HTTPChannel):
         self._in_work = True
         super().allContentReceived()
 
-    def requestDone(self, request: http.Request) -> None:  # noqa: N802 (Twisted's name)
+    def requestDone(self, request: http.Request) -> None:
         """Go on with the next request."""
         self._in_work = False
         super().requestDone(request)
@@ -185,14 +185,14 @@ class BoundedChannel(http.HTTPChannel):
         self._deadline = self.callLater(_CLOSING_SECONDS, self.transport.abortConnection)
         self.loseConnection()
 
-    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 (Twisted's name)
+    def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a request line or header that is too long.
 
         Twisted's own answer is to close, which waits for the producer that is still registered.
         """
         self.refuse(problem(431, "request.line.too-long", "a line is too long").problem)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802 (Twisted's name)
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the clock."""
         self._stop_deadline()
         super().connectionLost(reason)

@@ -73,13 +73,13 @@ class _Valve:
     def __init__(self) -> None:
         self.open = True
 
-    def pauseProducing(self) -> None:  # noqa: N802 (Twisted's name)
+    def pauseProducing(self) -> None:
         self.open = False
 
-    def resumeProducing(self) -> None:  # noqa: N802 (Twisted's name)
+    def resumeProducing(self) -> None:
         self.open = True
 
-    def stopProducing(self) -> None:  # noqa: N802 (Twisted's name)
+    def stopProducing(self) -> None:
         self.open = False
 
 

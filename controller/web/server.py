@@ -47,7 +47,7 @@ class ControllerSite(server.Site):
     """
 
     protocol: Any = BoundedChannel
-    requestFactory = BoundedRequest  # noqa: N815 (Twisted's name)
+    requestFactory = BoundedRequest
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class ControllerSite(server.Site):
             value=incident,
         ).problem
 
-    def getResourceFor(self, request: BoundedRequest) -> IResource:  # noqa: N802
+    def getResourceFor(self, request: BoundedRequest) -> IResource:
         """Find who answers; say nothing of the software that serves."""
         request.responseHeaders.setRawHeaders(b"Server", [_HEADERS[b"Server"]])
         found: IResource = super().getResourceFor(request)
@@ -86,27 +86,27 @@ class ControllerSite(server.Site):
     def log(self, request: http.Request) -> None:
         """Keep no access log: what was changed is in the audit, what failed is in the log."""
 
-    def acceptableProtocols(self) -> list[bytes]:  # noqa: N802
+    def acceptableProtocols(self) -> list[bytes]:
         """Speak HTTP/1.1 only: the bounds are made for it."""
         return [b"http/1.1"]
 
 
 @implementer(IResource)
 class _Root:
-    isLeaf = False  # noqa: N815
+    isLeaf = False
 
     def __init__(self, api: IResource, panel: IResource | None) -> None:
         self._api = api
         self._panel = panel or _Nothing()
 
-    def getChildWithDefault(self, name: bytes, request: BoundedRequest) -> IResource:  # noqa: N802
+    def getChildWithDefault(self, name: bytes, request: BoundedRequest) -> IResource:
         if request.path.startswith(b"/api/"):
             return self._api
         if request.prepath and request.postpath is not None:
             request.postpath.insert(0, request.prepath.pop())
         return self._panel
 
-    def putChild(self, path: bytes, child: IResource) -> None:  # noqa: N802
+    def putChild(self, path: bytes, child: IResource) -> None:
         raise NotImplementedError
 
     def render(self, request: BoundedRequest) -> int:
@@ -114,7 +114,7 @@ class _Root:
 
 
 class _Nothing(Resource):
-    isLeaf = True  # noqa: N815
+    isLeaf = True
 
     def render(self, request: BoundedRequest) -> int:
         request.answer_problem(problem(404, "request.path", "there is nothing here").problem)
@@ -128,7 +128,7 @@ class LimitedTls(TLSMemoryBIOFactory):
         super().__init__(creator, False, site, clock)  # type: ignore[arg-type]
         self._per_address: Counter[str] = Counter()
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: N802
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """Take a connection, or close it at once where there are too many."""
         host = getattr(addr, "host", "")
         if self._per_address[host] >= CONNECTIONS_PER_ADDRESS or len(self.protocols) >= CONNECTIONS:
@@ -138,13 +138,13 @@ class LimitedTls(TLSMemoryBIOFactory):
         protocol.counted_host = host
         return protocol
 
-    def registerProtocol(self, p: Any) -> None:  # noqa: N802
+    def registerProtocol(self, p: Any) -> None:
         """Count a connection, once: Twisted registers one of TLS twice."""
         if p not in self.protocols:
             self._per_address[p.counted_host] += 1
         super().registerProtocol(p)
 
-    def unregisterProtocol(self, p: Any) -> None:  # noqa: N802
+    def unregisterProtocol(self, p: Any) -> None:
         """Count it off again."""
         super().unregisterProtocol(p)
         host = p.counted_host

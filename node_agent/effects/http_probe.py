@@ -109,14 +109,14 @@ class _Request(Protocol):
         self._probe = probe
         self._head = b""
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         transport = self._open_transport()
         transport.write(
             f"HEAD {self._probe.path} HTTP/1.1\r\nHost: {self._probe.host}\r\n"
             "User-Agent: heliosphere\r\nConnection: close\r\n\r\n".encode("ascii")
         )
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         if self.answered.called:
             return
         self._head += data
@@ -132,7 +132,7 @@ class _Request(Protocol):
         self._leave()
         self.answered.callback(int(status[1]) if status else 0)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.answered.called:
             self.answered.errback(reason)
 
@@ -152,9 +152,9 @@ class _Unverified:
     def __init__(self, host: str) -> None:
         self._host = host.encode("ascii")
 
-    def clientConnectionForTLS(  # noqa: N802
+    def clientConnectionForTLS(
         self,
-        tlsProtocol: TLSMemoryBIOProtocol,  # noqa: N803
+        tlsProtocol: TLSMemoryBIOProtocol,
     ) -> SSL.Connection:
         connection = SSL.Connection(_context(), None)
         connection.set_tlsext_host_name(self._host)

@@ -91,15 +91,15 @@ class _Process(ProcessProtocol):
         self.status = 0
         self._output = bytearray()
 
-    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
         self._output += data[: OUTPUT_LIMIT - len(self._output)]
 
-    def processExited(self, reason: Failure) -> None:  # noqa: N802
+    def processExited(self, reason: Failure) -> None:
         error: Any = reason.value
         self.status = -error.signal if error.signal else error.exitCode or 0
         self.exited.callback(None)
 
-    def processEnded(self, reason: Failure) -> None:  # noqa: N802
+    def processEnded(self, reason: Failure) -> None:
         self.ended.callback(None)
 
     def words(self) -> str:

@@ -51,7 +51,7 @@ class _ControlProtocol(Protocol):
         self._buffer = b""
         self._waiting: Deferred[bytes] | None = None
 
-    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+    def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
 
     def ask(self, message: bytes) -> "Deferred[bytes]":
@@ -64,7 +64,7 @@ class _ControlProtocol(Protocol):
         self._waiting = None
         self.transport.abortConnection()
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) < 4:
             return
@@ -76,7 +76,7 @@ class _ControlProtocol(Protocol):
             waiting, self._waiting = self._waiting, None
             waiting.callback(message)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = True
         waiting, self._waiting = self._waiting, None
         if waiting is not None:

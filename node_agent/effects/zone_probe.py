@@ -44,22 +44,22 @@ class _Asker(DatagramProtocol):
         self._number = -1
         self._question = b""
 
-    def startProtocol(self) -> None:  # noqa: N802 - Twisted's name
+    def startProtocol(self) -> None:
         assert self.transport is not None
         self.transport.connect(self._endpoint.address, self._endpoint.port)
 
-    def stopProtocol(self) -> None:  # noqa: N802 - Twisted's name
+    def stopProtocol(self) -> None:
         """The socket is closed, by us or because nobody listens at the other end."""
         self.connectionRefused()
 
-    def datagramReceived(self, datagram: bytes, addr: object) -> None:  # noqa: N802
+    def datagramReceived(self, datagram: bytes, addr: object) -> None:
         """Take the reply to the present question; anything else is dropped."""
         waiting = self._waiting
         if waiting is not None and datagram[:2] == self._number.to_bytes(2, "big"):
             self._waiting = None
             waiting.callback(datagram)
 
-    def connectionRefused(self) -> None:  # noqa: N802 - Twisted's name
+    def connectionRefused(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.errback(BoxUnavailableError(f"{self._where()} refuses questions"))

@@ -90,13 +90,13 @@ class FrameProtocol(Int32StringReceiver, Generic[MessageT]):
 
     # --- Twisted's side ---
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         """Ask for small frames to leave at once."""
         tcp = cast(ITCPTransport, self.transport)
         tcp.setTcpNoDelay(True)
         tcp.setTcpKeepAlive(True)
 
-    def handshakeCompleted(self) -> None:  # noqa: N802
+    def handshakeCompleted(self) -> None:
         """Begin: the peer is verified."""
         self.MAX_LENGTH = self.max_frame
         self._established = True
@@ -105,7 +105,7 @@ class FrameProtocol(Int32StringReceiver, Generic[MessageT]):
         except WireError as error:
             self._refuse(error)
 
-    def stringReceived(self, string: bytes) -> None:  # noqa: N802
+    def stringReceived(self, string: bytes) -> None:
         """Decode and hand on one frame."""
         if not self._established:
             return
@@ -114,11 +114,11 @@ class FrameProtocol(Int32StringReceiver, Generic[MessageT]):
         except WireError as error:
             self._refuse(error)
 
-    def lengthLimitExceeded(self, length: int) -> None:  # noqa: N802
+    def lengthLimitExceeded(self, length: int) -> None:
         """Refuse a frame by its announced length, before any of it is kept."""
         self._refuse(WireError(f"a frame of {length} bytes was announced"))
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner, once."""
         if self._ended:
             return

@@ -19,10 +19,8 @@ from controller.storage import people
 from controller.storage.database import Transaction
 from controller.storage.sealer import Sealer
 from controller.web.event_stream import DatabaseFeed, EventStream
-from tests.integration.model import Model, model
+from tests.integration.model import Model
 from tests.web_site import Reply, Site, running_site
-
-__all__ = ["model"]
 
 
 @attrs.frozen

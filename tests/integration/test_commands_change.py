@@ -14,9 +14,7 @@ from controller.storage.database import Transaction
 from templates.objects import ObjectId, decode_spec
 from templates.registry import SERVICE_TYPES
 from templates.service_type import SERVER_ID, LaneContext, Unit
-from tests.integration.model import OPERATOR, Model, model
-
-__all__ = ["model"]
+from tests.integration.model import OPERATOR, Model
 
 
 async def add_record(model: Model, name: str, **more: object) -> object:

@@ -4,9 +4,7 @@ import pytest
 import pytest_twisted
 
 from pki.enrolment import Token
-from tests.integration.model import Model, model
-
-__all__ = ["model"]
+from tests.integration.model import Model
 
 
 @pytest_twisted.ensureDeferred

@@ -9,9 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.integration.model import NOW, Model, model
-
-__all__ = ["model"]
+from tests.integration.model import NOW, Model
 
 
 async def zone(model: Model, name: str = "shop.test") -> dict[str, object]:

@@ -2,9 +2,7 @@
 
 import pytest_twisted
 
-from tests.integration.model import Model, model
-
-__all__ = ["model"]
+from tests.integration.model import Model
 
 
 @pytest_twisted.ensureDeferred

@@ -118,14 +118,14 @@ class _Ended(Protocol):
         self.heard = b""
         self.ended: Deferred[None] = Deferred()
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         assert self.transport is not None
         self.transport.write(b"\0\0\0\1\xc0" * 100)
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         self.heard += data
 
-    def connectionLost(self, reason: object = None) -> None:  # noqa: N802
+    def connectionLost(self, reason: object = None) -> None:
         self.ended.callback(None)
 
 

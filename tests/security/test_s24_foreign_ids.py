@@ -13,10 +13,8 @@ from pytest_twisted import ensureDeferred
 
 from controller.principal import Principal
 from controller.storage.database import Transaction
-from tests.integration.model import Model, model
+from tests.integration.model import Model
 from tests.web_site import Site, running_site
-
-__all__ = ["model"]
 
 ACCOUNT_COMMANDS: dict[str, tuple[dict[str, str], Any]] = {
     "domain.show": ({"name": "{name}"}, None),

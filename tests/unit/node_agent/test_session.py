@@ -33,10 +33,10 @@ WELCOME = Welcome(protocol=1, history="h", session_epoch=1, interval=10.0, now=0
 
 
 class Transport(StringTransport):
-    def setTcpNoDelay(self, on: bool) -> None:  # noqa: N802
+    def setTcpNoDelay(self, on: bool) -> None:
         """Nothing to set."""
 
-    def setTcpKeepAlive(self, on: bool) -> None:  # noqa: N802
+    def setTcpKeepAlive(self, on: bool) -> None:
         """Nothing to set."""
 
 

@@ -3,7 +3,6 @@
 A client of TLS 1.3 completes its handshake before the server has judged it, so *accepted* means
 that a byte of the other side arrived, and nothing less.
 """
-# ruff: noqa: N802, N803 (Twisted's names)
 
 import attrs
 from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -15,7 +15,7 @@ class Client:
     def __init__(self) -> None:
         self.finished: Deferred[None] = Deferred()
 
-    def notifyFinish(self) -> "Deferred[None]":  # noqa: N802
+    def notifyFinish(self) -> "Deferred[None]":
         return self.finished
 
 

@@ -49,10 +49,10 @@ class Transport(StringTransport):
 
     aborted = False
 
-    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802
+    def setTcpNoDelay(self, enabled: bool) -> None:
         pass
 
-    def abortConnection(self) -> None:  # noqa: N802
+    def abortConnection(self) -> None:
         self.aborted = True
         self.protocol.connectionLost(Failure(ConnectionDone()))
 

@@ -20,7 +20,7 @@ class _Connection(Protocol):
         self._server = server
         self._asked = b""
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         self._asked += data
         if not self._asked.endswith(b"\r\n\r\n"):
             return

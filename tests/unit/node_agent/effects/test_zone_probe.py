@@ -32,7 +32,7 @@ class Server(DatagramProtocol):
     def endpoint(self) -> Endpoint:
         return Endpoint(address="127.0.0.1", port=self.transport.getHost().port)
 
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:  # noqa: N802
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         answer = self.answers[min(self.questions, len(self.answers) - 1)]
         self.questions += 1
         made = answer(dns.message.from_wire(datagram))

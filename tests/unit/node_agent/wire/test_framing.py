@@ -12,11 +12,11 @@ from node_agent.wire.messages import Alive, FromAgent, SystemRequest
 class Transport(StringTransport):
     aborted = False
 
-    def setTcpNoDelay(self, enabled: bool) -> None: ...  # noqa: N802
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
 
-    def setTcpKeepAlive(self, enabled: bool) -> None: ...  # noqa: N802
+    def setTcpKeepAlive(self, enabled: bool) -> None: ...
 
-    def abortConnection(self) -> None:  # noqa: N802
+    def abortConnection(self) -> None:
         self.aborted = True
 
 
