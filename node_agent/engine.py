@@ -109,9 +109,7 @@ class Engine:
         opened = await self._blocking(lambda: work.begin(received))
         self._at("journalled")
         # The worker writes the files while the reactor says that the batch is stored.
-        quick = Deferred.fromCoroutine(
-            quick_steps(work, [one for one in opened if one.step.quick])
-        )
+        quick = Deferred.fromCoroutine(quick_steps(work, [one for one in opened if one.step.quick]))
         if received is not None:
             stored(work.stored_revision, work.object_hash)
             self._at("stored")
