@@ -188,7 +188,7 @@ class Agent:
         self._send = self._kept = self._renewal = None
         self._inbox.clear()
         for lane in self.lanes.values():
-            lane.zones.stop()
+            lane.session_over()
         for name in ("report", "renewal"):
             call = self._calls.pop(name, None)
             if call is not None and call.active():
@@ -268,8 +268,9 @@ class Agent:
         if send is None or send is not self._send:
             return
         kept, self._kept = self._kept or [], None
-        for lane, outcomes in zip(lanes, reports, strict=True):
-            send(outcomes)
+        for lane, pages in zip(lanes, reports, strict=True):
+            for outcomes in pages:
+                send(outcomes)
             send(lane.state())
         for message in kept:
             send(message)

@@ -20,7 +20,7 @@ from node_agent.box.interface import (
     LaneFiles,
     LinkImage,
 )
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import EffectFailedError
 from node_agent.journal import AppliedObject, Journal, Removed, StoredObject, Verdict
 from node_agent.planning import Step
 from templates.effects import (
@@ -177,6 +177,8 @@ class Entries:
 
         Losing the commit of a round without retired files only repeats it, so it does not wait for
         the disk. Where files are retired, it does: after that there is no way back.
+
+        Raises `DiskFullError`; nothing may be begun then before `leftovers` has looked.
         """
         retiring = [one for one in done if one.step.plan.retire]
         if done:
@@ -254,6 +256,7 @@ class Entries:
             self._journal.close_entries(ids)
 
     def _retire(self, ids: Sequence[int], effects: Iterable[RemovePath]) -> None:
+        """Remove what is useless. Raises `DiskFullError`; then `leftovers` has to end it."""
         effects = tuple(effects)
         for effect in effects:
             # Nothing refers to the file any more; one that cannot be removed harms nobody.
@@ -261,8 +264,8 @@ class Entries:
                 self._files.commit((effect,))
         self._files.sync(tuple(effect.path for effect in effects))
         self._at("retired")
-        with suppress(BoxUnavailableError):
-            self.close(ids)
+        # An entry left open would be retired again one day, when another object has its file.
+        self.close(ids)
 
 
 def _claims(undo: Undo) -> set[object]:

@@ -342,9 +342,14 @@ class Journal:
         return None if row is None else StoredObject(id, row[0], row[1], row[2], _ids(row[3]))
 
     def settled_revision(self, lane: str, besides: frozenset[ObjectId] = frozenset()) -> int:
-        """Give the revision up to which all has an outcome, taking ``besides`` as settled."""
+        """Give the revision up to which all has an outcome, taking ``besides`` as settled.
+
+        What is tried again keeps its outcome until there is another.
+        """
         rows = self._db.execute(
-            "SELECT kind, key, revision FROM object WHERE lane = ? AND pending"
+            "SELECT kind, key, revision FROM object AS o WHERE lane = ? AND pending"
+            " AND NOT EXISTS (SELECT 1 FROM outcome AS x WHERE x.lane = o.lane"
+            " AND x.kind = o.kind AND x.key = o.key AND x.revision = o.revision)"
             " ORDER BY revision LIMIT ?",
             (lane, len(besides) + 1),
         )
@@ -364,7 +369,7 @@ class Journal:
         return tuple(rows.fetchall())
 
     def retry(self, lane: str, id: ObjectId | None, outcomes: Sequence[OutcomeName]) -> int:
-        """Make objects with one of these outcomes pending again; tell how many."""
+        """Have objects with one of these outcomes worked again; tell how many."""
         with self.transaction(durable=False):
             marks = ", ".join("?" * len(outcomes))
             where = f"lane = ? AND outcome IN ({marks})"
@@ -509,7 +514,7 @@ class Journal:
             self._pend_again(lane, ObjectId(kind, key))
 
     def _pend_again(self, lane: str, id: ObjectId) -> None:
-        self._clear_exception(lane, id)
+        """Have an object worked once more. Its outcome stands until there is another one."""
         self._db.execute(
             "UPDATE object SET pending = 1 WHERE lane = ? AND kind = ? AND key = ?",
             (lane, id.kind, id.key),

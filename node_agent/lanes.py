@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -39,6 +40,7 @@ FIRST_RETRY, LONGEST_RETRY = 0.5, 60.0
 WATCH_EVERY = 5.0
 """Seconds between two looks at the daemon."""
 INVENTORY_PAGE = 5000
+OUTCOMES_PAGE = 500
 LONGEST_WORDS = 4000
 """Characters of a daemon's words that travel."""
 AHEAD = "the controller's history is another one; adopt or overwrite"
@@ -120,18 +122,34 @@ class Lane:
         self._queue.append(batch)
         self.wake()
 
+    def session_over(self) -> None:
+        """Drop what belongs to the session: a batch that is not stored yet is sent again."""
+        self._queue.clear()
+        self.zones.stop()
+
     def meet_history(self, history: str) -> bool:
-        """Compare the controller's history with the lane's; another one stops all work here."""
+        """Compare the controller's history with the lane's; another one stops all work here.
+
+        A controller that is back at the lane's own history ends that by itself.
+        """
         if self._history in ("", history):
-            return not self._ahead
+            if self._ahead:
+                self._ahead = False
+                self._say("behind", "")
+                self.wake()
+            return True
         if not self._ahead:
             self._ahead = True
             self._say("ahead", AHEAD)
         return False
 
     async def adopt(self, history: str, *, overwrite: bool) -> None:
-        """Go on under the controller's history, as its operator chose."""
-        await self.idle()
+        """Go on under the controller's history, as its operator chose.
+
+        Not even a round under way is waited for: what the controller sends next belongs to the
+        new history and must be stored under it.
+        """
+        self._queue = deque(batch for batch in self._queue if batch.history == history)
         await self._blocking(lambda: self._journal.adopt(self.id, history))
         event("adopted", lane=self.name, history=history, overwrite=overwrite)
         self._history, self._ahead = history, False
@@ -179,12 +197,19 @@ class Lane:
             condition=self._condition,
         )
 
-    def outcomes(self) -> Outcomes:
-        """Give the settled revision and all exceptions, for a new session. Blocks."""
-        return Outcomes(
-            lane=self.id,
-            settled_revision=self._journal.settled_revision(self.id),
-            outcomes=self._journal.exceptions(self.id),
+    def outcomes(self) -> tuple[Outcomes, ...]:
+        """Give the settled revision and all exceptions, for a new session. Blocks.
+
+        In pages that fit a frame, oldest first: each is true by itself, because it counts as
+        settled only what lies before the exceptions of the next.
+        """
+        settled = self._journal.settled_revision(self.id)
+        every = self._journal.exceptions(self.id)
+        pages = [every[at : at + OUTCOMES_PAGE] for at in range(0, len(every), OUTCOMES_PAGE)]
+        limits = [min(settled, page[0].revision - 1) for page in pages[1:]]
+        return tuple(
+            Outcomes(lane=self.id, settled_revision=limit, outcomes=tuple(map(_short, page)))
+            for page, limit in zip(pages or [()], [*limits, settled], strict=True)
         )
 
     def state(self) -> LaneState:
@@ -245,6 +270,9 @@ class Lane:
             while await self._work_once():
                 pass
         except BoxUnavailableError as unavailable:
+            # Whatever could not be written down stands open in the journal: it is ended before
+            # anything new is begun on top of it.
+            self._suspect = True
             self._put_off(unavailable)
         except Exception as error:
             # The border of a lane: a mistake of ours stops this lane for a while and no other.
@@ -272,13 +300,12 @@ class Lane:
         batch = self._queue[0] if self._queue else None
         work = await self._engine.round(
             None if batch is None else _received(batch),
-            self._stored,
+            lambda revision, object_hash: self._stored(batch, revision, object_hash),
         )
         await work.remember()
-        await self._tell(work)
+        await self._tell(work, stored=batch is not None)
         await self._engine.settle(work)
         if work.unavailable is not None:
-            self._suspect = True
             raise work.unavailable
         self._failures = 0
         if work.done or work.verdicts or batch is not None or self._queue or not self._may_apply:
@@ -290,15 +317,15 @@ class Lane:
         """Store one batch without working it; tell whether there are more."""
         if not self._queue or self._ahead:
             return False
-        received = _received(self._queue[0])
+        batch = self._queue[0]
 
         def store() -> tuple[int, str]:
             with self._journal.transaction():
-                self._journal.store(self.id, received)
+                self._journal.store(self.id, _received(batch))
             record = self._journal.lane(self.id)
             return record.stored_revision, record.object_hash
 
-        self._stored(*await self._blocking(store))
+        self._stored(batch, *await self._blocking(store))
         return bool(self._queue)
 
     async def _make_well(self) -> None:
@@ -323,6 +350,8 @@ class Lane:
         self._failures += 1
         event("put-off", level=logging.WARNING, lane=self.name, seconds=f"{delay:.1f}", why=message)
         self._say(condition, message)
+        if self._retry_call is not None and self._retry_call.active():
+            self._retry_call.cancel()
         if not self._stopped:
             self._retry_call = self._clock.callLater(delay, self._work_now)
 
@@ -338,20 +367,26 @@ class Lane:
             )
 
     async def _look_at_daemon(self) -> None:
+        """See that the daemon lives and answers: one that hangs has a process all the same."""
         resting = self._busy or self._held or self._suspect or not self._engine.has_server
         try:
-            if not resting and not await self._engine.box.running():
-                event("daemon-gone", level=logging.WARNING, lane=self.name)
-                self._suspect = True
-                self.wake()
+            if not resting:
+                if not await self._engine.box.running():
+                    raise BoxUnavailableError("it does not run")
+                await self._engine.baseline()
         except BoxUnavailableError as unavailable:
-            event("daemon-unseen", level=logging.WARNING, lane=self.name, why=unavailable)
-        self._watch_later()
+            event("daemon-gone", level=logging.WARNING, lane=self.name, why=unavailable)
+            self._suspect = True
+            self.wake()
+        finally:
+            self._watch_later()
 
     # --- telling ---
 
-    def _stored(self, stored_revision: int, object_hash: str) -> None:
-        batch = self._queue.popleft()
+    def _stored(self, batch: Batch | None, stored_revision: int, object_hash: str) -> None:
+        if batch is None or not self._queue or self._queue[0] is not batch:
+            return  # its session is over: the next one counts its batches anew
+        self._queue.popleft()
         self._history = batch.history
         event("stored", lane=self.name, batch=batch.batch, revision=stored_revision)
         self._send(
@@ -363,7 +398,8 @@ class Lane:
             )
         )
 
-    async def _tell(self, work: Round) -> None:
+    async def _tell(self, work: Round, *, stored: bool) -> None:
+        """Say what the round came to; also where all of a batch was known or superseded."""
         settled = work.settles
         if work.unavailable is not None:
             settled = await self._blocking(
@@ -373,11 +409,11 @@ class Lane:
         outcomes = [Outcome(a.id.kind, a.id.key, a.revision, "applied") for a in applied]
         for verdict in work.verdicts:
             each = verdict.object
-            words = verdict.message[:LONGEST_WORDS]
-            outcomes.append(
-                Outcome(each.id.kind, each.id.key, each.revision, verdict.outcome, words)
+            told = Outcome(
+                each.id.kind, each.id.key, each.revision, verdict.outcome, verdict.message
             )
-        if not outcomes:
+            outcomes.append(_short(told))
+        if not outcomes and not stored:
             return
         self._send(Outcomes(lane=self.id, settled_revision=settled, outcomes=tuple(outcomes)))
         for outcome in outcomes:
@@ -400,7 +436,12 @@ class Lane:
             )
 
     async def _retry_failed(self) -> None:
-        if await self._blocking(lambda: self._journal.retry(self.id, None, ("failed",))):
+        try:
+            found = await self._blocking(lambda: self._journal.retry(self.id, None, ("failed",)))
+        except DiskFullError:
+            self._retry_failed_later()
+            return
+        if found:
             self.wake()
 
     def _say(self, condition: LaneCondition, message: str) -> None:
@@ -419,6 +460,10 @@ class Lane:
     def _observed(self, zone: str, serial: int) -> None:
         event("observed", lane=self.name, zone=zone, serial=serial)
         self._send(Observed(lane=self.id, zone=zone, serial=serial))
+
+
+def _short(outcome: Outcome) -> Outcome:
+    return msgspec.structs.replace(outcome, message=outcome.message[:LONGEST_WORDS])
 
 
 def _received(batch: Batch) -> Received:

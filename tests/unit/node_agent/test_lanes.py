@@ -1,0 +1,119 @@
+"""What befalls one lane: full disks, hangs, sessions that end, histories that change."""
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from node_agent import lanes
+from node_agent.entries import Point, pass_by
+from node_agent.wire.messages import LaneState, Outcome, Outcomes, Stored
+from tests.unit.node_agent.bench_of_one import LANE, gone, server, zone
+from tests.unit.node_agent.lane_bench import LaneBench
+
+
+def run(coroutine: object) -> None:
+    Deferred.fromCoroutine(coroutine)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("write", range(1, 16))
+def test_whichever_journal_write_meets_a_full_disk_nothing_older_comes_back(write: int) -> None:
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 2, serial=1), zone("b.test", 3, serial=1))
+    bench.journal.full_at = write
+    bench.take(zone("a.test", 4, serial=2))
+    bench.take(gone("zone", "b.test", 5))
+    bench.pass_time()
+    bench.take(zone("a.test", 6, serial=3))
+    bench.take(zone("b.test", 7, serial=2))
+    bench.pass_time()
+    assert bench.journal.open_entries(LANE) == ()
+    bench.start()
+    bench.daemon.kill()
+    bench.pass_time()
+    assert bench.daemon.serials == {"a.test": 3, "b.test": 2}
+    assert bench.journal.exceptions(LANE) == ()
+    assert bench.journal.settled_revision(LANE) == 7
+
+
+def test_a_daemon_that_hangs_is_told_as_down_and_as_well_again() -> None:
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 2))
+    assert bench.lane.condition == "ok"
+    bench.world.refuses = lambda effect: "no answer"
+    bench.pass_time(lanes.WATCH_EVERY + 1)
+    assert bench.lane.condition == "daemon-down"
+    bench.world.refuses = lambda effect: ""
+    bench.pass_time()
+    assert bench.lane.condition == "ok"
+
+
+def test_a_batch_that_its_session_did_not_see_stored_is_acknowledged_to_no_other() -> None:
+    bench = LaneBench()
+    bench.take(server(1))
+    bench.journal.full_at = 1
+    bench.take(zone("a.test", 2))
+    assert bench.lane.condition == "disk-full"
+    bench.said.clear()
+    bench.lane.session_over()
+    bench.pass_time()
+    assert bench.heard(Stored) == []
+    bench.take(zone("a.test", 2))
+    assert [each.batch for each in bench.heard(Stored)] == [bench.batches]
+
+
+def test_a_batch_of_known_objects_is_told_as_settled() -> None:
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 2))
+    bench.take(zone("a.test", 2), through=9)
+    assert bench.heard(Outcomes)[-1].settled_revision == 9
+
+
+def test_a_controller_back_at_the_lanes_own_history_is_obeyed_again() -> None:
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 2, serial=1))
+    bench.lane.session_over()
+    assert not bench.lane.meet_history("restored")
+    bench.lane.session_over()
+    assert bench.lane.meet_history("history-1")
+    bench.take(zone("a.test", 3, serial=2))
+    assert bench.daemon.serials == {"a.test": 2}
+    assert bench.heard(LaneState)[-1].condition == "ok"
+
+
+def test_an_adoption_does_not_wait_for_the_round_under_way() -> None:
+    def adopt(point: Point) -> None:
+        if point == "stored":
+            bench.at = pass_by
+            run(bench.lane.adopt("history-1", overwrite=True))
+            bench.take(zone("a.test", 5, serial=9))
+
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 8, serial=8))
+    bench.at = adopt
+    bench.take(zone("b.test", 9))
+    assert bench.daemon.serials["a.test"] == 9
+
+
+def test_what_is_tried_again_keeps_its_outcome_until_there_is_another() -> None:
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 2, refuse="no"), zone("b.test", 3))
+    bench.daemon.kill()
+    bench.world.starts = lambda files: False
+    run(bench.lane.retry("zone", "a.test"))
+    bench.pass_time(lanes.WATCH_EVERY + 1)
+    assert bench.lane.condition == "daemon-down"
+    (told,) = bench.lane.outcomes()
+    assert [(o.key, o.outcome) for o in told.outcomes] == [("a.test", "quarantined")]
+    assert told.settled_revision == 3
+
+
+def test_many_exceptions_are_told_in_pages_that_are_each_true(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "OUTCOMES_PAGE", 2)
+    bench = LaneBench()
+    bench.take(server(1), *(zone(f"z{n}.test", n, refuse="n" * 5000) for n in range(2, 7)))
+    pages = bench.lane.outcomes()
+    assert [[o.revision for o in page.outcomes] for page in pages] == [[2, 3], [4, 5], [6]]
+    assert [page.settled_revision for page in pages] == [3, 5, 6]
+    words: list[Outcome] = [o for page in pages for o in page.outcomes]
+    assert {len(o.message) for o in words} == {lanes.LONGEST_WORDS}
