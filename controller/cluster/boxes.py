@@ -1,7 +1,7 @@
 """Physical servers: the commands ``pserver.*`` (R229 to R257)."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import attrs
@@ -20,6 +20,9 @@ from pki.enrolment import Token
 
 TOKEN_HOURS = 24
 """How long a box may take to enrol."""
+FRESH_SECONDS = 10
+"""A system report younger than this is not asked for again: its coming is an event that pages
+answer by reading it."""
 
 
 @attrs.frozen
@@ -210,12 +213,13 @@ class Boxes:
         return _shown(row, self.fleet, self._now())
 
     async def system_information(self, work: Work, request: NamedBox) -> dict[str, Any]:
-        """Show the last system report (R249), and ask the box for a fresh one."""
+        """Show the last system report (R249), and ask the box for a fresh one if it is old."""
         box = await find_box(work.tx, request.name)
         facts, at, connected = await work.tx.row(
             "SELECT facts, facts_at, connected FROM box WHERE id = %s", (box.id,)
         )
-        work.tx.after_commit(lambda: self._ask_for_facts(box.id))
+        if at is None or self._now() - at > timedelta(seconds=FRESH_SECONDS):
+            work.tx.after_commit(lambda: self._ask_for_facts(box.id))
         return {
             "name": box.name,
             "connected": connected,

@@ -30,6 +30,11 @@
   const listen = () => {
     if (source || document.hidden || !document.body.dataset.events) return;
     source = new EventSource(document.body.dataset.events);
+    // What moved between the making of the page and the opening of the stream was told to nobody.
+    source.addEventListener("open", () => {
+      heard("box");
+      heard("change");
+    });
     source.addEventListener("box", () => heard("box"));
     source.addEventListener("change", () => heard("change"));
     source.addEventListener("error", () => {
@@ -43,10 +48,8 @@
     if (document.hidden) {
       if (source) source.close();
       source = null;
-    } else if (!source) {
+    } else {
       listen();
-      heard("box");
-      heard("change");
     }
   };
 
