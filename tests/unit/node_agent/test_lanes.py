@@ -98,9 +98,9 @@ def test_what_is_tried_again_keeps_its_outcome_until_there_is_another() -> None:
     bench.take(server(1), zone("a.test", 2, refuse="no"), zone("b.test", 3))
     bench.daemon.kill()
     bench.world.starts = lambda files: False
-    run(bench.lane.retry("zone", "a.test"))
     bench.pass_time(lanes.WATCH_EVERY + 1)
     assert bench.lane.condition == "daemon-down"
+    run(bench.lane.retry("zone", "a.test"))
     (told,) = bench.lane.outcomes()
     assert [(o.key, o.outcome) for o in told.outcomes] == [("a.test", "quarantined")]
     assert told.settled_revision == 3
