@@ -1,5 +1,6 @@
 """IP addresses of logical servers: the commands ``ip.*`` (R323 to R357)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -88,6 +89,12 @@ def checked_tag(type_: str, tag: int | None) -> int | None:
     return groups.DEFAULT_TAG if tag is None else tag
 
 
+def tls_port_of(settings: Mapping[str, object]) -> int:
+    """Give the port that a server with these settings answers TLS on, 0 where it does not."""
+    port = settings.get("tls_port", 0)
+    return port if isinstance(port, int) else 0
+
+
 @attrs.frozen
 class IpAddresses:
     """The commands on addresses."""
@@ -141,11 +148,49 @@ class IpAddresses:
                 allowed="an address, or a port, that no other server of the cluster uses",
                 status=409,
             )
+        await self._check_tls_free(work, server, wanted, port)
         (present,) = await work.tx.row(
             "SELECT count(*) FROM ip_address WHERE logical_server_id = %s AND type = 'service'",
             (server.id,),
         )
         groups.check_one_service(type_, present)
+
+    async def _check_tls_free(
+        self, work: Work, server: ServerRow, wanted: list[str], port: int
+    ) -> None:
+        """Check that plain and TLS ports of all servers on these addresses are different ones.
+
+        Additions wait for each other here, because no constraint of the database sees TLS ports.
+        """
+        await work.tx.run("SELECT pg_advisory_xact_lock(hashtext('ip.add'))")
+        tls_port = tls_port_of(server.settings)
+        if tls_port == port:
+            raise CommandError(
+                "ip.port.tls",
+                f"port {port} is the TLS port of {server.name}",
+                field="port",
+                value=str(port),
+                allowed="another port for plain HTTP",
+            )
+        taken = await work.tx.maybe(
+            """SELECT s.name, host(i.address), i.port, (s.settings->>'tls_port')::int
+               FROM ip_address i JOIN logical_server s ON s.id = i.logical_server_id
+               WHERE i.address = ANY(%s::inet[]) AND i.logical_server_id <> %s
+               AND (i.port = %s OR (s.settings->>'tls_port')::int IN (%s, nullif(%s, 0)))
+               LIMIT 1""",
+            (wanted, server.id, tls_port, port, tls_port),
+        )
+        if taken is not None:
+            owner, address, plain, tls = taken
+            raise CommandError(
+                "ip.endpoint.taken",
+                f"{owner} answers on {address} at port {plain}"
+                + (f" and, for TLS, at {tls}" if tls else ""),
+                field="first",
+                value=address,
+                allowed="an address, or ports, that no other server of the cluster uses",
+                status=409,
+            )
 
     async def list(self, work: Work, request: ListAddresses) -> dict[str, Any]:
         """List addresses in the order they were added (R356)."""

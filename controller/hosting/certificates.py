@@ -10,36 +10,55 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
 from controller.refusal import CommandError
+from templates.apache.certificates import load_pair
+from templates.apache.objects import Certificate
+from templates.service_type import PlanRefusedError
 
 FALLBACK_DAYS = 3650
+_PUBLIC_FORM = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+_UNREADABLE = (
+    ValueError,
+    IndexError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def checked_pair(chain: str, key: str, domain: str, now: datetime) -> tuple[str, str]:
     """Check a certificate chain (leaf first) and its private key, both PEM; give both anew.
 
     What is given back is written from what was parsed, so nothing else of the text goes on. Raises
-    `CommandError`: ``certificate.invalid``, ``certificate.key.invalid``, ``certificate.expired``,
+    `CommandError`: ``certificate.invalid`` (a box could not load it either),
+    ``certificate.key.invalid``, ``certificate.expired``, ``certificate.not-yet-valid``,
     ``certificate.name`` where it is not for ``domain``.
     """
     try:
         certificates = x509.load_pem_x509_certificates(chain.encode())
         leaf = certificates[0]
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, IndexError, x509.ExtensionNotFound) as error:
+        public = leaf.public_key().public_bytes(*_PUBLIC_FORM)
+    except _UNREADABLE as error:
         raise _refused(
             "certificate.invalid", "certificate", "not a certificate chain with DNS names"
         ) from error
+    if not key:
+        raise _refused("certificate.key.invalid", "key", "a certificate comes with its private key")
     try:
         private = serialization.load_pem_private_key(key.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _refused(
             "certificate.key.invalid", "key", "not an unencrypted private key"
         ) from error
-    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    if private.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+    if private.public_key().public_bytes(*_PUBLIC_FORM) != public:
         raise _refused("certificate.key.invalid", "key", "the private key is not the certificate's")
     if leaf.not_valid_after_utc <= now:
         raise _refused("certificate.expired", "certificate", "the certificate has expired")
+    if leaf.not_valid_before_utc > now:
+        begins = f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        raise _refused("certificate.not-yet-valid", "certificate", f"it is valid from {begins} on")
     dns_names = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
     wildcard = "*." + domain.partition(".")[2]
     if domain not in dns_names and wildcard not in dns_names:
@@ -48,7 +67,12 @@ def checked_pair(chain: str, key: str, domain: str, now: datetime) -> tuple[str,
         certificate.public_bytes(serialization.Encoding.PEM).decode()
         for certificate in certificates
     )
-    return pem, _key_text(private)
+    text = _key_text(private)
+    try:
+        load_pair(Certificate(chain=pem, key=text))
+    except PlanRefusedError as error:
+        raise _refused("certificate.invalid", "certificate", str(error)) from error
+    return pem, text
 
 
 def _refused(error_id: str, field: str, why: str) -> CommandError:

@@ -32,6 +32,7 @@ from controller.projection.zones import (
 from controller.refusal import CommandError
 from controller.serials import next_serial
 from controller.storage.database import Transaction
+from templates.apache.names import RESERVED
 from templates.apache.objects import SITE
 from templates.service_type import Endpoint
 
@@ -128,6 +129,14 @@ class Domains:
     async def add(self, work: Work, request: AddDomain) -> dict[str, Any]:
         """Add a domain with its zone on drawn name servers (R26, R28) and its site."""
         name = names.domain_name(request.name)
+        if name == RESERVED or name.endswith(f".{RESERVED}"):
+            raise CommandError(
+                "domain.reserved",
+                f"names under {RESERVED} are the web servers' own",
+                field="name",
+                value=name,
+                allowed=f"a domain outside {RESERVED}",
+            )
         account, account_shown = await find_account(work.tx, request.account, field="account")
         await check_free(work.tx, name, account)
         servers = await self._name_servers(work)

@@ -1,10 +1,10 @@
 """The settings and certificate of a site: the commands ``site.show`` and ``site.set``."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import attrs
 import msgspec
@@ -20,10 +20,12 @@ from controller.projection.stored import drop_secrets
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 from controller.storage.secrets import Secrets
+from templates.apache.names import document, redirect_url
 from templates.apache.objects import SiteSettings
+from templates.service_type import PlanRefusedError
 
-_INDEX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~!$&()*+,=:@/-]*)?")
+_INDEX_DOCUMENTS = 20
+"""Apache looks for each of them at every request of a directory."""
 
 
 @attrs.frozen
@@ -51,43 +53,58 @@ class SetSite:
 
 
 def checked_index(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Check names of index documents; raises `CommandError` ``site.index.invalid``."""
-    for name in given:
-        if not _INDEX.fullmatch(name):
-            raise CommandError(
-                "site.index.invalid",
-                "not the name of an index document",
-                field="index",
-                value=name,
-                allowed="names of files such as index.html, without a path",
-            )
-    return given
+    """Give names of index documents, each once; raises `CommandError` ``site.index.invalid``."""
+    named = tuple(dict.fromkeys(given))
+    try:
+        for name in named:
+            document(name)
+        if len(named) > _INDEX_DOCUMENTS:
+            raise PlanRefusedError(f"{len(named)} index documents are too many")
+    except PlanRefusedError as error:
+        raise CommandError(
+            "site.index.invalid",
+            str(error),
+            field="index",
+            value=", ".join(named),
+            allowed=f"up to {_INDEX_DOCUMENTS} names of files such as index.html, without a path",
+        ) from error
+    return named
 
 
 def checked_redirect(url: str) -> str:
-    """Check a URL that requests are sent to; raises `CommandError` ``site.redirect.invalid``.
+    """Give a URL that requests are sent to; raises `CommandError` ``site.redirect.invalid``.
 
-    User information, queries, fragments, quotes and control characters have no place in it (S17).
+    The host is stored as A-labels. User information, quotes and control characters have no place
+    in it (S17); for the rest the rule is the same that a box goes by.
     """
     if not url:
         return ""
     try:
+        if not url.isprintable() or " " in url:
+            raise ValueError("white space or control characters")
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        fits = bool(_URL.fullmatch(url)) and len(url) <= 2000 and port != 0
-        if fits and not host.replace(".", "").isdigit() and ":" not in host:
-            names.domain_name(host)
-    except (ValueError, CommandError):
-        fits = False
-    if not fits:
+        return redirect_url(urlunsplit(parts._replace(netloc=_host_and_port(parts))))
+    except (ValueError, CommandError, PlanRefusedError) as error:
         raise CommandError(
             "site.redirect.invalid",
             "not a URL to redirect to",
             field="redirect_to",
             value=url,
-            allowed="http:// or https://, a host, and a plain path; empty for none",
-        )
-    return url
+            allowed="http:// or https://, a host, and a path that has other characters than "
+            "letters, digits and ._~:/@!&()*+,;=- written as %XX; empty for none",
+        ) from error
+
+
+def _host_and_port(parts: SplitResult) -> str:
+    """Give the place of a URL as it is stored; raises `ValueError` and `CommandError`."""
+    host, port = parts.hostname or "", parts.port
+    if "@" in parts.netloc or port == 0:
+        raise ValueError("user information, or port 0")
+    try:
+        host = f"[{host}]" if ip_address(host).version == 6 else host
+    except ValueError:
+        host = names.domain_name(host)
+    return host if port is None else f"{host}:{port}"
 
 
 @attrs.frozen
@@ -107,6 +124,7 @@ class Sites:
         await work.tx.row("SELECT 1 FROM site WHERE id = %s FOR UPDATE", (site.row.id,))
         site = await self._find(work.tx, request.name)
         settings = _settings(site, request)
+        _refuse_loop(site, settings)
         certificate = await self._certificate(work.tx, site, request)
         await work.tx.run(
             """UPDATE site SET settings = %s::jsonb, version = version + 1,
@@ -123,10 +141,17 @@ class Sites:
         if after.row != site.row:
             work.change.row("site", site.row.domain, site_shown(site), site_shown(after))
         await project_site(work, after)
-        return site_shown(after)
+        return site_shown(after) | {"warnings": _warnings(after)}
 
     async def _certificate(self, tx: Transaction, site: Site, request: SetSite) -> int | None:
         """Keep a new certificate and key as secrets; give the id of the key's."""
+        if request.key and not request.certificate:
+            raise CommandError(
+                "certificate.invalid",
+                "a key without the certificate that it belongs to",
+                field="certificate",
+                allowed="certificate and key together, or neither",
+            )
         if request.certificate is None:
             return None
         prefix = f"site:{site.row.id}"
@@ -182,3 +207,22 @@ def _settings(site: Site, request: SetSite) -> dict[str, Any] | None:
         present["indexes"] = request.indexes
     settings = msgspec.convert(present, type=SiteSettings)
     return None if settings == SiteSettings() else msgspec.to_builtins(settings)
+
+
+def _refuse_loop(site: Site, settings: Mapping[str, Any] | None) -> None:
+    """Refuse to send all requests to a name that sends them all there again."""
+    host = urlsplit((settings or {}).get("redirect_to", "")).hostname
+    if host == site.row.domain or (site.row.www and host == f"www.{site.row.domain}"):
+        raise CommandError(
+            "site.redirect.loop",
+            f"{host} is a name of this site: browsers would go round in circles",
+            field="redirect_to",
+            value=str(host),
+            allowed="a URL of another site",
+        )
+
+
+def _warnings(site: Site) -> list[str]:
+    if site.row.certificate is not None and not site.tls_port:
+        return [f"{site.server} has no TLS port (tls_port): nobody is shown the certificate"]
+    return []

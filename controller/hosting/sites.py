@@ -19,6 +19,8 @@ class Site:
     address: str
     port: int
     version: int
+    tls_port: int = 0
+    """The web server's port for TLS; 0 where it has none."""
     secrets: tuple[int, ...] = ()
 
 
@@ -26,7 +28,8 @@ _LOAD = """
 SELECT s.id, d.name, s.owner_id, s.logical_server_id::text, s.settings,
        NOT EXISTS (SELECT 1 FROM domain w WHERE w.name = 'www.' || d.name),
        l.name, host(i.address), i.port, s.version,
-       c.id, encode(c.digest, 'hex'), k.id, encode(k.digest, 'hex')
+       c.id, encode(c.digest, 'hex'), k.id, encode(k.digest, 'hex'),
+       coalesce((l.settings->>'tls_port')::int, 0)
 FROM site s JOIN domain d ON d.id = s.domain_id
 JOIN logical_server l ON l.id = s.logical_server_id
 JOIN ip_address i ON i.id = s.ip_address_id
@@ -58,6 +61,7 @@ async def load_site(tx: Transaction, domain: str) -> Site | None:
         address=row[7],
         port=row[8],
         version=row[9],
+        tls_port=row[14],
         secrets=(row[10], row[12]) if certificate else (),
     )
 
@@ -89,6 +93,7 @@ def site_shown(site: Site) -> dict[str, Any]:
         "logical_server": site.server,
         "address": site.address,
         "port": site.port,
+        "tls_port": site.tls_port,
         "settings": None if site.row.settings is None else dict(site.row.settings),
         "has_certificate": site.row.certificate is not None,
         "version": site.version,

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from controller.hsctl import views
+from controller.hsctl.errors import UsageError
 from controller.hsctl.verbs import reads, writes
 
 
@@ -14,7 +15,7 @@ def site() -> None:
     """Settings and certificates of the web sites of domains.
 
     \b
-    hsctl site set shop.test --redirect-to https://www.shop.test/
+    hsctl site set shop.test --redirect-to https://new-shop.test/
     """
 
 
@@ -57,6 +58,8 @@ def set_site(
     hsctl site set shop.test --index index.php,index.html
     hsctl site set shop.test --certificate chain.pem --key key.pem
     """
+    if no_certificate and (certificate or key):
+        raise UsageError("--no-certificate takes the certificate away: no --certificate, no --key")
     chain = certificate.read() if certificate else None
     return {
         "name": domain,

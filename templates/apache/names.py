@@ -19,7 +19,8 @@ _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})+", re.ASCII)
 _SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
 _DOCUMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
-_MAILBOX = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,63}}@{_LABEL}(\.{_LABEL})+", re.ASCII)
+MAILBOX = rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,63}}@{_LABEL}(\.{_LABEL})+"
+"""The pattern of a mail address that may stand on error pages."""
 _TEXT = r"(?:[A-Za-z0-9._~:/@!&()*+,;=-]|%[0-9A-Fa-f]{2})*"
 _URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
@@ -76,6 +77,6 @@ def redirect_url(value: str) -> str:
 
 def mailbox(value: str) -> str:
     """Check the mail address of the server's administrator."""
-    if not _MAILBOX.fullmatch(value):
+    if not re.fullmatch(MAILBOX, value, re.ASCII):
         raise PlanRefusedError(f"server_admin {value!a} is not a mail address")
     return value

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from templates.apache.names import MAILBOX
 from templates.objects import ObjectKind, Spec
 from templates.service_type import Endpoint
 
@@ -11,7 +12,7 @@ from templates.service_type import Endpoint
 class ApacheSettings(Spec, frozen=True):
     """What an operator may set for an Apache logical server."""
 
-    server_admin: str = ""
+    server_admin: Annotated[str, msgspec.Meta(pattern=f"^({MAILBOX})?$")] = ""
     """Mail address shown on error pages; empty shows none."""
     timeout: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
     """Seconds that a client may take."""
