@@ -51,8 +51,15 @@ class ApiClient:
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask and give the answer; a refusal is an error here."""
         content = None if body is None else json.dumps(body)
-        self._connection.request(method, f"/api/v1{path}", content, self._headers)
-        response = self._connection.getresponse()
+        try:
+            self._connection.request(method, f"/api/v1{path}", content, self._headers)
+            response = self._connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            if method != "GET":
+                raise
+            self._connection.close()  # it was idle too long: the next request opens it anew
+            self._connection.request(method, f"/api/v1{path}", content, self._headers)
+            response = self._connection.getresponse()
         data = response.read()
         if response.status >= 300:
             raise RuntimeError(f"{method} {path}: {response.status} {data.decode()}")

@@ -27,6 +27,7 @@ def measure(
             took = _grow(model, present, size)
             rate = f"{(size - present) / took:.0f} zones/s"
             present = size
+            product.settled()
             times: Times = record_changes(limit, product, pairs)
             ratios.append(times.ratio)
             rows.append(
