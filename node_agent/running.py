@@ -34,6 +34,7 @@ from node_agent.entries import pass_by
 from node_agent.identity import NotEnrolledError, boot_id, load_identity, machine_id
 from node_agent.journal import Journal
 from node_agent.logs import event
+from node_agent.steady import count_steadily
 from pki.contexts import MutualTLS
 from pki.enrolment import Token, TokenRefusedError
 from templates.registry import SERVICE_TYPES, renderer_digest
@@ -54,6 +55,7 @@ def run_agent(config: Config) -> None:
     """Run until SIGTERM or SIGINT. Raises `CannotRunError`."""
     globalLogBeginner.beginLoggingTo([_observer()], redirectStandardIO=False)
     sys.setswitchinterval(SWITCH_SECONDS)
+    count_steadily(_reactor)
     lock = _take_state(config.state)
     running = RunningAgent(_reactor, config)
     _reactor.callWhenRunning(running.start)

@@ -9,6 +9,8 @@ import base64
 import binascii
 import random
 import re
+import time
+from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
@@ -86,9 +88,20 @@ class _ControlProtocol(Protocol):
 class ControlChannel:
     """The control channel of one named."""
 
-    def __init__(self, reactor: IReactorTime, endpoint: ControlEndpoint) -> None:
-        """Keep where named listens; nothing is connected yet. ``reactor`` also makes TCP."""
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        endpoint: ControlEndpoint,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Keep where named listens; nothing is connected yet. ``reactor`` also makes TCP.
+
+        ``now`` is the time of day, which messages carry (seconds since the epoch).
+        """
         self._reactor = reactor
+        self._now = now
+        self._silences = 0
+        self._silence = ""
         self._endpoint = endpoint
         self._lock = DeferredLock()
         self._protocol: _ControlProtocol | None = None
@@ -107,7 +120,19 @@ class ControlChannel:
         """
         if not command.isprintable() or len(command.encode()) > isccc.MAX_REQUEST:
             raise EffectFailedError(f"named cannot take the command {command[:80]!a}...")
-        await self._lock.acquire()
+        silences = self._silences
+        try:
+            await self._lock.acquire()
+        except CancelledError:
+            if silences == self._silences:
+                raise
+            raise BoxUnavailableError(self._silence) from None
+        try:
+            return await self._ask(command, timeout)
+        finally:
+            self._lock.release()
+
+    async def _ask(self, command: str, timeout: float) -> str:
         try:
             try:
                 return await self._run(command, timeout)
@@ -115,9 +140,19 @@ class ControlChannel:
                 return await self._run(command, timeout)
         except (_LinkLostError, isccc.ControlProtocolError) as error:
             self.close()
-            raise BoxUnavailableError(f"named's control channel: {error}") from error
-        finally:
-            self._lock.release()
+            words = f"named's control channel: {error}"
+            self._fell_silent(words)
+            raise BoxUnavailableError(words) from error
+        except BoxUnavailableError as error:
+            self._fell_silent(str(error))
+            raise
+
+    def _fell_silent(self, words: str) -> None:
+        """Of hundreds that wait in line, one alone spends its time on a named that hangs."""
+        self._silences += 1
+        self._silence = words
+        for waiting in tuple(self._lock.waiting):
+            waiting.cancel()
 
     def close(self) -> None:
         """End the connection. A later command makes a new one."""
@@ -161,7 +196,7 @@ class ControlChannel:
             self._secret,
             command,
             serial=serial,
-            now=int(self._reactor.seconds()),
+            now=int(self._now()),
             nonce=protocol.nonce,
         )
         waiting = protocol.ask(message)
@@ -178,7 +213,7 @@ class ControlChannel:
         finally:
             if late.active():
                 late.cancel()
-        answer = isccc.reply(self._secret, data, now=int(self._reactor.seconds()))
+        answer = isccc.reply(self._secret, data, now=int(self._now()))
         if answer.serial != serial or (
             protocol.nonce is not None and answer.nonce != protocol.nonce
         ):

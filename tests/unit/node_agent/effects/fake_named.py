@@ -62,7 +62,7 @@ class FakeNamed:
 
     def __init__(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.channel = ControlChannel(self.reactor, ENDPOINT)
+        self.channel = ControlChannel(self.reactor, ENDPOINT, now=self.reactor.seconds)
         self.transports: list[Transport] = []
 
     def accept(self) -> None:

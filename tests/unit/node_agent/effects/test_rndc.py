@@ -293,3 +293,17 @@ def test_a_configuration_that_would_end_its_braces_is_not_sent(
     with pytest.raises(EffectFailedError):
         result(apply(named, AddZone("a.test", config)))
     assert not named.reactor.tcpClients
+
+
+def test_who_waits_in_line_does_not_wait_for_a_silent_named_each_in_turn(named: FakeNamed) -> None:
+    waiting = [command(named, f"command {number}") for number in range(300)]
+    named.accept()
+    named.reactor.advance(COMMAND_TIMEOUT)
+    for each in waiting:
+        with pytest.raises(BoxUnavailableError, match="did not answer"):
+            result(each)
+    assert len(named.transports) == 1
+    later = command(named, "later")
+    named.accept()
+    named.answer(text="well again")
+    assert result(later) == "well again"
