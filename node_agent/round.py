@@ -190,13 +190,15 @@ class Round:
     ) -> dict[int, str]:
         """Do it for all side by side; give the words of those that were refused.
 
-        Raises `BoxUnavailableError` after all had their turn; with ``finish``, what succeeded until
-        then is done.
+        Raises `BoxUnavailableError` once all have ended that were begun: on a box that does not
+        answer, the others are not even tried. With ``finish``, what succeeded until then is done.
         """
         lost: list[BoxUnavailableError] = []
         failures: dict[int, str] = {}
 
         async def each(one: Opened) -> None:
+            if lost:
+                return
             try:
                 await act(one)
                 if finish:
@@ -217,7 +219,11 @@ class Round:
             await self.box.probe(probe)
 
     async def baseline(self) -> None:
-        """Probe something known good; raises `BoxUnavailableError` with what was found instead."""
+        """Probe something known good, on a disk with room.
+
+        Raises `BoxUnavailableError` with what was found instead.
+        """
+        await self.blocking(self.box.files.room)
         for probe in self.service_type.daemon.baseline(self.context):
             try:
                 await self.box.probe(probe)

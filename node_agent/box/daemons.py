@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -98,6 +99,7 @@ class DirectDaemons:
             return
         # A number left from an earlier boot may be anybody's now, and daemons believe it.
         _forget_pid(context, daemon)
+        await self._end_orphans(context, daemon)
         finished = await run_program(
             self.reactor,
             self.table,
@@ -165,6 +167,25 @@ class DirectDaemons:
             return
         finally:
             found.close()
+
+    async def _end_orphans(self, context: LaneContext, daemon: Daemon) -> None:
+        """End what a killed daemon left: its children hold the port and serve what was."""
+        orphans = [each for each in psutil.process_iter() if self._is_orphan(each, context, daemon)]
+        for orphan in orphans:
+            with suppress(psutil.NoSuchProcess):
+                orphan.kill()
+        begin = self.reactor.seconds()
+        attempt = 0
+        while any(_alive(orphan) for orphan in orphans):
+            if self.reactor.seconds() - begin > STOP_DEADLINE:
+                raise BoxUnavailableError(f"what is left of {daemon.program} does not end")
+            attempt = await self._pause(attempt)
+
+    def _is_orphan(self, process: psutil.Process, context: LaneContext, daemon: Daemon) -> bool:
+        try:
+            return self._is_lanes(process, context, daemon)
+        except (psutil.Error, OSError):
+            return False
 
     async def _pause(self, attempt: int) -> int:
         await deferLater(self.reactor, _PAUSES[min(attempt, len(_PAUSES) - 1)])

@@ -67,6 +67,9 @@ class LaneFiles(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file or link; one that is not there is no error."""
 
+    def room(self) -> None:
+        """See that the lane's daemon can still write; raises `DiskFullError` where it cannot."""
+
     def sync(self, paths: tuple[str, ...]) -> None:
         """Make the names of these paths durable (the directories that hold them)."""
 

@@ -127,6 +127,11 @@ class MemoryFiles:
         self._world.at(f"remove {path}")
         self.nodes.pop(path, None)
 
+    def room(self) -> None:
+        """See whether the disk is full."""
+        if self._world.disk_full:
+            raise DiskFullError("the disk is full")
+
     def sync(self, paths: tuple[str, ...]) -> None:
         """Make names durable."""
         self._world.at("sync")

@@ -30,6 +30,8 @@ from templates.effects import (
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+ROOM = 64 * 1024
+"""Bytes that a daemon needs to take up anything new: below this its refusals blame nobody."""
 MANY = 8
 """From this many files on, they are synced side by side: the disk then joins the flushes."""
 
@@ -118,6 +120,13 @@ class PosixFiles:
                     os.unlink(name, dir_fd=parent)
             except FileNotFoundError:
                 return
+
+    def room(self) -> None:
+        """See that the lane's daemon can still write, which may use less of a disk than root."""
+        disk = os.fstatvfs(self._root)
+        full = disk.f_bavail * disk.f_frsize < ROOM or (disk.f_files and not disk.f_favail)
+        if full or disk.f_flag & os.ST_RDONLY:
+            raise DiskFullError("the disk with the lane's directory has no room left")
 
     def sync(self, paths: tuple[str, ...]) -> None:
         """Sync the directories that hold these paths and those above them, each once."""

@@ -181,7 +181,8 @@ class Broken:
 
     def lane_root(self, box: str) -> Path:
         """The directory of the one lane of a box."""
-        (root,) = (self.cluster.folder / "boxes" / box / "state" / "lservers").iterdir()
+        lanes = self.cluster.folder / "boxes" / box / "state" / "lservers"
+        (root,) = (each for each in lanes.iterdir() if each.is_dir())
         return root
 
     def log(self, name: str) -> str:

@@ -1,0 +1,228 @@
+"""A dead daemon or a full disk quarantines nothing: the lane says so, and goes on by itself."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.cluster_under_fault import BOXES, Broken, broken_cluster
+from tests.local_cluster import eventually, fetch
+
+pytestmark = [pytest.mark.xdist_group("local-faults"), pytest.mark.timeout(300)]
+
+ZONE = "daemons.test"
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[Broken]:
+    with broken_cluster() as made:
+        made.cluster.good("account", "add", "acme")
+        made.cluster.good("domain", "add", ZONE, "--account", "acme")
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def well(broken: Broken) -> None:
+    """Each test begins with a cluster that is well."""
+    assert broken.settled(), broken.status()["lanes"]
+
+
+def set_late(broken: Broken, name: str, *, timeout: float = 40) -> int:
+    ran = broken.cluster.hsctl(
+        "record", "set", ZONE, name, "A", "192.0.2.9", "--timeout", str(timeout)
+    )
+    return ran.code
+
+
+def goes_live(broken: Broken, name: str) -> bool:
+    return eventually(
+        lambda: all(
+            broken.answers(box, f"{name}.{ZONE}", "A") == ["192.0.2.9"] for box in ("ns1", "ns2")
+        ),
+        40,
+    )
+
+
+def end(daemon: psutil.Process | None) -> psutil.Process:
+    """Kill a daemon with all its children, as a machine that is out of memory may."""
+    assert daemon is not None
+    family = [daemon, *daemon.children(recursive=True)]
+    for process in family:
+        process.kill()
+    _, left = psutil.wait_procs(family, 10)
+    assert not left
+    return daemon
+
+
+def programs(broken: Broken, box: str, name: str, path: str) -> None:
+    """Name another program in the box's agent.toml and start the agent anew."""
+    config = broken.agent_config(box)
+    lines = config.read_text().splitlines()
+    changed = [f'{name} = "{path}"' if line.startswith(f'{name} = "/') else line for line in lines]
+    config.write_text("\n".join(changed) + "\n")
+    broken.kill(f"agent-{box}")
+    assert eventually(lambda: broken.process(f"agent-{box}") is not None)
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_killed_daemon_is_started_again(broken: Broken, box: str) -> None:
+    former = end(broken.daemon(box))
+    place = broken.cluster.places()[box]
+
+    def serves() -> bool:
+        try:
+            return fetch(place, ZONE)[0] == 200
+        except OSError:
+            return False
+
+    answers = serves if box == "web1" else lambda: broken.answers(box, ZONE, "SOA") != []
+    assert eventually(answers, 30)
+    daemon = broken.daemon(box)
+    assert daemon is not None
+    assert daemon.pid != former.pid
+
+
+def test_apache_is_started_again_though_its_orphans_hold_the_port(broken: Broken) -> None:
+    """Only the parent is killed: its children go on serving an old configuration."""
+    daemon = broken.daemon("web1")
+    assert daemon is not None
+    orphans = daemon.children()
+    daemon.kill()
+    broken.cluster.good("domain", "add", "orphans.test", "--account", "acme")
+    assert fetch(broken.cluster.places()["web1"], "orphans.test")[0] == 200
+    _, left = psutil.wait_procs(orphans, 30)
+    assert not left
+    assert broken.settled(), broken.lane("web1")
+
+
+def test_a_daemon_that_does_not_start_quarantines_nothing(broken: Broken) -> None:
+    """ns1's program fails: its lane says daemon-down; waiting says 3 early; then all goes live."""
+    failing = broken.cluster.home / "failing-named"
+    failing.write_text("#!/bin/sh\necho 'the disk of named is on fire' >&2\nexit 1\n")
+    failing.chmod(0o755)
+    programs(broken, "ns1", "named", str(failing))
+    try:
+        end(broken.daemon("ns1"))
+        assert broken.lane_is("ns1", "daemon-down"), broken.lane("ns1")
+        assert "daemon down" in broken.condition("ns1")
+        assert set_late(broken, "down") == 3
+        assert broken.lane("ns1")["message"]
+        assert broken.quarantined() == []
+        faults = [f for f in broken.faults() if f["box"] == "ns1"]
+        assert [f["state"] for f in faults if not f["kind"]] == ["daemon-down"]
+        (lane,) = json.loads(broken.agent("ns1", "status", "-o", "json").out)["lanes"]
+        assert lane["condition"] == "daemon-down"
+        # The other name server is not held back, if it is the master.
+        last = broken.rows("SELECT max(id) FROM change")[0][0]
+        state = broken.api.ask("GET", f"/changes/{last}")
+        assert state.body["state"] == "pending"
+        assert {lane["state"] for lane in state.body["lanes"]} <= {"live", "held", "waiting"}
+    finally:
+        programs(broken, "ns1", "named", "/usr/sbin/named")
+    assert goes_live(broken, "down")
+    assert broken.settled(), broken.status()["lanes"]
+    assert broken.quarantined() == []
+
+
+def test_a_daemon_whose_port_was_taken_comes_back(broken: Broken) -> None:
+    """Another program binds web1's port the moment Apache is gone."""
+    address, port = broken.cluster.places()["web1"]
+    agent = broken.process("agent-web1")
+    assert agent is not None
+    agent.suspend()
+    end(broken.daemon("web1"))
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+        def bound() -> bool:
+            try:
+                taker.bind((address, port))
+            except OSError:
+                return False
+            return True
+
+        assert eventually(bound, 15)
+        taker.listen()
+        agent.resume()
+        assert broken.lane_is("web1", "daemon-down"), broken.lane("web1")
+        ran = broken.cluster.hsctl("domain", "add", "taken.test", "--account", "acme")
+        assert ran.code == 3, ran
+        assert broken.quarantined() == []
+    assert eventually(
+        lambda: (
+            broken.lane("web1")["condition"] == "ok"
+            and fetch((address, port), "taken.test")[0] == 200
+        ),
+        90,
+    ), broken.lane("web1")
+    assert broken.quarantined() == []
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk is a small tmpfs, which root mounts")
+def test_a_full_disk_quarantines_nothing(broken: Broken) -> None:
+    """The directory of ns2's lanes is on a disk of its own, which gets full, and then has room."""
+    lanes = broken.lane_root("ns2").parent
+    kept = broken.cluster.home / "kept"
+    agent = broken.process("agent-ns2")
+    assert agent is not None
+    agent.suspend()
+    end(broken.daemon("ns2"))
+    copy_into(lanes, kept)
+    mount(lanes)
+    try:
+        copy_into(kept, lanes)
+        agent.kill()
+        assert eventually(lambda: broken.answers("ns2", ZONE, "SOA") != [], 40)
+        assert broken.settled(), broken.lane("ns2")
+        ballast = lanes / "ballast"
+        fill(ballast)
+        for number in range(3):
+            broken.cluster.hsctl(
+                "domain", "add", f"full{number}.test", "--account", "acme", "--no-wait"
+            )
+        assert broken.lane_is("ns2", "disk-full"), broken.lane("ns2")
+        assert "disk full" in broken.condition("ns2")
+        assert set_late(broken, "full", timeout=20) == 3
+        assert broken.quarantined() == [], broken.faults()
+        assert broken.answers("ns2", ZONE, "SOA") != []
+        ballast.unlink()
+        assert goes_live(broken, "full")
+        for number in range(3):
+            assert eventually(
+                lambda n=number: broken.answers("ns2", f"full{n}.test", "SOA") != [], 60
+            )
+        assert broken.settled(), broken.lane("ns2")
+        assert broken.quarantined() == []
+    finally:
+        broken.kill("agent-ns2")
+        daemon = broken.daemon("ns2")
+        if daemon is not None:
+            end(daemon)
+        subprocess.run(["umount", "--lazy", str(lanes)], check=True)
+
+
+def mount(place: Path) -> None:
+    status = place.stat()
+    options = f"size=6m,mode={status.st_mode & 0o7777:o},uid={status.st_uid},gid={status.st_gid}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "hs-test", str(place)], check=True)
+
+
+def copy_into(source: Path, target: Path) -> None:
+    """Copy a directory's content with owners and modes, which named needs."""
+    target.mkdir(exist_ok=True)
+    subprocess.run(["cp", "-a", f"{source}/.", str(target)], check=True)
+
+
+def fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            return
