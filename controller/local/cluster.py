@@ -1,6 +1,7 @@
 """A cluster on one machine, brought up, watched, taken down and removed."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,7 @@ class LocalCluster:
         Raises `StartError` and its like when a part does not start; what had started is ended.
         """
         self.layout.check_usable()
+        _check_user()
         with Lock(self.layout.lock) as lock:
             end_leftovers(self.layout)
             programs = daemon_programs(self.layout.root / "programs")
@@ -248,6 +250,17 @@ class LocalCluster:
         if finished.returncode:
             raise StartError(f"hs-controller {arguments[0]} failed", finished.stderr.strip())
         return finished.stdout.strip()
+
+
+def _check_user() -> None:
+    """Refuse a user without a name, whom PostgreSQL would not let in."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise StartError(
+            f"the user id {os.geteuid()} has no name on this machine, and PostgreSQL needs one: "
+            "add it to /etc/passwd, or run this as another user"
+        ) from None
 
 
 def _write_private(path: Path, text: str) -> None:
