@@ -8,6 +8,7 @@ import click
 import pytest
 
 from controller.hsctl import views
+from controller.hsctl.displays import LineDisplay
 from controller.hsctl.lanes import sums, where
 from controller.hsctl.status import WIDTH, picture
 from controller.hsctl.terminal import cell, mark
@@ -214,3 +215,16 @@ def test_marks_are_letters_where_the_encoding_has_no_signs() -> None:
 
     assert mark("good", Ascii()) == "+"  # type: ignore[arg-type]
     assert mark("good", Unicode()) == "✓"  # type: ignore[arg-type]
+
+
+def test_a_pipe_is_told_of_each_lane_once_it_came_to_rest_and_of_no_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    display = LineDisplay()
+    for state in ("sending", "stored", "waiting", "live", "live"):
+        display.show([lane(state), {**lane("live"), "box": "ns2"}])
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting for ns1 and ns2",
+        "ns2 live",
+        "ns1 live",
+    ]
