@@ -7,11 +7,11 @@ import attrs
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from controller.fleet.acknowledgement import FLEET, ConditionWord
 from controller.fleet.dispatch import Dispatcher, Inline
 from controller.fleet.lane_store import BATCH_OBJECTS, LaneKey, desired, named
 from controller.fleet.link import LaneLink
 from controller.fleet.repair import ObjectName, Repair, compare, is_mass_delete
+from controller.fleet.words import FLEET, ConditionWord
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError
 from node_agent.wire.messages import Adopt, Forget, Inventory, InventoryRequest

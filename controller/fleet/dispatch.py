@@ -13,14 +13,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from controller.fleet.acknowledgement import (
-    FLEET,
-    AcknowledgementWriter,
-    ConditionWord,
-    Said,
-    StoredWord,
-    Word,
-)
+from controller.fleet.acknowledgement import AcknowledgementWriter
 from controller.fleet.lane_store import (
     BATCH_OBJECTS,
     Backlog,
@@ -35,6 +28,7 @@ from controller.fleet.lane_store import (
     touched_by,
 )
 from controller.fleet.link import InFlight, LaneLink, acknowledge
+from controller.fleet.words import FLEET, ConditionWord, Said, StoredWord, Word
 from controller.storage.database import Database, Transaction
 from controller.storage.secrets import SecretError
 from node_agent.wire.codec import WireError

@@ -8,9 +8,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 
-from controller.fleet.acknowledgement import FLEET
 from controller.fleet.certificates import Issuer, record, revoke_of_box
 from controller.fleet.events import publish
+from controller.fleet.words import FLEET
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError
 from node_agent.wire.enrolment import (

@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from controller.fleet.acknowledgement import FLEET, AcknowledgementWriter, ConditionWord
+from controller.fleet.acknowledgement import AcknowledgementWriter
 from controller.fleet.certificates import Issuer, revoked_among
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher, Inline
@@ -26,6 +26,7 @@ from controller.fleet.listener import AgentListener
 from controller.fleet.liveness import SHORTEST_INTERVAL, interval
 from controller.fleet.presence import Presence
 from controller.fleet.sessions import Services, SessionTable
+from controller.fleet.words import FLEET, ConditionWord
 from controller.storage.database import Database
 from node_agent.wire.messages import Retry, SystemRequest
 from pki.revocation import DenyList

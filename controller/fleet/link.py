@@ -5,9 +5,9 @@ from typing import Literal
 
 import attrs
 
-from controller.fleet.acknowledgement import Acknowledged
 from controller.fleet.lane_store import LaneKey, Pending, Watch
 from controller.fleet.repair import ObjectName
+from controller.fleet.words import Acknowledged
 from node_agent.wire.messages import Message
 from node_agent.wire.object_hash import combine, element
 
@@ -75,9 +75,12 @@ class LaneLink:
             not self.ended and self.mode == "open" and self.in_flight is None and not self.fetching
         )
 
-    def settle(self, revision: int) -> tuple[int, ...]:
-        """Note that all up to ``revision`` has an outcome; give the changes that end by it."""
-        self.settled = max(self.settled, revision)
+    def settle(self, revision: int, *, complete: bool) -> tuple[int, ...]:
+        """Note that all up to ``revision`` has an outcome; give the changes that end by it.
+
+        ``complete`` may take back what an earlier session told.
+        """
+        self.settled = revision if complete else max(self.settled, revision)
         done = tuple(change for change, last in self.changes.items() if last <= revision)
         for change in done:
             del self.changes[change]

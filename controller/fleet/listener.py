@@ -8,9 +8,9 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 
-from controller.fleet.acknowledgement import FLEET
 from controller.fleet.hello import SessionRefusedError, begin_session
 from controller.fleet.sessions import Services, Session, SessionTable, check_hello
+from controller.fleet.words import FLEET
 from node_agent.wire.codec import WireError, decode_from_agent, printable
 from node_agent.wire.framing import FrameProtocol
 from node_agent.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, FromAgent, Hello, Refused

@@ -6,10 +6,10 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from controller.fleet.acknowledgement import FLEET
 from controller.fleet.events import publish
 from controller.fleet.liveness import GRACE_INTERVALS, SILENT_INTERVALS, is_silent, must_speak
 from controller.fleet.sessions import Session, SessionTable
+from controller.fleet.words import FLEET
 from controller.storage.database import Database, Transaction
 from node_agent.wire.messages import Alive
 

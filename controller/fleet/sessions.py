@@ -14,7 +14,6 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from controller.fleet.acknowledgement import FLEET, ConditionWord, ObservedWord, OutcomeWord
 from controller.fleet.certificates import Issuer, record
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher
@@ -22,6 +21,7 @@ from controller.fleet.events import publish
 from controller.fleet.hello import Beginning, SessionRefusedError
 from controller.fleet.lanes import LaneRow, Verdict
 from controller.fleet.link import LaneLink
+from controller.fleet.words import FLEET, ConditionWord, ObservedWord, OutcomeWord
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError, printable
 from node_agent.wire.messages import (
@@ -291,7 +291,7 @@ class Session:
             if "\0" not in o.kind and "\0" not in o.key
         )
         complete, link.complete_outcomes = link.complete_outcomes, False
-        changes = link.settle(message.settled_revision)
+        changes = link.settle(message.settled_revision, complete=complete)
         word = OutcomeWord(message.settled_revision, outcomes, complete, changes)
         self._services.dispatcher.say(link, word)
 

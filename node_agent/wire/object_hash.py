@@ -1,8 +1,10 @@
 """The additive hash over a lane's live objects, kept alike on both sides."""
 
+import re
 from hashlib import sha256
 
 MODULUS = 1 << 128
+_TEXT = re.compile(r"[0-9a-f]{1,32}", re.ASCII)
 
 
 def element(kind: str, key: str, revision: int, spec: bytes) -> int:
@@ -25,5 +27,7 @@ def as_text(total: int) -> str:
 
 
 def from_text(text: str) -> int:
-    """Read what `as_text` wrote; raises ValueError."""
+    """Read what `as_text` wrote; raises ValueError for anything that is no hash."""
+    if not _TEXT.fullmatch(text):
+        raise ValueError("not a hash: at most 32 hexadecimal digits")
     return int(text, 16)

@@ -3,6 +3,8 @@
 import pytest_twisted
 from twisted.internet import reactor
 
+from controller.fleet.words import ConditionWord
+from controller.progress import change_state
 from node_agent.wire.messages import (
     Assign,
     Batch,
@@ -321,3 +323,39 @@ async def test_a_change_that_meets_a_lane_being_read_is_not_lost(cluster: FleetC
         await cluster.change(server, {"a.test": b"%d" % number})
         cluster.fleet._dispatcher.wake(link, bulk=True)
         await cluster.until_settled(server)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_box_that_has_to_do_its_work_again_is_not_shown_as_live(
+    cluster: FleetCluster,
+) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    change = await cluster.change(server, {"a.test": b"1", "b.test": b"2"})
+    await cluster.until_settled(server)
+    await agent.leave()
+    agent.lanes[server].settled = 1  # a power cut took what it had written down last
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until("SELECT settled_revision = 1 FROM lane")
+    state = await cluster.do(lambda tx: change_state(tx, change))
+    assert [(lane.key, lane.state) for lane in state.lanes] == [
+        ("a.test", "live"),
+        ("b.test", "stored"),
+    ]
+    assert state.state == "pending"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_word_that_cannot_be_written_keeps_no_other_waiting(cluster: FleetCluster) -> None:
+    boxes = [await cluster.add_box() for _ in range(3)]
+    servers = [await cluster.add_server(box) for box, _ in boxes]
+    for _, agent in boxes:
+        await agent.connect(reactor, cluster.agent_port)
+        await agent.until(lambda agent=agent: bool(agent.said(Assign)))
+    (bad,) = cluster.fleet._dispatcher.links_of(servers[1])
+    cluster.fleet._dispatcher.say(bad, ConditionWord("a\0word", ""))
+    for server in servers[::2]:
+        await cluster.change(server, {"a.test": b"1"})
+        await cluster.until_settled(server)
+    assert bad.ended

@@ -3,7 +3,7 @@
 import pytest_twisted
 from twisted.internet import reactor
 
-from controller.fleet.acknowledgement import ConditionWord, Said
+from controller.fleet.words import ConditionWord, Said
 from node_agent.wire.messages import (
     Alive,
     Assign,

@@ -1,0 +1,79 @@
+"""What boxes say of their lanes, on its way into the database: plain records."""
+
+from collections.abc import Callable
+
+import attrs
+
+from controller.fleet.lane_store import LaneKey
+from controller.principal import system
+from node_agent.wire.messages import Outcome
+
+FLEET = system("fleet")
+
+
+@attrs.frozen
+class Acknowledged:
+    """One object of a stored batch; ``share`` None with ``live`` True is a share nobody knows."""
+
+    kind: str
+    key: str
+    revision: int
+    live: bool
+    share: int | None
+
+
+@attrs.frozen
+class StoredWord:
+    """A lane stored a batch."""
+
+    through: int
+    expected_hash: int
+    objects: tuple[Acknowledged, ...]
+
+
+@attrs.frozen
+class OutcomeWord:
+    """What became of objects. ``complete`` names every exception up to ``settled``.
+
+    It begins what a session tells: it replaces what was known, and may tell of less than that.
+    """
+
+    settled: int
+    outcomes: tuple[Outcome, ...]
+    complete: bool
+    changes: tuple[int, ...] = ()
+    """Changes known to be touched by this, beside those that the objects belong to."""
+
+
+@attrs.frozen
+class ConditionWord:
+    """The condition of a lane changed."""
+
+    condition: str
+    message: str
+
+
+@attrs.frozen
+class ObservedWord:
+    """A zone was seen with a serial; ``changes`` waited for it."""
+
+    zone: str
+    serial: int
+    changes: tuple[int, ...]
+    watched_through: int | None
+    """All watches of changes up to here are seen; None where some are still open."""
+
+
+Word = StoredWord | OutcomeWord | ConditionWord | ObservedWord
+
+
+@attrs.frozen(eq=False)
+class Said:
+    """One word of a lane's session, and what to do once it is written (or dropped as stale)."""
+
+    lane: LaneKey
+    box_name: str
+    epoch: int
+    word: Word
+    written: Callable[[], None]
+    stale: Callable[[], None]
