@@ -97,6 +97,7 @@ def test_the_commands_of_a_page_work(cluster: Cluster, page: str) -> None:
             **cluster.environment,
             "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
             "LOCAL": f"--dir {cluster.folder}",
+            "TMPDIR": str(cluster.home),
         },
     )
     assert ended.returncode == 0, f"{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
