@@ -7,6 +7,7 @@ nothing is put on a name server by hand.
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import attrs
 import psycopg2
@@ -245,6 +246,6 @@ def _returned(
     return dict(execute_values(cursor, sql, rows, page_size=len(rows), fetch=True))
 
 
-def _row(found: tuple[object, ...] | None) -> tuple[object, ...]:
+def _row(found: tuple[Any, ...] | None) -> tuple[Any, ...]:
     assert found is not None
     return found

@@ -88,8 +88,11 @@ class Limit:
 
     def close(self) -> None:
         self._pool.shutdown()
-        for part in (*self._journals, *self._control, *self._clients, self._site, self._database):
-            part.close()
+        self._site.close()
+        self._database.close()
+        for each in (self._journals, self._control, self._clients):
+            for part in each:
+                part.close()
 
     def record_change(self, zone: str) -> float:
         """Change a zone and wait for both name servers; give the seconds."""
