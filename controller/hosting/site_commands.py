@@ -90,8 +90,8 @@ def checked_redirect(url: str) -> str:
             "not a URL to redirect to",
             field="redirect_to",
             value=url,
-            allowed="http:// or https://, a host, and a path that has other characters than "
-            "letters, digits and ._~:/@!&()*+,;=- written as %XX; empty for none",
+            allowed="http:// or https://, a host, a path of letters, digits and ._~/:@!&()*+,=-, "
+            "and a query where %XX may stand too; empty for none",
         ) from error
 
 

@@ -22,9 +22,11 @@ _DOCUMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 MAILBOX = rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,63}}@{_LABEL}(\.{_LABEL})+"
 """The pattern of a mail address that may stand on error pages."""
 _TEXT = r"(?:[A-Za-z0-9._~:/@!&()*+,;=-]|%[0-9A-Fa-f]{2})*"
+_PATH = "[A-Za-z0-9._~/:@!&()*+,=-]*"
+"""What Apache writes into a Location header as it stands: it would write ``%20`` as ``%2520``."""
 _URL = re.compile(
     r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
-    rf"(?:/{_TEXT})?(?:\?(?:{_TEXT}|\?)*)?(?:#{_TEXT})?",
+    rf"(?:/{_PATH})?(?:\?(?:{_TEXT}|\?)*)?(?:#{_TEXT})?",
     re.ASCII,
 )
 URL_LENGTH = 2000
@@ -70,7 +72,7 @@ def redirect_url(value: str) -> str:
     if len(value) > URL_LENGTH or not _URL.fullmatch(value):
         raise PlanRefusedError(
             f"redirect {value!a} is not an http or https URL of at most {URL_LENGTH} characters, "
-            "without user name, quotes and '$'"
+            "without user name, quotes and '$', and without '%' and ';' in its path"
         )
     return value
 

@@ -12,7 +12,7 @@ from templates.service_type import Endpoint
 class ApacheSettings(Spec, frozen=True):
     """What an operator may set for an Apache logical server."""
 
-    server_admin: Annotated[str, msgspec.Meta(pattern=f"^({MAILBOX})?$")] = ""
+    server_admin: Annotated[str, msgspec.Meta(pattern=rf"^({MAILBOX})?$(?!\n)")] = ""
     """Mail address shown on error pages; empty shows none."""
     timeout: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
     """Seconds that a client may take."""
