@@ -121,7 +121,7 @@ class Engine:
         return work
 
     async def settle(self, work: Round) -> None:
-        """Write down what the round came to. Raises `DiskFullError`; then the round repeats."""
+        """Write down what the round came to. Raises `DiskFullError`; then `recover` comes next."""
         if work.done or work.verdicts or work.undone:
             await self._blocking(
                 lambda: self._entries.settle(work.done, work.undone, work.verdicts)
@@ -129,6 +129,7 @@ class Engine:
 
     async def baseline(self) -> None:
         """Probe something known good; raises `BoxUnavailableError`."""
+        await self._blocking(self.box.files.room)
         for probe in self._type.daemon.baseline(self._context_of(self._chooser.server)):
             try:
                 await self.box.probe(probe)

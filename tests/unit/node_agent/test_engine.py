@@ -255,3 +255,15 @@ async def test_the_removal_of_what_was_never_there_is_done() -> None:
     assert bench.outcomes() == {}
     assert bench.journal.settled_revision(LANE) == 4
     assert bench.journal.open_entries(LANE) == ()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_that_does_not_answer_is_not_asked_for_each_step() -> None:
+    bench = Bench()
+    await bench.apply(server(1))
+    bench.lane.alive = False
+    bench.lane.log.clear()
+    rounds = await bench.apply(*(zone(f"z{n}.test", n + 2) for n in range(300)))
+    assert rounds[-1].unavailable is not None
+    tried = [event for event in bench.lane.log if event.startswith("AddZone")]
+    assert len(tried) == 1
