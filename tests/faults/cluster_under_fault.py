@@ -126,8 +126,15 @@ class Broken:
         return connection
 
     def status(self) -> dict[str, Any]:
-        """Give what `hsctl status` shows."""
-        answer: dict[str, Any] = json.loads(self.cluster.good("status", "-o", "json"))
+        """Give what `hsctl status` shows, once a controller that was killed is back."""
+        answers: list[Ran] = []
+
+        def answered() -> bool:
+            answers.append(self.cluster.hsctl("status", "-o", "json"))
+            return answers[-1].code == 0
+
+        assert eventually(answered), answers[-1]
+        answer: dict[str, Any] = json.loads(answers[-1].out)
         return answer
 
     def lane(self, box: str) -> dict[str, Any]:
