@@ -35,7 +35,7 @@ DIALS = 50
 def measure(bench: Bench, count: int) -> str:
     """Connect them all, make one small change for all; give a table."""
     model = Model.open(bench)
-    folder = bench.layout.root / "crowd"
+    folder = bench.layout.root.parent / "crowd"
     folder.mkdir()
     server, boxes = model.add_boxes(count)
     files = _certificates(bench, folder, boxes)

@@ -72,7 +72,7 @@ class Limit:
         self._bench = bench
         self._folder = bench.master.root / "zones"
         self._vhosts = bench.web.root
-        state = bench.layout.root / "limit"
+        state = bench.layout.root.parent / "limit"
         state.mkdir()
         self._journals = [Journal(state / f"{name}.sqlite") for name in ("ns1", "ns2", "web1")]
         self._database: extensions.connection = psycopg2.connect(bench.database_url)
