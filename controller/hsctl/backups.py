@@ -39,7 +39,7 @@ def create(file: Path, config: Path | None, output: str) -> None:
     \b
     hsctl backup create /backup/2026-01-31.hsb
     """
-    from controller.storage import backup as storage  # noqa: PLC0415
+    from controller.storage import backup as storage
 
     with _place(_chosen(config), alone=False) as place:
         manifest = storage.create(place, file)
@@ -60,7 +60,7 @@ def restore(file: Path, config: Path | None, yes: bool, output: str) -> None:
     \b
     hsctl backup restore /backup/2026-01-31.hsb
     """
-    from controller.storage import backup as storage  # noqa: PLC0415
+    from controller.storage import backup as storage
 
     path = _chosen(config)
     confirm(f"Replace the database, CA and keys of {path} by {file}?", yes)
@@ -79,13 +79,13 @@ def _chosen(config: Path | None) -> Path:
 @contextmanager
 def _place(path: Path, *, alone: bool) -> Iterator[Any]:
     """Give what is backed up; what a person can do something about is told in one line."""
-    import psycopg2  # noqa: PLC0415
+    import psycopg2
 
-    from controller.config import ConfigError, read_config  # noqa: PLC0415
-    from controller.storage.archive import ArchiveError  # noqa: PLC0415
-    from controller.storage.backup import BackupError, Place  # noqa: PLC0415
-    from controller.storage.binaries import BinariesError, find_binaries  # noqa: PLC0415
-    from controller.storage.embedded import EmbeddedPostgresError  # noqa: PLC0415
+    from controller.config import ConfigError, read_config
+    from controller.storage.archive import ArchiveError
+    from controller.storage.backup import BackupError, Place
+    from controller.storage.binaries import BinariesError, find_binaries
+    from controller.storage.embedded import EmbeddedPostgresError
 
     try:
         config = read_config(path)
@@ -105,7 +105,7 @@ def _place(path: Path, *, alone: bool) -> Iterator[Any]:
 
 
 def _show(manifest: Any, output: str) -> None:
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     plain = msgspec.to_builtins(manifest, enc_hook=str)
     if output == "json":

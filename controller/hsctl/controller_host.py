@@ -57,10 +57,10 @@ def database_at(path: Path, config: "ControllerConfig", *, alone: bool) -> Itera
     The database of a local cluster is its supervisor's: with ``alone`` the cluster must be down.
     Raises `RefusedError` if it is not.
     """
-    from controller.local.layout import Layout  # noqa: PLC0415
-    from controller.local.supervisor import AlreadyRunningError, Lock, running  # noqa: PLC0415
-    from controller.set_up import database_of  # noqa: PLC0415
-    from controller.storage.embedded import EmbeddedPostgres  # noqa: PLC0415
+    from controller.local.layout import Layout
+    from controller.local.supervisor import AlreadyRunningError, Lock, running
+    from controller.set_up import database_of
+    from controller.storage.embedded import EmbeddedPostgres
 
     layout = Layout(path.absolute().parent.parent)
     is_local = layout.controller_config == path.absolute() and layout.plan.exists()

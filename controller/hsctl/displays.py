@@ -78,8 +78,8 @@ class TerminalDisplay:
     """Lines that are drawn anew while lanes move. Imports rich, which only a terminal needs."""
 
     def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.live import Live  # noqa: PLC0415
+        from rich.console import Console
+        from rich.live import Live
 
         # Now: while it is drawing, rich stands in the place of stderr, and has no encoding.
         self._marks = {name: mark(name, sys.stderr) for name in _COLOURS}
@@ -96,7 +96,7 @@ class TerminalDisplay:
 
     def show(self, lanes: Sequence[Lane]) -> None:
         """Draw the lanes anew: the ones that are not live first where there are too many."""
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text
 
         found = sums(lanes)
         left_out = ""
@@ -112,7 +112,7 @@ class TerminalDisplay:
         self._live.update(Text("\n").join(drawn), refresh=True)
 
     def _drawn(self, lane: LaneSum, width: int) -> "Text":
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text
 
         return Text.assemble(
             (f"{self._marks[lane.mark]} ", _COLOURS[lane.mark]),
@@ -123,6 +123,6 @@ class TerminalDisplay:
 
     def note(self, text: str) -> None:
         """Print a line above the lanes."""
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text
 
         self._live.console.print(Text(clean(text)))

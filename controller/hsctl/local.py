@@ -109,7 +109,7 @@ def status(folder: Path | None, output: str) -> None:
     \b
     hsctl local status -o json
     """
-    from controller.local.supervisor import running  # noqa: PLC0415
+    from controller.local.supervisor import running
 
     layout = _layout(folder)
     with _told(layout):
@@ -134,7 +134,7 @@ def reset(folder: Path | None, yes: bool) -> None:
     \b
     hsctl local reset --yes
     """
-    from controller.local.cluster import remove  # noqa: PLC0415
+    from controller.local.cluster import remove
 
     layout = _layout(folder)
     with _told(layout):
@@ -158,14 +158,14 @@ def _is_cluster(layout: "Layout") -> bool:
 
 
 def _layout(folder: Path | None) -> "Layout":
-    from controller.local.layout import Layout, default_root  # noqa: PLC0415
+    from controller.local.layout import Layout, default_root
 
     return Layout((folder or default_root()).absolute())
 
 
 def _profile(layout: "Layout") -> str:
-    from controller.local.cluster import profile_name  # noqa: PLC0415
-    from controller.local.layout import default_root  # noqa: PLC0415
+    from controller.local.cluster import profile_name
+    from controller.local.layout import default_root
 
     return profile_name(layout, default_root())
 
@@ -184,9 +184,9 @@ def _run(
     detached: bool = False,
 ) -> None:
     """Be the supervisor until a signal ends it."""
-    from controller.local.banner import banner  # noqa: PLC0415
-    from controller.local.cluster import LocalCluster  # noqa: PLC0415
-    from controller.local.supervisor import AlreadyRunningError, StartError  # noqa: PLC0415
+    from controller.local.banner import banner
+    from controller.local.cluster import LocalCluster
+    from controller.local.supervisor import AlreadyRunningError, StartError
 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -213,9 +213,9 @@ def _show_running(layout: "Layout") -> bool:
 
     One that another hsctl is just starting is waited for.
     """
-    from controller.local import places  # noqa: PLC0415
-    from controller.local.banner import banner  # noqa: PLC0415
-    from controller.local.supervisor import running  # noqa: PLC0415
+    from controller.local import places
+    from controller.local.banner import banner
+    from controller.local.supervisor import running
 
     holder = running(layout)
     if holder is not None and not holder.ready:
@@ -237,9 +237,9 @@ def _show_running(layout: "Layout") -> bool:
 
 def _program(profile: str) -> str:
     """Write `hsctl` as it must be typed for the new cluster, from where the caller stands."""
-    import shutil  # noqa: PLC0415
+    import shutil
 
-    from controller.hsctl import profiles  # noqa: PLC0415
+    from controller.hsctl import profiles
 
     name = "hsctl"
     if shutil.which("hsctl") is None:
@@ -310,9 +310,9 @@ def _tell(channel: Any, text: str) -> None:
 
 def _stop(layout: "Layout") -> None:
     """End the supervisor if one runs, and what a killed one left."""
-    from controller.local import places  # noqa: PLC0415
-    from controller.local.supervisor import end_leftovers, running  # noqa: PLC0415
-    from controller.storage.embedded import EmbeddedPostgres  # noqa: PLC0415
+    from controller.local import places
+    from controller.local.supervisor import end_leftovers, running
+    from controller.storage.embedded import EmbeddedPostgres
 
     deadline = time.monotonic() + _STOP_SECONDS
     told = None
@@ -350,6 +350,7 @@ def _described(
                 "type": box.service_type,
                 "address": box.endpoint.address,
                 "port": box.endpoint.port,
+                **({} if box.tls_port is None else {"tls_port": box.tls_port}),
             }
             for box in plan.boxes
         ],
@@ -359,13 +360,13 @@ def _described(
 @contextlib.contextmanager
 def _told(layout: "Layout") -> Iterator[None]:
     """Tell in one line what a person can do something about."""
-    from controller.local.layout import ForeignDirectoryError  # noqa: PLC0415
-    from controller.local.places import NoPlaceError  # noqa: PLC0415
-    from controller.local.programs import MissingProgramError  # noqa: PLC0415
-    from controller.local.supervisor import AlreadyRunningError, StartError  # noqa: PLC0415
-    from controller.storage.binaries import BinariesError  # noqa: PLC0415
-    from controller.storage.embedded import EmbeddedPostgresError  # noqa: PLC0415
-    from controller.storage.system_account import SystemAccountError  # noqa: PLC0415
+    from controller.local.layout import ForeignDirectoryError
+    from controller.local.places import NoPlaceError
+    from controller.local.programs import MissingProgramError
+    from controller.local.supervisor import AlreadyRunningError, StartError
+    from controller.storage.binaries import BinariesError
+    from controller.storage.embedded import EmbeddedPostgresError
+    from controller.storage.system_account import SystemAccountError
 
     try:
         yield

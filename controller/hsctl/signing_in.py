@@ -94,11 +94,11 @@ def offered_authority(host: str, port: int) -> tuple[str, str]:
     Nothing is proven by it: the fingerprint must be compared.
     """
     # Late: only this needs pyOpenSSL, for Python 3.11 cannot show a chain that it does not trust.
-    import socket  # noqa: PLC0415
+    import socket
 
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-    from OpenSSL import SSL  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from OpenSSL import SSL
 
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)

@@ -129,7 +129,7 @@ def _parts(config: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[str, s
 
 def _of_this_host(given: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
     """Give configuration and logs of the controller, and what agents here say of themselves."""
-    from controller.local.layout import Layout  # noqa: PLC0415
+    from controller.local.layout import Layout
 
     agents = {"agent": _AGENT_CONFIG} if _AGENT_CONFIG.exists() else {}
     try:
@@ -169,7 +169,7 @@ def _agent_says(verb: str, config: Path) -> str:
 
 
 def _versions() -> str:
-    from importlib.metadata import distributions  # noqa: PLC0415
+    from importlib.metadata import distributions
 
     packages = sorted(f"{part.name} {part.version}" for part in distributions())
     lines = [platform.platform(), f"Python {platform.python_version()}", *packages]
@@ -177,7 +177,7 @@ def _versions() -> str:
 
 
 def _log_directories(config: Path) -> tuple[Path, ...]:
-    from controller.config import ConfigError, read_config  # noqa: PLC0415
+    from controller.config import ConfigError, read_config
 
     try:
         log = read_config(config).log

@@ -108,9 +108,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> No
             click.echo("\t".join(cell(row.get(column)) for column in columns))
         return
     # Late: importing rich takes longer than all that hsctl itself does.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
