@@ -217,14 +217,13 @@ class Dialler:
                 await self._pause(max(asked_to_wait, self._backoff()))
 
     async def _session_with(self, address: ControllerAddress) -> float:
-        hello = await self._agent.hello()
-        session = Session(self._clock, self._agent, hello)
-        factory = Factory.forProtocol(lambda: cast(TwistedProtocol, session))
-        factory.noisy = False
         try:
+            session = Session(self._clock, self._agent, await self._agent.hello())
+            factory = Factory.forProtocol(lambda: cast(TwistedProtocol, session))
+            factory.noisy = False
             await self._endpoint(address).connect(factory)
         except Exception as error:
-            # Resolver, TCP and TLS fail in many ways; each of them means: try again later.
+            # Journal, resolver, TCP and TLS fail in many ways; each means: try again later.
             event("no-connection", controller=f"{address.host}:{address.port}", why=error)
             self._failures += 1
             return 0.0

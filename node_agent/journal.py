@@ -149,6 +149,10 @@ class Received:
     items: tuple[Item, ...]
 
 
+class JournalError(Exception):
+    """The file cannot be used; ``args[0]`` tells the operator why and what to do."""
+
+
 class Journal:
     """The file. One writer; readers in other processes (``hs-agent status``) do not disturb it."""
 
@@ -167,7 +171,10 @@ class Journal:
             self._db.execute("PRAGMA secure_delete = FAST")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version > len(_FORMATS):
-                raise RuntimeError(f"{path} was written by a newer agent (format {version})")
+                raise JournalError(
+                    f"{path} was written by a newer agent (format {version}, this one knows"
+                    f" {len(_FORMATS)}): install that agent again"
+                )
             for following in _FORMATS[version:]:
                 self._db.executescript(f"BEGIN; {following} COMMIT;")
 

@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import platform
+import sqlite3
 import sys
 import time
 from pathlib import Path, PurePosixPath
@@ -29,10 +30,11 @@ from node_agent.break_glass import LOCK_FILE
 from node_agent.concurrency import threaded
 from node_agent.config import Config, ControllerAddress
 from node_agent.connection import Dialler, dial_address
+from node_agent.effects.failures import DiskFullError
 from node_agent.enrolment import EnrolmentFailedError, enrol
 from node_agent.entries import pass_by
 from node_agent.identity import NotEnrolledError, boot_id, load_identity, machine_id
-from node_agent.journal import Journal
+from node_agent.journal import Journal, JournalError
 from node_agent.logs import event
 from node_agent.steady import count_steadily
 from pki.contexts import MutualTLS
@@ -84,7 +86,10 @@ class RunningAgent:
             raise CannotRunError("the configuration names no controller")
         self._pool = ThreadPool(1, 1, "journal")
         blocking = threaded(reactor, self._pool)
-        self._journal = Journal(config.journal)
+        try:
+            self._journal = Journal(config.journal)
+        except (JournalError, DiskFullError, sqlite3.Error) as error:
+            raise CannotRunError(f"the journal cannot be used: {error}") from error
         box = PosixBox(
             reactor=reactor,
             root=config.lanes,

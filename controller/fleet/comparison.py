@@ -5,6 +5,7 @@ from functools import partial
 
 import attrs
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from controller.fleet.dispatch import Dispatcher, Inline
@@ -22,6 +23,8 @@ log = Logger()
 MOST_OBJECTS = 2_000_000
 """Objects of one inventory, at most: a box cannot fill the controller's memory."""
 FORGET_AT_ONCE = 1000
+RETRY_SECONDS = 5.0
+"""From a comparison that failed to the next."""
 
 
 @attrs.frozen
@@ -38,8 +41,9 @@ class Compared:
 class Comparisons:
     """The inventories on their way, and what follows from them."""
 
-    def __init__(self, database: Database, inline: Inline) -> None:
+    def __init__(self, database: Database, reactor: IReactorTime, inline: Inline) -> None:
         self._database = database
+        self._reactor = reactor
         self._inline = inline
         self._pages: dict[LaneLink, dict[ObjectName, int]] = {}
         self._confirmed: dict[LaneKey, int] = {}
@@ -97,19 +101,26 @@ class Comparisons:
         self._keeping.discard(link)
 
     def _failed(self, failure: object, link: LaneLink) -> None:
+        """Compare again, as it was chosen: most likely the database was away for a moment."""
         log.error("lane {lane}: comparison failed: {why}", lane=link.key, why=failure)
-        link.mode = "closed"
+        self._reactor.callLater(RETRY_SECONDS, self._again, link)
+
+    def _again(self, link: LaneLink) -> None:
+        if not link.ended:
+            link.repaired, link.mode = False, "open"
+            self.begin(link)
 
     async def _finish(self, link: LaneLink, inventory: dict[ObjectName, int]) -> None:
         if link in self._keeping:
-            self._keeping.discard(link)
             through = await self._database.transaction(
                 FLEET, partial(keep, link=link, inventory=inventory), name="fleet.keep"
             )
-            link.mode = "open"
-            self.dispatcher.skip(link, through)
+            self._keeping.discard(link)
+            if not link.ended:
+                link.mode = "open"
+                self.dispatcher.skip(link, through)
             return
-        confirmed = self._confirmed.pop(link.key, None)
+        confirmed = self._confirmed.get(link.key)
         compared = await self._database.transaction(
             FLEET,
             partial(
@@ -117,6 +128,7 @@ class Comparisons:
             ),
             name="fleet.compare",
         )
+        self._confirmed.pop(link.key, None)
         if link.ended:
             return
         repair = compared.repair

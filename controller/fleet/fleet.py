@@ -66,7 +66,7 @@ class Fleet:
         self._deny_list = deny_list
         self.sessions = SessionTable()
         self._writer = AcknowledgementWriter(database, reactor)
-        self._comparisons = Comparisons(database, inline)
+        self._comparisons = Comparisons(database, reactor, inline)
         self._dispatcher = Dispatcher(
             database,
             reactor,

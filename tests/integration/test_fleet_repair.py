@@ -1,9 +1,14 @@
 """A box that holds something else than it acknowledged is repaired by diff, or left to a person."""
 
+from typing import Any
+
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
+from controller.fleet import comparison
+from controller.storage.database import DatabaseUnavailableError, Transaction
 from node_agent.wire.messages import Adopt, Assign, Batch, Forget, InventoryRequest, Item
 from node_agent.wire.object_hash import combine, element
 from tests.fleet_cluster import FleetCluster, execute_as_owner
@@ -180,3 +185,50 @@ async def test_adopting_with_overwriting_makes_the_box_as_the_model(
     await cluster.until_settled(server)
     assert lane.live() == {f"z{n}.test": b"spec" for n in range(3)}
     await until_agreed(cluster, server, agent)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_comparison_that_fails_is_made_again(
+    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = fail_once(monkeypatch, "settle")
+    server, agent = await filled(cluster, 30)
+    agent.lanes[server].drop(("zone", "z7.test"))
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Batch)))
+    assert failures == []
+    await until_agreed(cluster, server, agent)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_an_operator_chose_to_keep_is_kept_though_the_database_fails(
+    cluster: FleetCluster, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = fail_once(monkeypatch, "keep")
+    server, agent = await filled(cluster, 3)
+    add(agent.lanes[server], "later.test", 4)
+    agent.lanes[server].stored = 4
+    execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    cluster.fleet.adopt(server, overwrite=False)
+    await agent.until(lambda: bool(agent.said(Batch)))
+    assert failures == []
+    assert not agent.said(Forget)
+    assert "later.test" in agent.lanes[server].live()
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """Let one step of a comparison fail; what is to fail still is in the list."""
+    failures = [name]
+    real = getattr(comparison, name)
+
+    async def step(tx: Transaction, **arguments: Any) -> Any:
+        if failures:
+            failures.clear()
+            raise DatabaseUnavailableError("away")
+        return await real(tx, **arguments)
+
+    monkeypatch.setattr(comparison, name, step)
+    monkeypatch.setattr(comparison, "RETRY_SECONDS", 0.01)
+    return failures

@@ -1,10 +1,11 @@
+import sqlite3
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 
 from node_agent.effects.failures import DiskFullError
-from node_agent.journal import Journal, Received
+from node_agent.journal import Journal, JournalError, Received
 from node_agent.wire import object_hash
 from node_agent.wire.messages import Item
 from templates.objects import ObjectId
@@ -104,3 +105,26 @@ async def test_a_click_costs_the_same_with_many_zones() -> None:
         bench.journal._db.set_progress_handler(None, 0)
         costs.append(steps)
     assert costs[1] < costs[0] * 1.5
+
+
+def test_a_journal_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    journal.assign([(LANE, "toy1", "toy")])
+    store(journal, zone("a.test", 1))
+    journal.close()
+    with sqlite3.connect(path) as older:
+        older.executescript("DROP TABLE live; PRAGMA user_version = 1;")
+    again = Journal(path)
+    assert again.lane(LANE).stored_revision == 1
+    assert again.open_entries(LANE) == ()
+    again.close()
+
+
+def test_a_journal_of_a_newer_agent_is_left_alone_with_words_for_a_person(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    Journal(path).close()
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="written by a newer agent"):
+        Journal(path)

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from node_agent.connection import WELCOME_SECONDS, Session
+from node_agent.config import ControllerAddress
+from node_agent.connection import WELCOME_SECONDS, Dialler, Session
 from node_agent.wire.codec import decode_from_agent, encode
 from node_agent.wire.messages import (
     Alive,
@@ -152,3 +154,22 @@ def test_a_second_welcome_ends_the_session() -> None:
     line.say(WELCOME)
     line.say(WELCOME)
     assert line.lost
+
+
+def test_a_journal_that_cannot_be_read_for_a_hello_does_not_end_the_dialling() -> None:
+    told, clock, asked = Told(), Clock(), []
+
+    class Nobody:
+        def connect(self, factory: object) -> Deferred[None]:
+            asked.append(factory)
+            return fail(ConnectionRefusedError())
+
+    async def hello() -> Hello:
+        raise OSError("disk I/O error")
+
+    well, told.hello = told.hello, hello  # type: ignore[method-assign]
+    dialler = Dialler(clock, [ControllerAddress("h", 1)], lambda _: Nobody(), told)  # type: ignore[arg-type,return-value]
+    dialler.start()
+    told.hello = well  # type: ignore[method-assign]
+    clock.pump([0.5] * 4)
+    assert asked
