@@ -244,8 +244,8 @@ def _program(profile: str) -> str:
     name = "hsctl"
     if shutil.which("hsctl") is None:
         script = Path(sys.executable).with_name("hsctl")
-        here = Path.cwd()
-        name = shlex.quote(str(script.relative_to(here) if here in script.parents else script))
+        in_checkout = script.parents[2] == Path.cwd()
+        name = shlex.quote(str(script.relative_to(Path.cwd()) if in_checkout else script))
     if profiles.load().default != profile:
         name += f" --profile {profile}"
     return name

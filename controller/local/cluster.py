@@ -215,13 +215,15 @@ class LocalCluster:
         known = profiles.load().by_name.get(self.profile)
         url = f"https://{plan.panel}"
         config = str(self.layout.controller_config)
-        if known is not None and (known.url, known.config) == (url, config):
-            client = Client(known)
+        if known is not None and known.config == config:
+            moved = attrs.evolve(known, url=url)
+            client = Client(moved)
             try:
                 client.read("status.show", {})
             except HsctlError:
                 client.close()
             else:
+                profiles.save(moved)
                 return client
         token = self._administer("admin", "token", _OPERATOR, "--label", "hsctl local").strip()
         ca = (self.layout.controller / "pki" / "ca.pem").read_text()
