@@ -33,6 +33,7 @@ def sign_in(browser: Browser, panel: PanelSite) -> None:
     browser.type("#f-name", NAME)
     browser.type("#f-password", PASSWORD)
     browser.click(".hs-door button")
+    browser.until("Home", "h1")
 
 
 async def look(panel: PanelSite, see: Callable[[Browser], T], **options: object) -> T:
@@ -133,21 +134,26 @@ async def test_every_form_works_without_scripts(panel: PanelSite) -> None:
         browser.open(f"{panel.url}/accounts/add")
         browser.type("#f-name", "acme")
         browser.click(".hs-form button")
+        browser.until("Account acme added", "#progress")
         browser.open(f"{panel.url}/domains/add")
         browser.type("#f-name", "shop.test")
         browser.choose("#f-account", "acme")
         browser.click(".hs-form button")
-        assert "shop.test" in browser.text("h1")
+        browser.until("Domain shop.test added", "#progress")
         browser.type("#f-name", "bad name")
         browser.type("#f-values", "192.0.2.17")
         browser.click('form[action$="/records"] button[type="submit"]')
+        browser.until("one field needs another value")
         assert browser.attribute("#f-name", "aria-invalid") == "true"
         assert browser.attribute("#f-values", "value") == "192.0.2.17"
         browser.type("#f-name", "mail")
         browser.click('form[action$="/records"] button[type="submit"]')
+        browser.until("Record mail A added", "#progress")
         assert "192.0.2.17" in browser.text(".hs-records")
         browser.click('a[aria-label="Delete mail A"]')
+        browser.until("Delete this record of shop.test?")
         browser.click(".btn-danger")
+        browser.until("Record mail A deleted", "#progress")
         assert "192.0.2.17" not in browser.text(".hs-records")
 
     await look(panel, see, scripts=False)
@@ -180,6 +186,7 @@ async def test_the_colours_follow_the_system_until_somebody_chooses(panel: Panel
     def see(browser: Browser) -> None:
         assert browser.attribute("html", "data-bs-theme") == "dark"
         browser.click('.hs-nav-wide button[value="light"]')
+        browser.until("", '.hs-nav-wide button[value="light"][aria-pressed="true"]')
         assert browser.attribute("html", "data-bs-theme") == "light"
         browser.open(f"{panel.url}/boxes")
         assert browser.attribute("html", "data-bs-theme") == "light"

@@ -225,6 +225,7 @@ async def test_a_browser_that_walks_all_pages_runs_nothing(panel: PanelSite) -> 
             browser.type("#f-name", NAME)
             browser.type("#f-password", PASSWORD)
             browser.click(".hs-door button")
+            browser.until("Home", "h1")
             for path in paths:
                 browser.open(f"{panel.url}{path}")
                 if browser.alert() is not None:
