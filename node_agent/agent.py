@@ -15,9 +15,10 @@ from node_agent.effects.failures import BoxUnavailableError
 from node_agent.engine import Engine
 from node_agent.entries import Point, pass_by
 from node_agent.identity import Identity, Renewal, now
-from node_agent.journal import Journal, LaneRecord
+from node_agent.journal import Journal
 from node_agent.lanes import Lane
 from node_agent.logs import event
+from node_agent.records import LaneRecord
 from node_agent.sysinfo import LaneFacts, sample
 from node_agent.wire.messages import (
     PROTOCOL_MAX,

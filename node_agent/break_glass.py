@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from node_agent.config import Config
-from node_agent.journal import Journal, LaneRecord
+from node_agent.journal import Journal
+from node_agent.records import LaneRecord
 
 HOLD_SECONDS = 10.0
 """How long ``hold`` waits for a running agent to let go of a lane."""

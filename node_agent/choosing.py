@@ -5,8 +5,9 @@ Blocks on the journal; runs on the worker thread within the round's transaction.
 
 from collections.abc import Callable, Iterable
 
-from node_agent.journal import AppliedObject, Journal, StoredObject, Verdict
+from node_agent.journal import Journal
 from node_agent.planning import Change, Step, decode, groups, readiness, refusals
+from node_agent.records import AppliedObject, StoredObject, Verdict
 from templates.objects import ObjectId, SpecError, decode_spec
 from templates.service_type import SERVER_ID, LaneContext, ServiceType
 

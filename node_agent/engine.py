@@ -15,8 +15,9 @@ from node_agent.concurrency import Blocking
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.entries import Entries, Point, objects_of, pass_by
 from node_agent.heavy_steps import HeavySteps
-from node_agent.journal import Journal, Received
+from node_agent.journal import Journal
 from node_agent.quick_steps import quick_steps
+from node_agent.records import Received
 from node_agent.round import Round, insist
 from templates.objects import ObjectId
 from templates.service_type import LaneContext, ServiceType

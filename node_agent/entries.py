@@ -21,8 +21,9 @@ from node_agent.box.interface import (
     LinkImage,
 )
 from node_agent.effects.failures import EffectFailedError
-from node_agent.journal import AppliedObject, Journal, Removed, StoredObject, Verdict
+from node_agent.journal import Journal
 from node_agent.planning import Step
+from node_agent.records import AppliedObject, Removed, StoredObject, Verdict
 from templates.effects import (
     ControlEffect,
     FileEffect,

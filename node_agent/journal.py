@@ -12,141 +12,23 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
-
-import attrs
+from typing import Any
 
 from node_agent.effects.failures import DiskFullError
+from node_agent.journal_format import FORMATS
+from node_agent.records import (
+    AppliedObject,
+    Entry,
+    LaneRecord,
+    Phase,
+    Received,
+    Removed,
+    StoredObject,
+    Verdict,
+)
 from node_agent.wire import object_hash
-from node_agent.wire.messages import Item, LaneCondition, Outcome, OutcomeName
+from node_agent.wire.messages import LaneCondition, Outcome, OutcomeName
 from templates.objects import ObjectId
-
-_SCHEMA = """
-CREATE TABLE lane (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, service_type TEXT NOT NULL,
-    assigned INTEGER NOT NULL DEFAULT 1, history TEXT NOT NULL DEFAULT '',
-    era INTEGER NOT NULL DEFAULT 0, stored_revision INTEGER NOT NULL DEFAULT 0,
-    object_hash TEXT NOT NULL DEFAULT '0', condition TEXT NOT NULL DEFAULT 'new',
-    message TEXT NOT NULL DEFAULT '', held INTEGER NOT NULL DEFAULT 0,
-    renderer TEXT NOT NULL DEFAULT '', control_secret TEXT NOT NULL);
-CREATE TABLE object (
-    lane TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL,
-    era INTEGER NOT NULL, kind_version INTEGER NOT NULL, spec BLOB, requires TEXT NOT NULL,
-    pending INTEGER NOT NULL, PRIMARY KEY (lane, kind, key)) WITHOUT ROWID;
-CREATE INDEX object_pending ON object (lane, revision) WHERE pending;
-CREATE TABLE applied (
-    lane TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL,
-    kind_version INTEGER NOT NULL, spec BLOB NOT NULL, unit TEXT NOT NULL,
-    PRIMARY KEY (lane, kind, key)) WITHOUT ROWID;
-CREATE INDEX applied_unit ON applied (lane, unit);
-CREATE TABLE applied_requires (
-    lane TEXT NOT NULL, needs_kind TEXT NOT NULL, needs_key TEXT NOT NULL,
-    kind TEXT NOT NULL, key TEXT NOT NULL,
-    PRIMARY KEY (lane, needs_kind, needs_key, kind, key)) WITHOUT ROWID;
-CREATE INDEX applied_requires_object ON applied_requires (lane, kind, key);
-CREATE TABLE outcome (
-    lane TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL,
-    outcome TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (lane, kind, key)) WITHOUT ROWID;
-CREATE TABLE waits (
-    lane TEXT NOT NULL, needs_kind TEXT NOT NULL, needs_key TEXT NOT NULL,
-    kind TEXT NOT NULL, key TEXT NOT NULL,
-    PRIMARY KEY (lane, needs_kind, needs_key, kind, key)) WITHOUT ROWID;
-CREATE INDEX waits_object ON waits (lane, kind, key);
-CREATE TABLE entry (
-    id INTEGER PRIMARY KEY, lane TEXT NOT NULL,
-    phase TEXT NOT NULL CHECK (phase IN ('apply', 'retire')), body BLOB NOT NULL);
-CREATE INDEX entry_lane ON entry (lane, id);
-PRAGMA user_version = 1;
-"""
-_LIVE = """
-CREATE TABLE live (entry INTEGER PRIMARY KEY);
-PRAGMA user_version = 2;
-"""
-_FORMATS = (_SCHEMA, _LIVE)
-"""What leads from one format of the file to the next."""
-
-Phase = Literal["apply", "retire"]
-
-
-@attrs.frozen
-class LaneRecord:
-    """A lane as stored. ``held`` is the operator's flag; ``condition`` what was last seen."""
-
-    id: str
-    name: str
-    service_type: str
-    assigned: bool
-    history: str
-    stored_revision: int
-    object_hash: str
-    condition: LaneCondition
-    message: str
-    held: bool
-    renderer: str
-    control_secret: str = attrs.field(repr=False)
-
-
-@attrs.frozen
-class StoredObject:
-    """A desired object; ``spec`` None asks for its removal."""
-
-    id: ObjectId
-    revision: int
-    kind_version: int
-    spec: bytes | None = attrs.field(repr=False)
-    requires: tuple[ObjectId, ...] = ()
-
-
-@attrs.frozen
-class AppliedObject:
-    """An object as the box serves it now, and the render unit it was planned in."""
-
-    id: ObjectId
-    revision: int
-    kind_version: int
-    spec: bytes = attrs.field(repr=False)
-    unit: str
-    requires: tuple[ObjectId, ...] = ()
-
-
-@attrs.frozen
-class Verdict:
-    """An outcome other than applied; ``needs`` names what a waiting object waits for."""
-
-    object: StoredObject
-    outcome: OutcomeName
-    message: str
-    needs: tuple[ObjectId, ...] = ()
-
-
-@attrs.frozen
-class Entry:
-    """An open journal entry: what to put back (``apply``) or still to remove (``retire``).
-
-    ``live``: the daemon was seen to serve it, and it may have been told so.
-    """
-
-    id: int
-    phase: Phase
-    body: bytes
-    live: bool
-
-
-@attrs.frozen
-class Removed:
-    """An object that the box serves no more, and the revision of its removal."""
-
-    id: ObjectId
-    revision: int
-
-
-@attrs.frozen
-class Received:
-    """A batch as it came: objects, the revision it completes, and the history it belongs to."""
-
-    history: str
-    through: int
-    items: tuple[Item, ...]
 
 
 class JournalError(Exception):
@@ -170,12 +52,12 @@ class Journal:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA secure_delete = FAST")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version > len(_FORMATS):
+            if version > len(FORMATS):
                 raise JournalError(
                     f"{path} was written by a newer agent (format {version}, this one knows"
-                    f" {len(_FORMATS)}): install that agent again"
+                    f" {len(FORMATS)}): install that agent again"
                 )
-            for following in _FORMATS[version:]:
+            for following in FORMATS[version:]:
                 self._db.executescript(f"BEGIN; {following} COMMIT;")
 
     def close(self) -> None:

@@ -16,9 +16,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from node_agent.concurrency import Blocking
 from node_agent.effects.failures import BoxUnavailableError, DiskFullError
 from node_agent.engine import Engine
-from node_agent.journal import Journal, LaneRecord, Received
+from node_agent.journal import Journal
 from node_agent.logs import event
 from node_agent.observing import ZoneWatch
+from node_agent.records import LaneRecord, Received
 from node_agent.round import Round
 from node_agent.wire.messages import (
     Batch,

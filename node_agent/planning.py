@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
-from node_agent.journal import AppliedObject, StoredObject, Verdict
+from node_agent.records import AppliedObject, StoredObject, Verdict
 from templates.effects import AddZone, ControlEffect, ReloadZone, RemoveZone, UnitPlan
 from templates.objects import ObjectId, SpecError, decode_spec
 from templates.service_type import (

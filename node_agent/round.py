@@ -7,8 +7,9 @@ from node_agent.choosing import Chooser
 from node_agent.concurrency import Blocking, all_of
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.entries import Entries, Opened, Point
-from node_agent.journal import Journal, Received, Verdict
+from node_agent.journal import Journal
 from node_agent.planning import Change
+from node_agent.records import Received, Verdict
 from node_agent.wire.messages import OutcomeName
 from templates.objects import ObjectId
 from templates.service_type import SERVER_ID, LaneContext, ServiceType

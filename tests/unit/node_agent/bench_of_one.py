@@ -10,7 +10,8 @@ from node_agent.box.memory import MemoryBox, MemoryLane, World
 from node_agent.concurrency import inline
 from node_agent.engine import Engine
 from node_agent.entries import Point, pass_by
-from node_agent.journal import Journal, Received
+from node_agent.journal import Journal
+from node_agent.records import Received
 from node_agent.round import Round
 from node_agent.wire.messages import Item
 from templates.objects import Spec, encode_spec

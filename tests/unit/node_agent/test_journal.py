@@ -5,7 +5,8 @@ import pytest
 import pytest_twisted
 
 from node_agent.effects.failures import DiskFullError
-from node_agent.journal import Journal, JournalError, Received
+from node_agent.journal import Journal, JournalError
+from node_agent.records import Received
 from node_agent.wire import object_hash
 from node_agent.wire.messages import Item
 from templates.objects import ObjectId
