@@ -189,13 +189,17 @@ def test_daemons_started_without_agent_and_controller_serve_everything(broken: B
     for process in away:
         process.suspend()
     try:
-        for daemon in daemons.values():
+        for box, daemon in daemons.items():
             assert daemon is not None
             words = daemon.cmdline()
             family = [daemon, *daemon.children(recursive=True)]
             for process in family:
                 process.kill()
             assert eventually(lambda f=family: not any(_lives(p) for p in f))
+            # Where nothing reaps orphans the number of the dead is taken still; after a boot, as
+            # in its systemd unit, no number is.
+            for left in broken.lane_root(box).rglob("*.pid"):
+                left.unlink()
             ran = cluster.run(*words)
             assert ran.code == 0, ran
         for name in (ZONE, *OTHERS):
