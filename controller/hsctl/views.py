@@ -139,6 +139,8 @@ def site(answer: Answer) -> dict[str, Any]:
         shown["address"] = place(shown["address"], shown.pop("port", None))
     if "tls_port" in shown:
         shown["TLS port"] = shown.pop("tls_port") or "none"
+    if not shown.get("warnings", True):
+        del shown["warnings"]
     if shown.get("settings", "") is None:
         shown["settings"] = "the server's own"
     if "has_certificate" in shown:

@@ -228,3 +228,13 @@ def test_a_pipe_is_told_of_each_lane_once_it_came_to_rest_and_of_no_step(
         "ns2 live",
         "ns1 live",
     ]
+
+
+def test_a_site_shows_where_it_answers_tls_and_a_warning_only_where_there_is_one() -> None:
+    site = {"address": "192.0.2.3", "port": 80, "tls_port": 0, "has_certificate": True}
+    assert views.site({**site, "warnings": []}) == {
+        "address": "192.0.2.3:80",
+        "TLS port": "none",
+        "certificate": "its own",
+    }
+    assert views.site({**site, "tls_port": 443, "warnings": ["x"]})["warnings"] == ["x"]
