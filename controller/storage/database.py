@@ -106,6 +106,7 @@ class Transaction:
             raise RuntimeError("the transaction has ended")
         if self._asking:
             raise RuntimeError("a statement of this transaction is still running: await it first")
+        sql = self._link.executing(sql, parameters)
         if self._state == "unbegun":
             # BEGIN and the principal travel with the first statement: no round trip of their own.
             begin = _begin(self.principal)
@@ -359,6 +360,21 @@ class Database:
                 return link
 
     def _give_back(self, link: Link) -> None:
+        if link.prepares and link.usable and not self._closed:
+            Deferred.fromCoroutine(self._prepare(link))
+        else:
+            self._put_away(link)
+
+    async def _prepare(self, link: Link) -> None:
+        """Prepare what the next transactions will ask, once nobody waits for this one."""
+        try:
+            await link.prepare()
+        except (psycopg2.Error, ConnectionDone):
+            link.abandon()
+        finally:
+            self._put_away(link)
+
+    def _put_away(self, link: Link) -> None:
         self._used.discard(link)
         if link.usable and not self._closed:
             self._idle.append(link)

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres.txpostgres import Connection, Cursor
 
+from controller.storage.prepared import Prepared, Statement, parts, preparing, usable
 from controller.storage.roles import RUNTIME_ROLE
 
 _log = Logger()
@@ -21,6 +22,9 @@ LOCK_MILLISECONDS = 10_000
 IDLE_IN_TRANSACTION_MILLISECONDS = 60_000
 
 _DEATH = ("57P01", "57P02", "57P03", "57P05")  # shut down, crashed, starting, idle too long
+_UNPREPARED = "26000"  # somebody discarded what the connection had prepared
+_STALE = ("0A000", "RevalidateCachedQuery")  # the schema changed below a prepared statement
+_TYPES_OF = "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = "
 
 
 def _as_bytes(value: str | bytes | None, _cursor: Any) -> bytes | None:
@@ -71,6 +75,7 @@ class Link(Connection):  # type: ignore[misc]
         super().__init__(reactor)
         self._lost: Callable[[Link], None] | None = lost
         self._notified = notified
+        self._prepared = Prepared()
 
     async def open(self, url: str) -> None:
         """Connect within `CONNECT_SECONDS`; raises psycopg2.OperationalError."""
@@ -137,14 +142,54 @@ class Link(Connection):  # type: ignore[misc]
         running.addCallbacks(done, done)
         return answer
 
+    def executing(self, sql: str, parameters: Sequence[object]) -> str:
+        """Give what to send for ``sql``: the execution of what was prepared, else ``sql``."""
+        return self._prepared.executing(sql, parameters)
+
+    @property
+    def prepares(self) -> bool:
+        """Whether `prepare` has anything to do."""
+        return self._prepared.has_due
+
+    async def prepare(self) -> None:
+        """Prepare what has been asked repeatedly, between two transactions.
+
+        What PostgreSQL refuses to prepare is sent as it is from now on. Raises psycopg2.Error and
+        ConnectionDone where the connection died.
+        """
+        for key in self._prepared.take_due():
+            sql, has_parameters = key
+            statements = [
+                await self._prepare_part(preparing(part, has_parameters=has_parameters))
+                for part in parts(sql)
+            ]
+            self._prepared.keep(key, statements)
+
+    async def _prepare_part(self, text: str | None) -> Statement | None:
+        if text is None:
+            return None
+        name = self._prepared.name()
+        try:
+            cursor = await self.ask(f"PREPARE {name} AS {text}; {_TYPES_OF}'{name}'", None)
+        except psycopg2.Error as error:
+            if self.is_death(error):
+                raise
+            return None
+        ((kinds,),) = cursor.fetchall()
+        return Statement(name, tuple(kinds)) if usable(kinds) else None
+
     @property
     def usable(self) -> bool:
         """Whether the connection is open, as far as is known."""
         return self._connection is not None and not self._connection.closed
 
     def is_death(self, error: BaseException) -> bool:
-        """Tell whether ``error`` means that this connection is gone."""
+        """Tell whether ``error`` means that this connection is gone, or of no use any more."""
         if not self.usable:
+            return True
+        if isinstance(error, psycopg2.Error) and (
+            error.pgcode == _UNPREPARED or (error.pgcode, error.diag.source_function) == _STALE
+        ):
             return True
         if isinstance(error, psycopg2.OperationalError):
             return error.pgcode is None or error.pgcode in _DEATH or error.pgcode[:2] == "08"
