@@ -12,6 +12,7 @@ import attrs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from controller.fleet.acknowledgement import AcknowledgementWriter
 from controller.fleet.lane_store import (
@@ -154,7 +155,14 @@ class Dispatcher:
     def _start(self, *, urgent: bool) -> None:
         if not self._running[urgent] and not self._stopped:
             self._running[urgent] = True
-            ensureDeferred(self._serve(urgent))
+            ensureDeferred(self._serve(urgent)).addErrback(self._broken, urgent)
+
+    def _broken(self, failure: Failure, urgent: bool) -> None:
+        """Go on after a mistake of ours: it may cost one lane its turn, never all of them."""
+        log.failure("dispatching was broken off", failure=failure)
+        self._running[urgent] = False
+        if not self._stopped:
+            self._reactor.callLater(RETRY_SECONDS, partial(self._start, urgent=urgent))
 
     async def _serve(self, urgent: bool) -> None:
         queue = self._waiting[urgent]

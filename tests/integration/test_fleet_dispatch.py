@@ -1,8 +1,13 @@
 """Objects reach their boxes: once, in order, newest only, and again after whatever cut them off."""
 
+from typing import Any
+
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
+from controller.fleet import dispatch
 from controller.fleet.words import ConditionWord
 from controller.progress import change_state
 from node_agent.wire.messages import (
@@ -13,6 +18,7 @@ from node_agent.wire.messages import (
     Retry,
     Welcome,
 )
+from tests.conftest import LoggedErrors
 from tests.fleet_cluster import FleetCluster
 from tests.fleet_fixtures import fleet_cluster  # noqa: F401
 
@@ -359,3 +365,31 @@ async def test_a_word_that_cannot_be_written_keeps_no_other_waiting(cluster: Fle
         await cluster.change(server, {"a.test": b"1"})
         await cluster.until_settled(server)
     assert bad.ended
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mistake_in_one_dispatch_does_not_end_all_of_them(
+    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch, logged_errors: LoggedErrors
+) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.change(server, {"a.test": b"0"})
+    await cluster.until_settled(server)
+    dispatcher = cluster.fleet._dispatcher
+    real, mistakes = dispatcher._announce, ["one"]
+
+    def announce(*arguments: Any) -> None:
+        if mistakes:
+            raise KeyError(mistakes.pop())
+        real(*arguments)
+
+    monkeypatch.setattr(dispatch, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(dispatcher, "_announce", announce)
+    await cluster.change(server, {"a.test": b"1"})
+    while mistakes:
+        await deferLater(reactor, 0.005)
+    await cluster.change(server, {"b.test": b"2"})
+    await cluster.until_settled(server)
+    (told,) = logged_errors.flush()
+    assert "KeyError" in told
