@@ -9,7 +9,6 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -21,6 +20,7 @@ from node_agent.logs import event
 from node_agent.observing import ZoneWatch
 from node_agent.records import LaneRecord, Received
 from node_agent.round import Round
+from node_agent.telling import LONGEST_WORDS, outcome_pages, outcomes_of
 from node_agent.wire.messages import (
     Batch,
     FromAgent,
@@ -29,7 +29,6 @@ from node_agent.wire.messages import (
     LaneReport,
     LaneState,
     Observed,
-    Outcome,
     OutcomeName,
     Outcomes,
     Stored,
@@ -41,9 +40,6 @@ FIRST_RETRY, LONGEST_RETRY = 0.5, 60.0
 WATCH_EVERY = 5.0
 """Seconds between two looks at the daemon."""
 INVENTORY_PAGE = 5000
-OUTCOMES_PAGE = 500
-LONGEST_WORDS = 4000
-"""Characters of a daemon's words that travel."""
 AHEAD = "the controller's history is another one; adopt or overwrite"
 RETRIED: tuple[OutcomeName, ...] = ("quarantined", "failed", "held", "waiting")
 
@@ -199,19 +195,9 @@ class Lane:
         )
 
     def outcomes(self) -> tuple[Outcomes, ...]:
-        """Give the settled revision and all exceptions, for a new session. Blocks.
-
-        In pages that fit a frame, oldest first: each is true by itself, because it counts as
-        settled only what lies before the exceptions of the next.
-        """
+        """Give the settled revision and all exceptions, for a new session. Blocks."""
         settled = self._journal.settled_revision(self.id)
-        every = self._journal.exceptions(self.id)
-        pages = [every[at : at + OUTCOMES_PAGE] for at in range(0, len(every), OUTCOMES_PAGE)]
-        limits = [min(settled, page[0].revision - 1) for page in pages[1:]]
-        return tuple(
-            Outcomes(lane=self.id, settled_revision=limit, outcomes=tuple(map(_short, page)))
-            for page, limit in zip(pages or [()], [*limits, settled], strict=True)
-        )
+        return outcome_pages(self.id, settled, self._journal.exceptions(self.id))
 
     def state(self) -> LaneState:
         """Give the condition, for a new session."""
@@ -385,10 +371,12 @@ class Lane:
     # --- telling ---
 
     def _stored(self, batch: Batch | None, stored_revision: int, object_hash: str) -> None:
-        if batch is None or not self._queue or self._queue[0] is not batch:
+        if batch is None:
+            return
+        self._history = self._history or batch.history
+        if not self._queue or self._queue[0] is not batch:
             return  # its session is over: the next one counts its batches anew
         self._queue.popleft()
-        self._history = batch.history
         event("stored", lane=self.name, batch=batch.batch, revision=stored_revision)
         self._send(
             Stored(
@@ -406,17 +394,10 @@ class Lane:
             settled = await self._blocking(
                 lambda: self._journal.settled_revision(self.id, work.settled)
             )
-        applied = [c.after for one in work.done for c in one.step.changes]
-        outcomes = [Outcome(a.id.kind, a.id.key, a.revision, "applied") for a in applied]
-        for verdict in work.verdicts:
-            each = verdict.object
-            told = Outcome(
-                each.id.kind, each.id.key, each.revision, verdict.outcome, verdict.message
-            )
-            outcomes.append(_short(told))
+        outcomes = outcomes_of(work)
         if not outcomes and not stored:
             return
-        self._send(Outcomes(lane=self.id, settled_revision=settled, outcomes=tuple(outcomes)))
+        self._send(Outcomes(lane=self.id, settled_revision=settled, outcomes=outcomes))
         for outcome in outcomes:
             event(
                 outcome.outcome,
@@ -461,10 +442,6 @@ class Lane:
     def _observed(self, zone: str, serial: int) -> None:
         event("observed", lane=self.name, zone=zone, serial=serial)
         self._send(Observed(lane=self.id, zone=zone, serial=serial))
-
-
-def _short(outcome: Outcome) -> Outcome:
-    return msgspec.structs.replace(outcome, message=outcome.message[:LONGEST_WORDS])
 
 
 def _received(batch: Batch) -> Received:

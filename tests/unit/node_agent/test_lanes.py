@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred
 
-from node_agent import lanes
+from node_agent import lanes, telling
 from node_agent.entries import Point, pass_by
 from node_agent.wire.messages import LaneState, Outcome, Outcomes, Stored
 from tests.unit.node_agent.bench_of_one import LANE, gone, server, zone
@@ -109,11 +109,11 @@ def test_what_is_tried_again_keeps_its_outcome_until_there_is_another() -> None:
 def test_many_exceptions_are_told_in_pages_that_are_each_true(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lanes, "OUTCOMES_PAGE", 2)
+    monkeypatch.setattr(telling, "OUTCOMES_PAGE", 2)
     bench = LaneBench()
     bench.take(server(1), *(zone(f"z{n}.test", n, refuse="n" * 5000) for n in range(2, 7)))
     pages = bench.lane.outcomes()
     assert [[o.revision for o in page.outcomes] for page in pages] == [[2, 3], [4, 5], [6]]
     assert [page.settled_revision for page in pages] == [3, 5, 6]
     words: list[Outcome] = [o for page in pages for o in page.outcomes]
-    assert {len(o.message) for o in words} == {lanes.LONGEST_WORDS}
+    assert {len(o.message) for o in words} == {telling.LONGEST_WORDS}
