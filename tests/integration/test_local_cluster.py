@@ -165,6 +165,8 @@ def test_an_ordinary_user_gets_a_cluster_beside_it_and_leaves_nothing_behind(
         places = mine.places()
         assert serial(places["ns1"], "shop.test") == serial(places["ns2"], "shop.test")
         assert fetch(places["web1"], "shop.test")[0] == 200
+        (secured,) = (line for line in up.out.splitlines() if "curl -k" in line)
+        assert "<h1>shop.test</h1>" in mine.run(*secured.split(), "--silent").out
     finally:
         reset = mine.local("reset", "--yes")
     assert reset.code == 0, reset
