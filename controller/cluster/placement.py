@@ -35,8 +35,8 @@ def draw_name_servers(
         raise CommandError(
             "dns.none-open",
             "no name server takes new zones",
-            allowed="a dns logical server with a service IP on an open box and signup on: "
-            "hsctl lserver add, hsctl ip add, hsctl lserver signup on",
+            allowed="a dns logical server with a service IP on an open, enrolled box and signup "
+            "on: hsctl lserver add, hsctl ip add, hsctl lserver signup on",
             status=409,
         )
     order = draw.sample(list(candidates), len(candidates))
@@ -52,7 +52,7 @@ def draw_web_server(candidates: Sequence[CandidateT], draw: Random) -> Candidate
         raise CommandError(
             "web.none-open",
             "no web server takes new sites",
-            allowed="a web logical server with a shared IP on an open box and signup on "
+            allowed="a web logical server with a shared IP on an open, enrolled box and signup on "
             "(hsctl lserver signup on), or name one with --on",
             status=409,
         )

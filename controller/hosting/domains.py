@@ -90,8 +90,8 @@ _NAME_SERVERS = """
 SELECT s.id::text, s.name, min(b.name), host(i.address), i.port
 FROM logical_server s JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
 JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
-WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id HAVING bool_and(b.intent = 'open')
-ORDER BY s.name
+WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id
+HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) ORDER BY s.name
 """
 
 _SEEN = """
@@ -199,7 +199,8 @@ class Domains:
         if not on:
             found = await work.tx.rows(
                 f"{_WEB_SERVERS} AND s.signup GROUP BY s.id, i.id, i.address "
-                "HAVING bool_and(b.intent = 'open') ORDER BY s.name",
+                "HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) "
+                "ORDER BY s.name",
                 (DEFAULT_TAG,),
             )
             chosen = draw_web_server([WebServerCandidate(*row) for row in found], self.draw)

@@ -132,7 +132,7 @@ class Model:
         return {(kind, key): msgspec.msgpack.decode(spec) for kind, key, spec in found}
 
     async def cluster(self) -> None:
-        """Make ns1, ns2 and web1, each on a box of its own, open for signup."""
+        """Make ns1, ns2 and web1, open for signup, each on a box of its own that has connected."""
         for number, (name, group, type_) in enumerate(
             (("ns1", "dns", "bind"), ("ns2", "dns", "bind"), ("web1", "web", "apache")), start=1
         ):
@@ -146,6 +146,7 @@ class Model:
                 type="shared" if group == "web" else "service",
             )
             await self.ask("lserver.signup", name=f"{name}.example.net", signup=True)
+        await self.write("UPDATE box SET first_seen_at = now()")
 
     async def box(self, name: str, number: int, groups: tuple[str, ...]) -> Any:
         return await self.ask(

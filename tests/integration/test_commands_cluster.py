@@ -509,7 +509,7 @@ async def test_status_shows_boxes_and_lanes(model: Model) -> None:
         "accounts": 1,
         "domains": 1,
     }
-    assert {box["condition"] for box in status["boxes"]} == {"never connected"}
+    assert {box["condition"] for box in status["boxes"]} == {"lost"}
     assert {lane["logical_server"] for lane in status["lanes"]} == {
         f"{name}.example.net" for name in ("ns1", "ns2", "web1")
     }

@@ -132,6 +132,21 @@ async def test_nothing_is_placed_on_a_box_that_is_not_open(model: Model, intent:
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("box", "refusal"), [("web1", "web.none-open"), ("ns1", None)])
+async def test_nothing_is_placed_on_a_box_that_never_connected(
+    model: Model, box: str, refusal: str | None
+) -> None:
+    await model.cluster()
+    await model.ask("account.add", name="acme")
+    await model.write("UPDATE box SET first_seen_at = NULL WHERE name = %s", (box,))
+    if refusal is not None:
+        assert (await model.refused("domain.add", name="a.test", account="acme")).id == refusal
+        return
+    added = await model.ask("domain.add", name="a.test", account="acme")
+    assert [server["name"] for server in added["name_servers"]] == ["ns2.example.net"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_site_goes_only_to_a_web_server_with_a_shared_ip(model: Model) -> None:
     await model.cluster()
     await model.ask("account.add", name="acme")

@@ -219,6 +219,7 @@ async def test_a_logical_server_is_set_up_and_taken_away_by_forms(panel: PanelSi
 async def test_a_change_is_shown_with_who_what_and_every_lane(panel: PanelSite) -> None:
     await panel.model.shop()
     visitor = await panel.signed_in()
+    await panel.model.write("UPDATE box SET first_seen_at = NULL")
     reply = await visitor.send(
         "/domains/domain/shop.test/records",
         {"name": "mail", "type": "A", "values": "192.0.2.17", "ttl": ""},
@@ -264,7 +265,7 @@ async def test_faults_are_listed_in_the_daemons_words_and_can_be_retried(
 
 @ensureDeferred
 async def test_only_the_live_part_is_given_to_a_page_that_follows(panel: PanelSite) -> None:
-    await panel.model.cluster()
+    await panel.model.box("new1", 9, ("web",))
     visitor = await panel.signed_in()
     part = await visitor.text("/boxes", {"Panel-Live": "1"})
     assert "never connected" in part
