@@ -167,7 +167,7 @@ class Journal:
                 share = object_hash.element(item.kind, item.key, item.revision, item.spec)
                 total = object_hash.combine(total, added=share)
             self._db.execute(
-                "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)",
                 (
                     lane,
                     item.kind,
@@ -177,6 +177,7 @@ class Journal:
                     item.kind_version,
                     item.spec,
                     json.dumps(item.requires),
+                    item.change,
                 ),
             )
             self._clear_exception(lane, ObjectId(item.kind, item.key))
@@ -212,23 +213,26 @@ class Journal:
     def pending(self, lane: str, limit: int) -> tuple[StoredObject, ...]:
         """Give the oldest objects that are neither applied nor have another outcome."""
         rows = self._db.execute(
-            "SELECT kind, key, revision, kind_version, spec, requires FROM object"
+            "SELECT kind, key, revision, kind_version, spec, requires, change_id FROM object"
             " WHERE lane = ? AND pending ORDER BY revision LIMIT ?",
             (lane, limit),
         )
         return tuple(
-            StoredObject(ObjectId(kind, key), revision, version, spec, _ids(requires))
-            for kind, key, revision, version, spec, requires in rows
+            StoredObject(ObjectId(kind, key), revision, version, spec, _ids(requires), change)
+            for kind, key, revision, version, spec, requires, change in rows
         )
 
     def desired(self, lane: str, id: ObjectId) -> StoredObject | None:
         """Give one desired object as it was last stored, None where it never was."""
         row = self._db.execute(
-            "SELECT revision, kind_version, spec, requires FROM object"
+            "SELECT revision, kind_version, spec, requires, change_id FROM object"
             " WHERE lane = ? AND kind = ? AND key = ?",
             (lane, id.kind, id.key),
         ).fetchone()
-        return None if row is None else StoredObject(id, row[0], row[1], row[2], _ids(row[3]))
+        if row is None:
+            return None
+        revision, version, spec, requires, change = row
+        return StoredObject(id, revision, version, spec, _ids(requires), change)
 
     def settled_revision(self, lane: str, besides: frozenset[ObjectId] = frozenset()) -> int:
         """Give the revision up to which all has an outcome, taking ``besides`` as settled.

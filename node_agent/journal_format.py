@@ -41,5 +41,9 @@ _LIVE = """
 CREATE TABLE live (entry INTEGER PRIMARY KEY);
 PRAGMA user_version = 2;
 """
-FORMATS = (_SCHEMA, _LIVE)
+_CHANGE = """
+ALTER TABLE object ADD COLUMN change_id INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 3;
+"""
+FORMATS = (_SCHEMA, _LIVE, _CHANGE)
 """What leads from one format of the file to the next."""

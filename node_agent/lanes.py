@@ -20,7 +20,7 @@ from node_agent.logs import event
 from node_agent.observing import ZoneWatch
 from node_agent.records import LaneRecord, Received
 from node_agent.round import Round
-from node_agent.telling import LONGEST_WORDS, outcome_pages, outcomes_of
+from node_agent.telling import LONGEST_WORDS, outcome, outcome_pages, verdicts_of
 from node_agent.wire.messages import (
     Batch,
     FromAgent,
@@ -394,17 +394,19 @@ class Lane:
             settled = await self._blocking(
                 lambda: self._journal.settled_revision(self.id, work.settled)
             )
-        outcomes = outcomes_of(work)
-        if not outcomes and not stored:
+        verdicts = verdicts_of(work)
+        if not verdicts and not stored:
             return
+        outcomes = tuple(map(outcome, verdicts))
         self._send(Outcomes(lane=self.id, settled_revision=settled, outcomes=outcomes))
-        for outcome in outcomes:
+        for verdict in verdicts:
             event(
-                outcome.outcome,
+                verdict.outcome,
+                change=verdict.object.change,
                 lane=self.name,
-                object=f"{outcome.kind}/{outcome.key}",
-                revision=outcome.revision,
-                why=outcome.message,
+                object=f"{verdict.object.id.kind}/{verdict.object.id.key}",
+                revision=verdict.object.revision,
+                why=verdict.message,
             )
         if any(verdict.outcome == "failed" for verdict in work.verdicts):
             self._retry_failed_later()

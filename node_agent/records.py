@@ -30,13 +30,14 @@ class LaneRecord:
 
 @attrs.frozen
 class StoredObject:
-    """A desired object; ``spec`` None asks for its removal."""
+    """A desired object; ``spec`` None asks for its removal, ``change`` is the change behind it."""
 
     id: ObjectId
     revision: int
     kind_version: int
     spec: bytes | None = attrs.field(repr=False)
     requires: tuple[ObjectId, ...] = ()
+    change: int = 0
 
 
 @attrs.frozen
@@ -53,7 +54,7 @@ class AppliedObject:
 
 @attrs.frozen
 class Verdict:
-    """An outcome other than applied; ``needs`` names what a waiting object waits for."""
+    """What became of an object; ``needs`` names what a waiting one waits for."""
 
     object: StoredObject
     outcome: OutcomeName

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from node_agent.records import Verdict
 from node_agent.round import Round
 from node_agent.wire.messages import Outcome, Outcomes
 
@@ -27,16 +28,16 @@ def outcome_pages(lane: str, settled: int, exceptions: Sequence[Outcome]) -> tup
     )
 
 
-def outcomes_of(work: Round) -> tuple[Outcome, ...]:
-    """Tell what a round came to, object by object."""
+def verdicts_of(work: Round) -> tuple[Verdict, ...]:
+    """Give what a round came to, object by object: what is applied first."""
     applied = (change.after for one in work.done for change in one.step.changes)
-    good = [Outcome(a.id.kind, a.id.key, a.revision, "applied") for a in applied]
-    others = [
-        _short(Outcome(of.id.kind, of.id.key, of.revision, verdict.outcome, verdict.message))
-        for verdict in work.verdicts
-        for of in (verdict.object,)
-    ]
-    return (*good, *others)
+    return (*(Verdict(each, "applied", "") for each in applied), *work.verdicts)
+
+
+def outcome(verdict: Verdict) -> Outcome:
+    """Put a verdict into the words of the wire."""
+    of = verdict.object
+    return _short(Outcome(of.id.kind, of.id.key, of.revision, verdict.outcome, verdict.message))
 
 
 def _short(outcome: Outcome) -> Outcome:

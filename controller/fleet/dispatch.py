@@ -294,7 +294,7 @@ class Dispatcher:
             history=link.history,
             through=link.in_flight.through,
             items=tuple(
-                Item(p.kind, p.key, p.revision, p.kind_version, spec, p.requires)
+                Item(p.kind, p.key, p.revision, p.kind_version, spec, p.requires, p.change_id)
                 for p, spec in load.objects
             ),
         )

@@ -24,7 +24,10 @@ class Message(
 
 
 class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """A desired object on its way; ``spec`` None is a tombstone. The spec stays opaque here."""
+    """A desired object on its way; ``spec`` None is a tombstone. The spec stays opaque here.
+
+    ``change`` is the id of the change that asked for it: the box names it in its log.
+    """
 
     kind: str
     key: str
@@ -32,6 +35,7 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     kind_version: int
     spec: bytes | None
     requires: tuple[tuple[str, str], ...] = ()
+    change: int = 0
 
 
 OutcomeName = Literal["applied", "superseded", "waiting", "quarantined", "failed", "held"]

@@ -66,6 +66,20 @@ def test_a_new_record_is_live_when_the_command_returns(cluster: Cluster, shop: s
     assert ask(places["ns2"], f"www2.{shop}", "A") == ["192.0.2.7"]
 
 
+def test_the_logs_of_controller_and_agent_name_the_change(cluster: Cluster, shop: str) -> None:
+    cluster.good("record", "add", shop, "logged", "A", "192.0.2.7")
+    newest = json.loads(cluster.good("change", "list", "-o", "json"))[0]
+    logs = cluster.folder / "logs"
+    assert f"change {newest['id']}: record.add" in (logs / "controller.log").read_text()
+    applied = [
+        line
+        for box in ("ns1", "ns2")
+        for line in (logs / f"agent-{box}.log").read_text().splitlines()
+        if "applied" in line and f"change={newest['id']} " in line and shop in line
+    ]
+    assert len(applied) == 1
+
+
 def test_a_bad_record_is_refused_in_one_line_and_changes_nothing(
     cluster: Cluster, shop: str
 ) -> None:

@@ -108,6 +108,17 @@ async def test_a_click_costs_the_same_with_many_zones() -> None:
     assert costs[1] < costs[0] * 1.5
 
 
+def test_the_change_behind_an_object_is_kept_for_the_log(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.assign([(LANE, "toy1", "toy")])
+    store(journal, Item("zone", "a.test", 1, 1, b"spec", change=15))
+    assert [each.change for each in journal.pending(LANE, 10)] == [15]
+    found = journal.desired(LANE, ObjectId("zone", "a.test"))
+    assert found is not None
+    assert found.change == 15
+    journal.close()
+
+
 def test_a_journal_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     journal = Journal(path)
@@ -115,9 +126,12 @@ def test_a_journal_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
     store(journal, zone("a.test", 1))
     journal.close()
     with sqlite3.connect(path) as older:
-        older.executescript("DROP TABLE live; PRAGMA user_version = 1;")
+        older.executescript(
+            "ALTER TABLE object DROP COLUMN change_id; DROP TABLE live; PRAGMA user_version = 1;"
+        )
     again = Journal(path)
     assert again.lane(LANE).stored_revision == 1
+    assert [each.change for each in again.pending(LANE, 10)] == [0]
     assert again.open_entries(LANE) == ()
     again.close()
 

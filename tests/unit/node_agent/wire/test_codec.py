@@ -74,7 +74,7 @@ CONTROLLER = [
         history="h",
         through=9,
         items=(
-            messages.Item("zone", "a.test", 8, 1, b"spec", (("server", ""),)),
+            messages.Item("zone", "a.test", 8, 1, b"spec", (("server", ""),), 15),
             messages.Item("zone", "b.test", 9, 1, None),
         ),
     ),
