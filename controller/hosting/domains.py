@@ -138,15 +138,18 @@ class Domains:
                 allowed=f"a domain outside {RESERVED}",
             )
         account, account_shown = await find_account(work.tx, request.account, field="account")
-        await check_free(work.tx, name, account)
+        service_domain = await check_free(work.tx, name, account)
         servers = await self._name_servers(work)
         web = await self._web_server(work, request.on)
         (domain_id,) = await work.tx.row(
-            "INSERT INTO domain (owner_id, name, reversed) VALUES (%s, %s, %s) RETURNING id",
-            (account, name, names.reversed_name(name)),
+            """WITH made AS (
+                   INSERT INTO domain (owner_id, name, reversed) VALUES (%s, %s, %s)
+                   RETURNING id, owner_id
+               ) INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id)
+               SELECT owner_id, id, %s, %s FROM made RETURNING domain_id""",
+            (account, name, names.reversed_name(name), web.id, web.ip_address_id),
         )
         work.change.row("domain", name, None, {"name": name, "account": account_shown})
-        (service_domain,) = await work.tx.row("SELECT service_domain FROM cluster")
         row = ZoneRow(
             id=0,
             name=name,
@@ -161,11 +164,6 @@ class Domains:
             domain_id=domain_id,
             servers=servers,
             records=generated_records(name, servers, web.address),
-        )
-        await work.tx.run(
-            """INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id)
-               VALUES (%s, %s, %s, %s)""",
-            (account, domain_id, web.id, web.ip_address_id),
         )
         work.change.row("site", name, None, {"logical_server": web.name, "address": web.address})
         site = await load_site(work.tx, name)

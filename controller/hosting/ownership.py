@@ -4,16 +4,38 @@ from controller import names
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
+_RELATED = """
+SELECT pg_advisory_xact_lock(hashtext(%s));
+SELECT c.service_domain, d.name, d.owner_id FROM cluster c LEFT JOIN (
+    (SELECT name, owner_id FROM domain WHERE reversed = ANY(%s))
+    UNION ALL
+    (SELECT name, owner_id FROM domain WHERE reversed > %s AND reversed < %s
+     AND owner_id <> %s LIMIT 1)
+) d ON true
+"""
 
-async def check_free(tx: Transaction, name: str, account: int) -> None:
-    """Check that ``account`` may host ``name``; raises `CommandError` with status 409.
+
+async def check_free(tx: Transaction, name: str, account: int) -> str:
+    """Check that ``account`` may host ``name``; give the service domain of the cluster.
+
+    Raises `CommandError` with status 409.
 
     Two transactions that add related names wait for each other: related names share their last two
     labels, and those are locked until the end of the transaction.
     """
     base = ".".join(name.split(".")[-2:])
-    await tx.run("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"domain {base}",))
-    (service,) = await tx.row("SELECT service_domain FROM cluster")
+    reverse = names.reversed_name(name)
+    found = await tx.rows(
+        _RELATED,
+        (
+            f"domain {base}",
+            [*names.ancestors(name), reverse],
+            f"{reverse}.",
+            f"{reverse}/",
+            account,
+        ),
+    )
+    service: str = found[0][0]
     if name == service or name.endswith(f".{service}") or service.endswith(f".{name}"):
         raise CommandError(
             "domain.service",
@@ -23,15 +45,9 @@ async def check_free(tx: Transaction, name: str, account: int) -> None:
             allowed=f"a domain outside {service}",
             status=409,
         )
-    reverse = names.reversed_name(name)
-    related = await tx.rows(
-        """(SELECT name, owner_id FROM domain WHERE reversed = ANY(%s))
-           UNION ALL
-           (SELECT name, owner_id FROM domain WHERE reversed > %s AND reversed < %s
-            AND owner_id <> %s LIMIT 1)""",
-        ([*names.ancestors(name), reverse], f"{reverse}.", f"{reverse}/", account),
-    )
-    for other, owner in related:
+    for _, other, owner in found:
+        if other is None:
+            continue
         if other == name:
             raise CommandError(
                 "domain.name.taken",
@@ -51,3 +67,4 @@ async def check_free(tx: Transaction, name: str, account: int) -> None:
                 allowed="a domain of its own, or the account that has the other one",
                 status=409,
             )
+    return service
