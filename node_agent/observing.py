@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from node_agent.box.interface import LaneBox
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 
-WAITS = (0.004, 0.003, 0.003, 0.004, 0.006, 0.01, 0.02, 0.03, 0.05, 0.09, 0.15, 0.3, 0.6)
+WAITS = (0.01, 0.003, 0.003, 0.004, 0.006, 0.01, 0.02, 0.03, 0.05, 0.09, 0.15, 0.3, 0.6)
 """Seconds before the first look and between the next; then `SLOW`. None comes before a transfer
 could have ended: looks take time from the transfer itself."""
 SLOW = 1.0
