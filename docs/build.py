@@ -20,8 +20,8 @@ import msgspec
 import controller.main
 import node_agent.main
 import pki.main
+from controller.client import exit_codes
 from controller.cluster.ports import FleetPort
-from controller.hsctl import exit_codes
 from controller.hsctl.main import main as hsctl
 from controller.registry import EnrolmentInfo, build_registry
 from controller.storage.secrets import Secrets

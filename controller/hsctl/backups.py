@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from controller.client.errors import RefusedError
 from controller.hsctl.controller_host import chosen_config, config_option, database_at
-from controller.hsctl.errors import RefusedError
 from controller.hsctl.terminal import print_json, print_record, say
 from controller.hsctl.verbs import confirm, output_option
 

@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
-from controller.hsctl.errors import UsageError
+from controller.client.errors import UsageError
 
 
 @click.command()

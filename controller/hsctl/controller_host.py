@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.hsctl.errors import RefusedError
-from controller.hsctl.profiles import chosen, load
+from controller.client.errors import RefusedError
+from controller.client.profiles import chosen, load
 from controller.hsctl.verbs import session
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.hsctl import exit_codes
-from controller.hsctl.errors import HsctlError, RefusedError
+from controller.client import exit_codes
+from controller.client.errors import HsctlError, RefusedError
 from controller.hsctl.terminal import print_json, print_record, say
 from controller.hsctl.verbs import confirm, output_option
 
@@ -239,7 +239,7 @@ def _program(profile: str) -> str:
     """Write `hsctl` as it must be typed for the new cluster, from where the caller stands."""
     import shutil
 
-    from controller.hsctl import profiles
+    from controller.client import profiles
 
     name = "hsctl"
     if shutil.which("hsctl") is None:

@@ -4,7 +4,7 @@ import importlib
 
 import click
 
-from controller.hsctl import exit_codes
+from controller.client import exit_codes
 
 # Verb -> (module, attribute, help). What a verb needs is imported when it runs: ``--help`` must not
 # wait for anything.

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from controller.client.errors import UsageError
 from controller.hsctl import views
-from controller.hsctl.errors import UsageError
 from controller.hsctl.verbs import deletes, reads, writes
 
 _COLUMNS = ("name", "group", "type", "pservers", "addresses", "state", "signup")

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from controller.hsctl.client import Client
-from controller.hsctl.errors import UnreachableError, UsageError
-from controller.hsctl.profiles import Profile, check_url, save
+from controller.client.client import Client
+from controller.client.errors import UnreachableError, UsageError
+from controller.client.profiles import Profile, check_url, save
 from controller.hsctl.terminal import say
 
 

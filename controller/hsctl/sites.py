@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from controller.client.errors import UsageError
 from controller.hsctl import views
-from controller.hsctl.errors import UsageError
 from controller.hsctl.verbs import reads, writes
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from controller.hsctl.terminal import clean, mark, paint, print_json, write
+from controller.client.printable import clean
+from controller.hsctl.terminal import mark, paint, print_json, write
 from controller.hsctl.verbs import Output, output_option, session
 from controller.hsctl.views import duration, lane_words, place
 

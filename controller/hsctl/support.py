@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
+from controller.client.errors import HsctlError, RefusedError
 from controller.hsctl.controller_host import chosen_config, config_option
-from controller.hsctl.errors import HsctlError, RefusedError
 from controller.hsctl.terminal import say
 from controller.hsctl.verbs import pages, session
 

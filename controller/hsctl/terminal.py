@@ -9,20 +9,10 @@ from typing import Any, TextIO
 
 import click
 
+from controller.client.printable import clean
+
 _TIMES = ("_at", "_ends")
 _TIME_NAMES = frozenset(("at", "since"))
-
-
-def clean(text: str) -> str:
-    """Give ``text`` on one line with control and direction characters escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for character in text
-    )
 
 
 def cell(value: Any) -> str:

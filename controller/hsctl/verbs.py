@@ -13,10 +13,11 @@ from typing import Any, Literal, TypeVar
 import attrs
 import click
 
-from controller.hsctl import displays, exit_codes, views
-from controller.hsctl.client import Client, Written
-from controller.hsctl.errors import UsageError
-from controller.hsctl.profiles import Profile, chosen
+from controller.client import exit_codes
+from controller.client.client import Client, Written
+from controller.client.errors import UsageError
+from controller.client.profiles import Profile, chosen
+from controller.hsctl import displays, views
 from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say
 from controller.hsctl.waiting import Followed, follow
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import attrs
 
-from controller.hsctl import displays, exit_codes
-from controller.hsctl.client import Client
-from controller.hsctl.errors import ConnectionFailedError
+from controller.client import exit_codes
+from controller.client.client import Client
+from controller.client.errors import ConnectionFailedError
+from controller.hsctl import displays
 from controller.hsctl.lanes import BAD, MOVING, STUCK, Lane, line, sums, where
 
 _POLL = 20.0

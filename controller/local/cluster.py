@@ -11,9 +11,9 @@ from pathlib import Path
 
 import attrs
 
-from controller.hsctl import profiles
-from controller.hsctl.client import LOCAL, Client
-from controller.hsctl.errors import HsctlError
+from controller.client import profiles
+from controller.client.client import LOCAL, Client
+from controller.client.errors import HsctlError
 from controller.local import places, processes
 from controller.local.layout import OWN_ENTRIES, ClusterPlan, Layout
 from controller.local.programs import daemon_programs

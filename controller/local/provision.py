@@ -16,8 +16,8 @@ import dns.flags
 import dns.message
 import dns.query
 
-from controller.hsctl.client import Client
-from controller.hsctl.errors import RefusedError
+from controller.client.client import Client
+from controller.client.errors import RefusedError
 from controller.local import processes
 from controller.local.layout import ClusterPlan, Layout, LocalBox
 from controller.local.programs import apache_modules, daemon_users

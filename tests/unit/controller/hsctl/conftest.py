@@ -13,9 +13,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
+from controller.client.profiles import Profile, save
 from controller.cluster.ports import FleetPort
 from controller.commands import Registry
-from controller.hsctl.profiles import Profile, save
 from controller.registry import EnrolmentInfo, build_registry
 from controller.storage.secrets import Secrets
 from tests.web_site import TOKEN, Asked, RememberingRunner, Site, Told, running_site

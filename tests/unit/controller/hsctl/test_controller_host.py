@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 import pytest
 
+from controller.client.errors import RefusedError, UnreachableError
+from controller.client.profiles import Profile, save
 from controller.hsctl.controller_host import chosen_config
-from controller.hsctl.errors import RefusedError, UnreachableError
-from controller.hsctl.profiles import Profile, save
 from controller.hsctl.verbs import Session
 
 TOY = "/toy/controller/controller.toml"

@@ -7,8 +7,8 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.threads import deferToThread
 
-from controller.hsctl import exit_codes
-from controller.hsctl.profiles import Profile, save
+from controller.client import exit_codes
+from controller.client.profiles import Profile, save
 from controller.storage.database import DatabaseUnavailableError
 from tests.conftest import LoggedErrors
 from tests.unit.controller.hsctl.conftest import Cli, change, lane

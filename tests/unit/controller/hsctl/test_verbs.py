@@ -10,11 +10,11 @@ import click
 import pytest
 from pytest_twisted import ensureDeferred
 
+from controller.client.routes import ROUTES
 from controller.cluster.boxes import AddBox
 from controller.commands import Registry
 from controller.hosting.record_commands import DeleteRecords, WriteRecords
 from controller.hsctl.main import _VERBS, main
-from controller.hsctl.routes import ROUTES
 from controller.hsctl.verbs import verb_of
 from tests.unit.controller.hsctl.conftest import Cli
 from tests.web_site import Told

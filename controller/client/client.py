@@ -12,13 +12,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import attrs
 
-from controller.hsctl.errors import (
+from controller.client.errors import (
     ConnectionFailedError,
     RefusedError,
     UnreachableError,
 )
-from controller.hsctl.profiles import Profile
-from controller.hsctl.routes import ROUTES
+from controller.client.profiles import Profile
+from controller.client.routes import ROUTES
 
 RETRY_SECONDS = 15.0
 """How long a write whose answer was lost is asked again, under the same idempotency key."""

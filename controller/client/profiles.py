@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from controller.hsctl.errors import UnreachableError, UsageError
+from controller.client.errors import UnreachableError, UsageError
 
 _NAME = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.hsctl.errors import UnreachableError, UsageError
-from controller.hsctl.profiles import Profile, _quoted, forget, load, save
+from controller.client.errors import UnreachableError, UsageError
+from controller.client.profiles import Profile, _quoted, forget, load, save
 
 
 def profile(name: str, **more: str) -> Profile:

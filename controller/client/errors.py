@@ -2,8 +2,8 @@
 
 import click
 
-from controller.hsctl import exit_codes
-from controller.hsctl.terminal import clean
+from controller.client import exit_codes
+from controller.client.printable import clean
 
 
 class HsctlError(click.ClickException):
