@@ -124,7 +124,7 @@ class CommandRunner:
         async def work(tx: Transaction) -> Any:
             return await command.function(Work(tx, principal, None), request)
 
-        result = await self._database.transaction(principal, work, name=command.name)
+        result = await self._database.transaction(principal, work, name=command.name, reads=True)
         return CommandResult(result, None)
 
 

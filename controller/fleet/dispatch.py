@@ -178,6 +178,7 @@ class Dispatcher:
                     FLEET,
                     partial(self._read, changes=changes, links=links, chosen=chosen),
                     name="fleet.dispatch",
+                    reads=True,
                 )
             except Exception as error:
                 # The database is away, whatever way it says so: nothing may be forgotten, and the

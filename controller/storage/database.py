@@ -58,10 +58,13 @@ class Rollback(Exception):  # noqa: N818 no error: a way to end
 class Transaction:
     """One open transaction, as its principal. Statements run one after the other."""
 
-    def __init__(self, link: Link, principal: Principal, *, single: bool = False) -> None:
+    def __init__(
+        self, link: Link, principal: Principal, *, single: bool = False, reads: bool = False
+    ) -> None:
         self._link = link
         self.principal = principal
         self._single = single
+        self._reads = reads
         self._hooks: list[Callable[[], None]] = []
         self._state = "unbegun"
         self._asking = False
@@ -97,6 +100,11 @@ class Transaction:
         self._hooks.append(function)
 
     @property
+    def left(self) -> bool:
+        """Whether it has given its answer and has yet to be rolled back."""
+        return self._state == "left"
+
+    @property
     def open(self) -> bool:
         """Whether statements may still be run."""
         return self._state in ("unbegun", "begun")
@@ -123,6 +131,9 @@ class Transaction:
 
     async def commit(self) -> list[Callable[[], None]]:
         """Commit; give the hooks to run. For `Database` only."""
+        if self._reads:
+            self._state = "left" if self._state == "begun" else "ended"
+            return self._hooks
         begun, self._state = self._state == "begun", "ended"
         if begun:
             cursor = await self._link.ask("COMMIT", None)
@@ -134,7 +145,7 @@ class Transaction:
 
     async def roll_back(self) -> None:
         """Roll back. For `Database` only."""
-        begun, self._state = self._state == "begun", "ended"
+        begun, self._state = self._state in ("begun", "left"), "ended"
         if begun:
             await self._link.ask("ROLLBACK", None)
 
@@ -201,7 +212,7 @@ class Database:
         """
         database = cls(url, size=size, pool_seconds=pool_seconds, jitter=jitter)
         link = await database._lease()
-        database._give_back(link)
+        database._put_away(link)
         return database
 
     async def transaction(
@@ -211,11 +222,13 @@ class Database:
         *,
         name: str,
         single: bool = False,
+        reads: bool = False,
     ) -> T:
         """Run ``function`` in one transaction (READ COMMITTED) as ``principal``; give its answer.
 
         ``single`` is for a function that asks one statement, which only reads: it is its own
-        transaction, and takes one round trip.
+        transaction, and takes one round trip. ``reads`` is for a function that only reads: its
+        answer does not wait for the transaction's end, and what it writes is rolled back.
 
         Retries serialization failures, deadlocks and connections lost before the commit, with
         jitter, at most `ATTEMPTS` times. Raises `NestedTransactionError`,
@@ -228,7 +241,7 @@ class Database:
         attempt = 1
         while True:
             link = await self._lease()
-            transaction = Transaction(link, principal, single=single)
+            transaction = Transaction(link, principal, single=single, reads=reads)
             _current.set(transaction)
             try:
                 value, hooks = await self._attempt(link, transaction, function)
@@ -242,7 +255,7 @@ class Database:
                 raise DatabaseUnavailableError("the database was closed") from error
             finally:
                 _current.set(outer)
-                self._give_back(link)
+                self._give_back(link, transaction)
             await self._pause(attempt)
             attempt += 1
         for hook in hooks:
@@ -359,15 +372,17 @@ class Database:
             else:
                 return link
 
-    def _give_back(self, link: Link) -> None:
-        if link.prepares and link.usable and not self._closed:
-            Deferred.fromCoroutine(self._prepare(link))
+    def _give_back(self, link: Link, transaction: Transaction) -> None:
+        if link.usable and not self._closed and (transaction.left or link.prepares):
+            Deferred.fromCoroutine(self._tidy(link, transaction))
         else:
             self._put_away(link)
 
-    async def _prepare(self, link: Link) -> None:
-        """Prepare what the next transactions will ask, once nobody waits for this one."""
+    async def _tidy(self, link: Link, transaction: Transaction) -> None:
+        """End what only read and prepare what is asked again, while nobody waits for it."""
         try:
+            if transaction.left:
+                await transaction.roll_back()
             await link.prepare()
         except (psycopg2.Error, ConnectionDone):
             link.abandon()

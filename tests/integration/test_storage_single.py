@@ -61,3 +61,31 @@ async def test_a_failed_single_statement_leaves_the_connection_usable(database_u
         await database.transaction(PROVIDER, fails, name="fails", single=True)
     assert await database.transaction(PROVIDER, count, name="count", single=True) == 0
     await database.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_reading_transaction_writes_is_rolled_back(database_url: str) -> None:
+    database = await Database.connect(database_url, size=1)
+
+    async def both(tx: Transaction) -> int:
+        await add(tx)
+        return await count(tx)
+
+    assert await database.transaction(PROVIDER, both, name="both", reads=True) == 1
+    assert await database.transaction(PROVIDER, count, name="count", reads=True) == 0
+    assert await database.transaction(PROVIDER, count, name="count") == 0
+    await database.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reading_transaction_answers_before_its_end(database: Database) -> None:
+    kept: list[Transaction] = []
+
+    async def read(tx: Transaction) -> int:
+        kept.append(tx)
+        return await count(tx)
+
+    await database.transaction(PROVIDER, read, name="read", reads=True)
+    assert not kept[0].open
+    with pytest.raises(RuntimeError, match="has ended"):
+        await count(kept[0])
