@@ -158,7 +158,7 @@ async def rewrite_zone(
     if not gone and not new and not moved:
         return zone
     serial = next_serial(zone.row.serial, now)
-    await work.tx.run(
+    work.tx.run_with_next(
         """DELETE FROM record WHERE id = ANY(%s);
            INSERT INTO record (zone_id, owner_id, name, type, ttl, data, generated)
            SELECT %s, %s, r.name, r.type, r.ttl, r.data, r.generated

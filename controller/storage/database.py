@@ -68,6 +68,7 @@ class Transaction:
         self._hooks: list[Callable[[], None]] = []
         self._state = "unbegun"
         self._asking = False
+        self._carried: list[tuple[str, tuple[object, ...]]] = []
 
     async def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Give every row. uuid and inet come as text, bytea as bytes, jsonb as Python values."""
@@ -95,6 +96,18 @@ class Transaction:
         count: int = cursor.rowcount
         return count
 
+    def run_with_next(self, sql: str, parameters: Sequence[object]) -> None:
+        """Run a statement before the next one, in its round trip, or at the latest at the end.
+
+        For one that gives nothing; what PostgreSQL has against it is raised by the next.
+        """
+        self._carried.append((self._link.executing(sql, parameters), tuple(parameters)))
+
+    async def flush(self) -> None:
+        """Run what waits for a next statement that did not come. For `Database` only."""
+        if self._carried:
+            await self._ask("SELECT", ())
+
     def after_commit(self, function: Callable[[], None]) -> None:
         """Call ``function`` once the commit is certain; never after a rollback."""
         self._hooks.append(function)
@@ -114,7 +127,7 @@ class Transaction:
             raise RuntimeError("the transaction has ended")
         if self._asking:
             raise RuntimeError("a statement of this transaction is still running: await it first")
-        sql = self._link.executing(sql, parameters)
+        sql, parameters = self._with_carried(self._link.executing(sql, parameters), parameters)
         if self._state == "unbegun":
             # BEGIN and the principal travel with the first statement: no round trip of their own.
             begin = _begin(self.principal)
@@ -128,6 +141,15 @@ class Transaction:
             return await self._link.ask(sql, tuple(parameters))
         finally:
             self._asking = False
+
+    def _with_carried(self, sql: str, parameters: Sequence[object]) -> tuple[str, Sequence[object]]:
+        if not self._carried:
+            return sql, parameters
+        carried, self._carried = self._carried, []
+        if not parameters:
+            sql = sql.replace("%", "%%")  # the values of the others are put in now
+        texts = [*(text for text, _ in carried), sql]
+        return "; ".join(texts), [*(v for _, values in carried for v in values), *parameters]
 
     async def commit(self) -> list[Callable[[], None]]:
         """Commit; give the hooks to run. For `Database` only."""
@@ -270,6 +292,7 @@ class Database:
     ) -> tuple[T, list[Callable[[], None]]]:
         try:
             value = await function(transaction)
+            await transaction.flush()
         except Rollback as way_out:
             await transaction.roll_back()
             return way_out.value, []  # type: ignore[return-value]

@@ -409,3 +409,44 @@ async def test_a_listener_that_fails_costs_others_nothing(
     assert await heard.addTimeout(30, reactor) == "1"
     (text,) = logged_errors.flush()
     assert "no number" in text
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_carried_statement_runs_before_the_next(database: Database) -> None:
+    async def work(tx: Transaction) -> list[tuple[object, ...]]:
+        tx.run_with_next("INSERT INTO account (name) VALUES (%s)", ("carried",))
+        return await tx.rows("SELECT name, '100 %' FROM account")
+
+    for _ in range(3):
+        found = await database.transaction(PROVIDER, work, name="work")
+        assert found == [("carried", "100 %")]
+        await database.transaction(PROVIDER, forget_accounts, name="forget")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_carried_statement_without_a_next_runs_at_the_end(database: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        tx.run_with_next("INSERT INTO account (name) VALUES (%s)", ("carried",))
+
+    await database.transaction(PROVIDER, work, name="work")
+    assert await database.transaction(PROVIDER, forget_accounts, name="forget") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_error_of_a_carried_statement_leaves_the_connection_usable(
+    database_url: str,
+) -> None:
+    database = await Database.connect(database_url, size=1)
+
+    async def work(tx: Transaction) -> None:
+        for _ in range(2):
+            tx.run_with_next("INSERT INTO account (name) VALUES (%s)", ("carried",))
+
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        await database.transaction(PROVIDER, work, name="work")
+    assert await database.transaction(PROVIDER, forget_accounts, name="forget") == 0
+    await database.close()
+
+
+async def forget_accounts(tx: Transaction) -> int:
+    return await tx.run("DELETE FROM account")
