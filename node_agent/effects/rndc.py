@@ -30,6 +30,11 @@ COMMAND_TIMEOUT = 30.0
 """Seconds; a reconfiguration with 100,000 zones takes up to 4 s."""
 
 
+_NOT_KEPT = "failure"
+"""named's word for a zone that it serves and cannot show: it was added while the disk was full, so
+that it is not kept over a restart (seen with named 9.18)."""
+
+
 class CommandRefusedError(EffectFailedError):
     """named refused a command; ``error`` is its word for it, such as ``already exists``."""
 
@@ -263,7 +268,14 @@ class ZoneControl:
                 raise
         else:
             return RemoveZone(zone)
-        former = await self.configuration(zone)
+        try:
+            former = await self.configuration(zone)
+        except CommandRefusedError as error:
+            if error.error != _NOT_KEPT:
+                raise
+            await self._channel.command(f"delzone {zone}")
+            await self._channel.command(f"addzone {zone} {{ {config} }};")
+            return RemoveZone(zone)
         if former is None:
             raise EffectFailedError(f"named says that {zone} exists, and does not show it")
         if _words(former) != _words(config):
@@ -285,7 +297,13 @@ class ZoneControl:
 
     async def _remove(self, effect: RemoveZone) -> ControlEffect | None:
         zone = _zone(effect.zone)
-        former = await self.configuration(zone)
+        try:
+            former = await self.configuration(zone)
+        except CommandRefusedError as error:
+            if error.error != _NOT_KEPT:
+                raise
+            await self._channel.command(f"delzone {zone}")
+            return None
         if former is None:
             return None
         try:

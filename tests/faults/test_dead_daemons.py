@@ -191,7 +191,7 @@ def test_a_full_disk_quarantines_nothing(broken: Broken) -> None:
         # A secondary answers what it could not write down; a master cannot be given it.
         code = set_late(broken, "full", timeout=20)
         served = broken.answers("ns2", f"full.{ZONE}", "A") == ["192.0.2.9"]
-        assert code == (0 if served else 3)
+        assert code == 3 or (code == 0 and served)
         assert broken.quarantined() == [], [fault["message"] for fault in broken.faults()]
         assert broken.answers("ns2", ZONE, "SOA") != []
         ballast.unlink()
