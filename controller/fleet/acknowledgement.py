@@ -19,7 +19,7 @@ log = Logger()
 
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 """Waits between attempts while the database is away; the last one repeats."""
-GATHER_SECONDS = 0.004
+GATHER_SECONDS = 0.008
 """The first word waits so long for others: that a change was stored and that it is live are mostly
 written together then, and the database has its time for the change itself."""
 MAX_BATCH = 2000
