@@ -94,6 +94,7 @@ async def test_only_what_can_be_prepared_of_a_text_is(one: Database) -> None:
         ("SELECT 1 WHERE 5 IN %s", (4, 5), 1),
         ("SELECT %s::text", "100 % it's;", "100 % it's;"),
         ("SELECT 'a;b%%' || %s", "c", "a;b%c"),
+        ("SELECT '; SELECT 1; ' || %s", "c", "; SELECT 1; c"),
         ("SELECT count(*)::int FROM account WHERE id = ANY(%s)", [], 0),
         ("SELECT cardinality(%s::uuid[])", ["00000000-0000-0000-0000-000000000001"], 1),
         ("SELECT (%s::bytea[])[1]", [b"\x00\xff"], b"\x00\xff"),
