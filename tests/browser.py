@@ -5,6 +5,7 @@ Blocking: call it in a thread where the site under test runs on this process's r
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -60,6 +61,7 @@ class Browser:
         self._profile = Path(tempfile.mkdtemp(prefix="hs-browser-"))
         self._driver = subprocess.Popen(
             [shutil.which("chromedriver") or "chromedriver", "--port=0"],
+            env={**os.environ, "TMPDIR": str(self._profile)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
