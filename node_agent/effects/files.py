@@ -103,7 +103,7 @@ class PosixFiles:
                         candidate = candidate_path(name)
                         effect = WriteFile(name, content, mode)
                         self._write(parent, candidate, effect, sync=True, ids=Ids(uid, gid))
-                        os.rename(candidate, name, src_dir_fd=parent, dst_dir_fd=parent)
+                        _put_in_place(parent, candidate, name)
                         os.fsync(parent)
                 case LinkImage(target):
                     with self._parent(path, make=True) as (parent, name):
@@ -151,7 +151,7 @@ class PosixFiles:
                     if effect.only_if_absent and not isinstance(_look(parent, name), Absent):
                         os.unlink(candidate_path(name), dir_fd=parent)
                         return
-                    os.rename(candidate_path(name), name, src_dir_fd=parent, dst_dir_fd=parent)
+                    _put_in_place(parent, candidate_path(name), name)
             case Symlink():
                 _refuse_outside(effect)
                 with self._parent(effect.path, make=True) as (parent, name):
@@ -270,6 +270,21 @@ def _image(parent: int, name: str) -> AnyImage:
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     with os.fdopen(handle, "rb") as file:
         return FileImage(file.read(), found.mode, found.uid, found.gid)
+
+
+def _put_in_place(parent: int, candidate: str, name: str) -> None:
+    """Rename a candidate over ``name``, newer than what stood there.
+
+    A daemon that goes by the time of a file (named's ``reload`` of a zone) would else take it for
+    what it knows: the clock may have been set back, or the candidate may have waited.
+    """
+    with suppress(FileNotFoundError):
+        former = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns
+        own = os.stat(candidate, dir_fd=parent, follow_symlinks=False).st_mtime_ns
+        if own <= former:
+            newer = former + 1_000_000
+            os.utime(candidate, ns=(newer, newer), dir_fd=parent, follow_symlinks=False)
+    os.rename(candidate, name, src_dir_fd=parent, dst_dir_fd=parent)
 
 
 def _link(parent: int, name: str, target: str) -> None:

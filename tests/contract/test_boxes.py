@@ -196,6 +196,21 @@ def test_s16_a_link_out_of_the_lane_is_refused(lane: tuple[PosixFiles, Path], ta
         files.commit((Symlink("vhosts/a", target),))
 
 
+def test_what_replaces_a_file_is_newer_also_after_the_clock_was_set_back(
+    lane: tuple[PosixFiles, Path],
+) -> None:
+    files, root = lane
+    put(files, "zones/a.zone", b"old")
+    tomorrow = (root / "zones/a.zone").stat().st_mtime_ns + 86_400 * 10**9
+    os.utime(root / "zones/a.zone", ns=(tomorrow, tomorrow))
+    image = files.image("zones/a.zone")
+    put(files, "zones/a.zone", b"new")
+    replaced = (root / "zones/a.zone").stat().st_mtime_ns
+    assert replaced > tomorrow
+    files.restore("zones/a.zone", image)
+    assert (root / "zones/a.zone").stat().st_mtime_ns > replaced
+
+
 def test_a_fifo_in_the_way_does_not_hang_the_agent(lane: tuple[PosixFiles, Path]) -> None:
     files, root = lane
     os.mkfifo(root / "f")
