@@ -171,6 +171,11 @@ def test_an_ordinary_user_gets_a_cluster_beside_it_and_leaves_nothing_behind(
         os.chown(home, 65534, 65534)
     mine = Cluster(home / "mine", home, as_nobody())
     try:
+        assert mine.hsctl("--version").code == 0
+    except (AssertionError, PermissionError):
+        shutil.rmtree(home)
+        pytest.skip("the checkout or its Python lies where an ordinary user cannot enter")
+    try:
         up = mine.local("up", "--detach")
         assert up.code == 0, up
         assert "was taken" in up.out

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,48 +31,46 @@ def state(short_directory: Path) -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.mark.root
-@as_root
-def test_another_local_user_cannot_connect(postgres: EmbeddedPostgres) -> None:
-    nobody = pwd.getpwnam("nobody")
-    code = f"import psycopg2; psycopg2.connect({postgres.url!r})"
-    tried = subprocess.run(
-        [sys.executable, "-c", code],
-        user=nobody.pw_uid,
-        group=nobody.pw_gid,
+def connect_as_nobody(postgres: EmbeddedPostgres, short_directory: Path) -> str:
+    """Try to connect as another user; give what psql says of it."""
+    entry = pwd.getpwnam("nobody")
+    nobody = SystemAccount("nobody", entry.pw_uid, entry.pw_gid)
+    programs = within_reach(find_binaries(), nobody, short_directory / "programs")
+    return subprocess.run(
+        [programs.program("psql"), postgres.url, "-c", "SELECT 1"],
+        user=nobody.uid,
+        group=nobody.gid,
         extra_groups=[],
         capture_output=True,
         text=True,
         cwd="/",
         check=False,
-    )
-    assert "Permission denied" in tried.stderr
+    ).stderr
 
 
 @pytest.mark.root
 @as_root
-def test_a_user_who_reaches_the_socket_is_still_refused(postgres: EmbeddedPostgres) -> None:
+def test_another_local_user_cannot_connect(
+    postgres: EmbeddedPostgres, short_directory: Path
+) -> None:
+    assert "Permission denied" in connect_as_nobody(postgres, short_directory)
+
+
+@pytest.mark.root
+@as_root
+def test_a_user_who_reaches_the_socket_is_still_refused(
+    postgres: EmbeddedPostgres, short_directory: Path
+) -> None:
     """The folder's mode is one lock, the server's own check another."""
-    nobody = pwd.getpwnam("nobody")
     sockets = Path(psycopg2.extensions.parse_dsn(postgres.url)["host"])
-    code = f"import psycopg2; psycopg2.connect({postgres.url!r})"
     sockets.chmod(0o711)
     (sockets / ".s.PGSQL.5432").chmod(0o777)
     try:
-        tried = subprocess.run(
-            [sys.executable, "-c", code],
-            user=nobody.pw_uid,
-            group=nobody.pw_gid,
-            extra_groups=[],
-            capture_output=True,
-            text=True,
-            cwd="/",
-            check=False,
-        )
+        said = connect_as_nobody(postgres, short_directory)
     finally:
         (sockets / ".s.PGSQL.5432").chmod(0o700)
         sockets.chmod(0o700)
-    assert "Peer authentication failed" in tried.stderr
+    assert "Peer authentication failed" in said
 
 
 @pytest.mark.root
