@@ -274,3 +274,30 @@ def broken_cluster() -> Iterator[Broken]:
     finally:
         cluster.local("reset", "--yes")
         shutil.rmtree(home, ignore_errors=True)
+
+
+def set_late(broken: Broken, zone: str, name: str, *, timeout: float = 40) -> int:
+    ran = broken.cluster.hsctl(
+        "record", "set", zone, name, "A", "192.0.2.9", "--timeout", str(timeout)
+    )
+    return ran.code
+
+
+def goes_live(broken: Broken, zone: str, name: str) -> bool:
+    return eventually(
+        lambda: all(
+            broken.answers(box, f"{name}.{zone}", "A") == ["192.0.2.9"] for box in ("ns1", "ns2")
+        ),
+        40,
+    )
+
+
+def end(daemon: psutil.Process | None) -> psutil.Process:
+    """Kill a daemon with all its children, as a machine that is out of memory may."""
+    assert daemon is not None
+    family = [daemon, *daemon.children(recursive=True)]
+    for process in family:
+        process.kill()
+    _, left = psutil.wait_procs(family, 10)
+    assert not left
+    return daemon

@@ -14,7 +14,7 @@ import pytest
 from tests.faults.cluster_under_fault import Api, Broken, broken_cluster
 from tests.local_cluster import ask, eventually
 
-pytestmark = [pytest.mark.xdist_group("local-faults"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ZONE = "kills.test"
 KILLS = 12

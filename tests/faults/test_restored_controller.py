@@ -9,7 +9,7 @@ import pytest
 from tests.faults.cluster_under_fault import BOXES, Broken, broken_cluster
 from tests.local_cluster import ask, eventually, fetch, serial
 
-pytestmark = [pytest.mark.xdist_group("local-faults"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SERVERS = {box: f"{box}.heliosphere.test" for box in BOXES}
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.local_cluster import Cluster, ask, eventually, fetch, serial
 
-pytestmark = [pytest.mark.xdist_group("local-cluster"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.cluster_under_fault import Broken, broken_cluster
 from tests.local_cluster import ask
 
-pytestmark = [pytest.mark.xdist_group("local-faults"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ZONE = "input.test"
 

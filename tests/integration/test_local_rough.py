@@ -15,7 +15,7 @@ import pytest
 from controller.local import places
 from tests.local_cluster import HSCTL, Cluster, Ran, as_nobody, ask, eventually
 
-pytestmark = [pytest.mark.xdist_group("local-rough"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture

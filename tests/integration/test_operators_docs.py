@@ -20,7 +20,7 @@ import pytest
 
 from tests.local_cluster import Cluster
 
-pytestmark = [pytest.mark.xdist_group("operators-docs"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 PAGES = Path(__file__).parents[2] / "docs" / "operators"
 _BLOCK = re.compile(r"^```sh test(?: exit=(\d+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -17,7 +17,7 @@ from tests.faults.cluster_under_fault import Answer, Broken, broken_cluster
 from tests.local_cluster import Ran
 from tests.web_asking import Asker, Page
 
-pytestmark = [pytest.mark.xdist_group("sites"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 NEUTRAL = "web1.heliosphere.test"
 FIRST_PAGE = "<h1>{}</h1>"

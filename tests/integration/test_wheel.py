@@ -19,7 +19,7 @@ PACKAGES = ("controller", "node_agent", "pki", "templates")
 DATA = (".j2", ".sql", ".css", ".js", ".svg", ".woff2", ".html", ".ico")
 PROGRAMS = ("hsctl", "hs-controller", "hs-agent", "hs-ca")
 
-pytestmark = [pytest.mark.xdist_group("wheel"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 def run(*command: str | Path, **more: object) -> "subprocess.CompletedProcess[str]":
