@@ -15,10 +15,11 @@ from types import TracebackType
 
 import attrs
 import msgspec
+import psycopg2
 
 from controller.local import places, processes
 from controller.local.layout import ClusterPlan, Layout
-from controller.storage.embedded import EmbeddedPostgres
+from controller.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 Say = Callable[[str], None]
 
@@ -178,7 +179,11 @@ class Supervisor:
         """Restart what died. Called several times a second."""
         if self.postgres.pid is None:
             self.say("PostgreSQL is down: starting it again")
-            self.postgres.start()
+            try:
+                self.postgres.start()
+            except (EmbeddedPostgresError, psycopg2.Error) as error:
+                # Killed again while it started, or its former processes are not gone yet.
+                self.say(f"PostgreSQL does not start yet: {error}")
         for child in self.children:
             if child.tend():
                 self.say(f"{child.name} had ended: started again")
