@@ -130,7 +130,7 @@ class Transaction:
         sql, parameters = self._with_carried(self._link.executing(sql, parameters), parameters)
         if self._state == "unbegun":
             # BEGIN and the principal travel with the first statement: no round trip of their own.
-            begin = _begin(self.principal)
+            begin = _begin(self.principal, reads=self._reads)
             if self._single:
                 # What travels together is one transaction without being said to be.
                 sql, self._state = f"{begin.removeprefix('BEGIN; ')}; {sql}", "ended"
@@ -172,16 +172,18 @@ class Transaction:
             await self._link.ask("ROLLBACK", None)
 
 
-def _begin(principal: Principal) -> str:
-    # Both words come from closed sets (a Literal, an int), so no parameters are needed.
+def _begin(principal: Principal, *, reads: bool) -> str:
+    # All words come from closed sets (a Literal, an int), so no parameters are needed.
+    # What only reads is rolled back, so PostgreSQL must refuse a write in it, not forget it.
+    begin = "BEGIN READ ONLY" if reads else "BEGIN"
     if principal.kind == "account":
         if principal.account is None:
             raise ValueError("a principal of the kind account names its account")
         return (
-            "BEGIN; SET LOCAL hs.principal = 'account';"
+            f"{begin}; SET LOCAL hs.principal = 'account';"
             f" SET LOCAL hs.account = '{int(principal.account)}'"
         )
-    return "BEGIN; SET LOCAL hs.principal = 'provider'"
+    return f"{begin}; SET LOCAL hs.principal = 'provider'"
 
 
 _current: ContextVar[Transaction | None] = ContextVar("hs_transaction", default=None)
