@@ -76,6 +76,7 @@ class Lane:
         self._condition: LaneCondition = record.condition
         self._queue: deque[Batch] = deque()
         self._busy = False
+        self._woken = False
         self._stopped = False
         self._suspect = True
         self._failures = 0
@@ -233,7 +234,8 @@ class Lane:
     # --- working ---
 
     def wake(self) -> None:
-        """Work, unless that is under way or put off."""
+        """Work, unless that is put off; where it is under way, once more after it."""
+        self._woken = True
         if not self._busy and not self._stopped:
             self._busy = True
             Deferred.fromCoroutine(self._work())
@@ -254,8 +256,10 @@ class Lane:
 
     async def _work(self) -> None:
         try:
-            while await self._work_once():
-                pass
+            more = True
+            while more or self._woken:
+                self._woken = False
+                more = await self._work_once()
         except BoxUnavailableError as unavailable:
             # Whatever could not be written down stands open in the journal: it is ended before
             # anything new is begun on top of it.
@@ -271,7 +275,7 @@ class Lane:
             idle, self._idle = self._idle, []
             for wait in idle:
                 wait.callback(None)
-        if self._queue and not self._stopped and self._retry_call is None:
+        if self._woken or (self._queue and self._retry_call is None):
             self.wake()
 
     async def _work_once(self) -> bool:

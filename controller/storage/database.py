@@ -390,9 +390,11 @@ class Database:
                     ) from error
                 await self._pause(attempt)
                 attempt += 1
-            except BaseException:  # cancelled, or closed meanwhile
+            except BaseException as error:
                 self._used.discard(link)
                 link.abandon()
+                if self._closed and isinstance(error, Exception):  # closed under its hands
+                    raise DatabaseUnavailableError("the database was closed") from error
                 raise
             else:
                 return link

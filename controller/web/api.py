@@ -130,6 +130,7 @@ class Api:
 
     async def _respond(self, request: BoundedRequest) -> None:
         gone = HangUp(request)
+        rules = request.rules  # a request whose client hung up has lost its way to them
         try:
             reply = await self._reply(request, gone)
         except ProblemError as error:
@@ -143,7 +144,7 @@ class Api:
             _log.warn("a commit is not known to have happened: {error}", error=error)
             refusal = _UNKNOWN
         except Exception:  # the border: whatever it was, a person gets an id and the log the rest
-            refusal = request.rules.failed(Failure())
+            refusal = rules.failed(Failure())
         else:
             if reply is not None and not gone():
                 for name, value in reply.headers.items():

@@ -130,11 +130,12 @@ def test_a_daemon_whose_port_was_taken_comes_back(broken: Broken) -> None:
         ran = broken.cluster.hsctl("domain", "add", "taken.test", "--account", "acme")
         assert ran.code == 3, ran
         assert broken.quarantined() == [], [fault["message"] for fault in broken.faults()]
-    assert eventually(
-        lambda: (
-            broken.lane("web1")["condition"] == "ok"
-            and fetch((address, port), "taken.test")[0] == 200
-        ),
-        90,
-    ), broken.lane("web1")
+    assert eventually(lambda: broken.lane("web1")["condition"] == "ok", 90), (
+        broken.lane("web1"),
+        broken.log("agent-web1")[-3000:],
+    )
+    assert eventually(lambda: fetch((address, port), "taken.test")[0] == 200), (
+        broken.lane("web1"),
+        broken.log("agent-web1")[-3000:],
+    )
     assert broken.quarantined() == [], [fault["message"] for fault in broken.faults()]

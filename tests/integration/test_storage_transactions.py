@@ -376,6 +376,20 @@ async def test_close_ends_what_is_under_way(database_url: str) -> None:
         await going
 
 
+@pytest.mark.parametrize("turns", range(8))
+@pytest_twisted.ensureDeferred
+async def test_close_ends_a_connection_that_is_being_opened(database_url: str, turns: int) -> None:
+    database = Database(database_url)
+    going = Deferred.fromCoroutine(
+        database.transaction(PROVIDER, lambda tx: tx.rows("SELECT pg_sleep(60)"), name="first")
+    )
+    for _ in range(turns):
+        await deferLater(reactor, 0)
+    await database.close()
+    with pytest.raises(DatabaseUnavailableError):
+        await going
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_hook_that_fails_undoes_nothing_and_is_logged(
     database: Database, logged_errors: LoggedErrors

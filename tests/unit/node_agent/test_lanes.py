@@ -1,5 +1,7 @@
 """What befalls one lane: full disks, hangs, sessions that end, histories that change."""
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -44,6 +46,28 @@ def test_a_daemon_that_hangs_is_told_as_down_and_as_well_again() -> None:
     bench.world.refuses = lambda effect: ""
     bench.pass_time()
     assert bench.lane.condition == "ok"
+
+
+def test_a_retry_that_falls_due_while_a_batch_is_stored_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 2, serial=1))
+    bench.daemon.kill()
+    bench.world.starts = lambda files: False
+    bench.pass_time(lanes.WATCH_EVERY + 1)
+    assert bench.lane.condition == "daemon-down"
+    bench.world.starts = lambda files: True
+    store = bench.journal.store
+
+    def store_for_long(*arguments: Any) -> Any:
+        bench.pass_time()
+        return store(*arguments)
+
+    monkeypatch.setattr(bench.journal, "store", store_for_long)
+    bench.take(zone("a.test", 3, serial=2))
+    assert bench.lane.condition == "ok"
+    assert bench.daemon.serials == {"a.test": 2}
 
 
 def test_a_batch_that_its_session_did_not_see_stored_is_acknowledged_to_no_other() -> None:

@@ -1,14 +1,19 @@
 """How the API reads requests and tells answers."""
 
+import http.client
+from threading import Event
 from typing import Any
 
 import pytest
 from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from controller.storage.database import CommitUnknownError, DatabaseUnavailableError
 from tests.conftest import LoggedErrors
-from tests.web_site import ChangeId, Named, Page, Site, Thing, Told, refusal
+from tests.web_site import TOKEN, ChangeId, Named, Page, Site, Thing, Told, refusal
 
 pytestmark = pytest.mark.usefixtures("logged_errors")
 
@@ -152,6 +157,34 @@ async def test_a_failure_tells_its_incident_and_no_more(
     assert b"Traceback" not in reply.body
     (logged,) = logged_errors.flush()
     assert "the innermost secret" in logged
+
+
+@ensureDeferred
+async def test_a_failure_after_the_client_hung_up_is_logged_as_what_it_was(
+    site: Site, logged_errors: LoggedErrors
+) -> None:
+    asked = Event()
+    answer: Deferred[Any] = Deferred()
+
+    async def answering() -> Any:
+        asked.set()
+        return await answer
+
+    def ask_and_hang_up() -> None:
+        client = http.client.HTTPSConnection("127.0.0.1", site.port, context=site.context())
+        client.request("GET", "/api/v1/things", headers={"Authorization": f"Bearer {TOKEN}"})
+        asked.wait(30)
+        client.close()
+
+    site.runner.answer = lambda _: answering()
+    await deferToThread(ask_and_hang_up)
+    while site.tls.protocols:
+        await deferLater(reactor, 0.01)
+    answer.errback(RuntimeError("too late for anybody"))
+    await deferLater(reactor, 0)
+    (logged,) = logged_errors.flush()
+    assert "too late for anybody" in logged
+    assert "AttributeError" not in logged
 
 
 @pytest.mark.parametrize(
