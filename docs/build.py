@@ -22,6 +22,7 @@ import node_agent.main
 import pki.main
 from controller.client import exit_codes
 from controller.cluster.ports import FleetPort
+from controller.cluster.rule_book import RULES
 from controller.hsctl.main import main as hsctl
 from controller.registry import EnrolmentInfo, build_registry
 from controller.storage.secrets import Secrets
@@ -74,6 +75,24 @@ def api() -> str:
     return json.dumps(json.loads(encoded), indent=1, ensure_ascii=False) + "\n"
 
 
+def rules_page() -> str:
+    """Write the table of the cluster's rules."""
+    rows = "".join(
+        f"| `{rule.id}` | {rule.severity} | {rule.reason} | {', '.join(rule.sources)} |\n"
+        for rule in RULES
+    )
+    return f"""# The rules of the cluster
+
+{_MADE}
+*refuse*: no command may make a new breach; what was broken before stands in nobody's way. *warn*:
+a dry run and the answer of a command say it. `hsctl health` and the panel's Health page show every
+breach of either kind, with the command that repairs it.
+
+| rule | a command would | why it matters | from |
+|---|---|---|---|
+{rows}"""
+
+
 def made() -> dict[Path, str]:
     """Give every page that is made from the code."""
     others = (
@@ -85,6 +104,7 @@ def made() -> dict[Path, str]:
         REFERENCE / "hsctl.md": help_page("hsctl", (hsctl, "hsctl")),
         REFERENCE / "programs.md": help_page("hs-controller, hs-agent and hs-ca", *others),
         REFERENCE / "api.json": api(),
+        REFERENCE / "rules.md": rules_page(),
     }
 
 

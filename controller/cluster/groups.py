@@ -1,6 +1,6 @@
 """Server groups (A16), and the rules of who may stand where. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from controller.refusal import CommandError
 from templates.registry import SERVICE_TYPES
@@ -62,39 +62,6 @@ def service_type(group: str, name: str) -> ServiceType:
             allowed=", ".join(offered) or "no type of this group is known here yet",
         )
     return SERVICE_TYPES[name]
-
-
-def check_group_on_box(group: str, box: str, box_groups: Collection[str]) -> None:
-    """A server goes only to a box that has its group (R244, R267)."""
-    if group not in box_groups:
-        raise CommandError(
-            "lserver.group.not-on-box",
-            f"the box {box} does not have the server group {group}",
-            field="pserver",
-            value=box,
-            allowed=f"a box with the group {group}; this one has {', '.join(box_groups)}",
-            status=409,
-        )
-
-
-def check_dns_spread(box: str, dns_on_box: int, boxes: int) -> None:
-    """Two name servers share a box only while it is the only one (R25, R260, R359, A3)."""
-    if dns_on_box and boxes > 1:
-        raise CommandError(
-            "lserver.dns.one-per-box",
-            f"the box {box} has a name server, and there is another box",
-            field="pserver",
-            value=box,
-            allowed="a box without a name server",
-            status=409,
-        )
-
-
-def same_type_warning(box: str, name: str, same_type_on_box: int) -> list[str]:
-    """Say that a second server of one type on a box is not recommended (R259)."""
-    if not same_type_on_box:
-        return []
-    return [f"{box} has a server of the type {name}: one of a type per box is recommended"]
 
 
 def check_address_type(group: str, type_: str, count: int) -> None:

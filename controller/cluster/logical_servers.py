@@ -10,6 +10,7 @@ import msgspec
 from controller import names
 from controller.cluster import groups
 from controller.cluster.boxes import find_box, time_text
+from controller.cluster.guard import watch
 from controller.cluster.ports import ServiceZonePort
 from controller.commands import Command, Work
 from controller.pages import after_text, contains, limit, page
@@ -175,19 +176,7 @@ class Servers:
         description = text_line(request.description, field="description", most=500)
         settings = checked_settings(service_type, request.settings)
         box = await find_box(work.tx, request.pserver, field="pserver")
-        groups.check_group_on_box(request.group, box.name, box.groups)
-        # The row lock makes two additions to one box count each other.
-        boxes, dns, same = await work.tx.row(
-            """SELECT 1 FROM box WHERE id = %s FOR NO KEY UPDATE;
-               SELECT (SELECT count(*) FROM box),
-                      count(*) FILTER (WHERE s.group_name = 'dns'),
-                      count(*) FILTER (WHERE s.service_type = %s)
-               FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
-               WHERE l.box_id = %s""",
-            (box.id, request.type, box.id),
-        )
-        if request.group == "dns":
-            groups.check_dns_spread(box.name, dns, boxes)
+        guard = await watch(work.tx, boxes=[box.id])
         settings = await self._with_control_port(work, box.id, service_type, settings)
         (server_id,) = await work.tx.row(
             """INSERT INTO logical_server (name, group_name, service_type, description, settings)
@@ -212,8 +201,9 @@ class Servers:
             "settings": settings,
             "signup": False,
         }
+        warnings = await guard.check(work.tx)
         work.change.row("logical_server", name, None, server)
-        return {**server, "warnings": groups.same_type_warning(box.name, request.type, same)}
+        return {**server, "warnings": warnings}
 
     async def _with_control_port(
         self, work: Work, box_id: str, service_type: ServiceType, settings: dict[str, Any]

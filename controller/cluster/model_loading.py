@@ -1,0 +1,138 @@
+"""Reading a `ModelView` from the database: of the whole model, or of the part a change touches."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from controller.cluster.model_view import (
+    Addresses,
+    Box,
+    Endpoint,
+    GroupCount,
+    ModelView,
+    Server,
+    SharedAddress,
+)
+from controller.storage.database import Transaction
+
+
+@attrs.frozen
+class Part:
+    """A part of the model: boxes and logical servers by their ids.
+
+    A logical server brings its boxes, and a box all that is on it.
+    """
+
+    boxes: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(boxes: Iterable[str] = (), servers: Iterable[str] = ()) -> "Part":
+        """Give the part with these ids, each once and in their order."""
+        return Part(tuple(sorted(set(boxes))), tuple(sorted(set(servers))))
+
+
+_BOXES = """
+SELECT b.id::text, b.name, host(b.address), masklen(b.address), b.os_family, b.groups, b.intent
+FROM box b
+"""
+
+_BOXES_OF_PART = """
+WHERE b.id = ANY(%s::uuid[])
+   OR b.id IN (SELECT box_id FROM lane WHERE logical_server_id = ANY(%s::uuid[]))
+"""
+
+_LOCK = f"SELECT FROM box b {_BOXES_OF_PART} ORDER BY b.id FOR NO KEY UPDATE"
+
+_SERVERS = """
+SELECT s.id::text, s.name, s.group_name, s.service_type,
+       coalesce((SELECT array_agg(b.name ORDER BY b.name)
+                 FROM lane l JOIN box b ON b.id = l.box_id WHERE l.logical_server_id = s.id), '{}'),
+       s.signup, s.settings
+FROM logical_server s
+"""
+
+_SERVERS_OF_PART = """
+WHERE s.group_name = 'dns' OR s.id = ANY(%s::uuid[])
+   OR s.id IN (SELECT logical_server_id FROM lane WHERE box_id = ANY(%s::uuid[]))
+"""
+
+# Dedicated addresses are counted together; see `Addresses`.
+_ADDRESSES = """
+SELECT s.name, i.type, host(min(i.address)), i.prefix, i.port, i.tag, count(*)
+FROM ip_address i JOIN logical_server s ON s.id = i.logical_server_id
+WHERE %s::uuid[] IS NULL OR i.logical_server_id = ANY(%s::uuid[])
+GROUP BY s.name, i.type, i.prefix, i.port, i.tag,
+         CASE WHEN i.type <> 'dedicated' THEN i.address
+              WHEN i.prefix = masklen(i.address) THEN set_masklen(i.address, 0)::cidr::inet
+              ELSE network(set_masklen(i.address, i.prefix))::inet END
+ORDER BY s.name, i.type, min(i.address), i.port
+"""
+
+_SHARED_ADDRESSES = """
+SELECT host(i.address), s.name, i.port, coalesce((s.settings->>'tls_port')::int, 0),
+       t.name, o.port, coalesce((t.settings->>'tls_port')::int, 0)
+FROM ip_address i JOIN ip_address o ON o.address = i.address AND o.id <> i.id
+JOIN logical_server s ON s.id = i.logical_server_id
+JOIN logical_server t ON t.id = o.logical_server_id
+WHERE CASE WHEN %s::uuid[] IS NULL THEN i.id < o.id
+           ELSE i.logical_server_id = ANY(%s::uuid[]) END
+ORDER BY i.address, s.name, t.name
+"""
+
+_CLUSTER = """
+SELECT (SELECT count(*) FROM box),
+       coalesce((SELECT jsonb_agg(jsonb_build_array(g.group_name, g.servers, g.open)
+                                  ORDER BY g.group_name)
+                 FROM (SELECT group_name, count(*) AS servers,
+                              count(*) FILTER (WHERE signup) AS open
+                       FROM logical_server GROUP BY group_name) g), '[]')
+"""
+
+
+async def lock_boxes(tx: Transaction, part: Part) -> None:
+    """Lock the boxes of a part: changes to what is on one box are judged one after the other."""
+    await tx.rows(_LOCK, (list(part.boxes), list(part.servers)))
+
+
+async def load_view(tx: Transaction, part: Part | None = None) -> ModelView:
+    """Read a part of the model, or all of it where ``part`` is None."""
+    if part is None:
+        boxes = await tx.rows(f"{_BOXES} ORDER BY b.name")
+        found = await tx.rows(f"{_SERVERS} ORDER BY s.name")
+        here = found
+        ids = None
+    else:
+        boxes = await tx.rows(
+            f"{_BOXES} {_BOXES_OF_PART} ORDER BY b.name", (list(part.boxes), list(part.servers))
+        )
+        touched = {row[0] for row in boxes}
+        names = {row[1] for row in boxes}
+        found = await tx.rows(
+            f"{_SERVERS} {_SERVERS_OF_PART} ORDER BY s.name", (list(part.servers), list(touched))
+        )
+        here = [row for row in found if row[0] in part.servers or names & set(row[4])]
+        ids = [row[0] for row in here]
+    addresses = await tx.rows(_ADDRESSES, (ids, ids))
+    shared = await tx.rows(_SHARED_ADDRESSES, (ids, ids))
+    count, groups = await tx.row(_CLUSTER)
+    return ModelView(
+        boxes=tuple(_box(row) for row in boxes),
+        servers=tuple(_server(row) for row in here),
+        addresses=tuple(Addresses(*row) for row in addresses),
+        shared_addresses=tuple(
+            SharedAddress(row[0], Endpoint(*row[1:4]), Endpoint(*row[4:7])) for row in shared
+        ),
+        name_servers=tuple(_server(row) for row in found if row[2] == "dns"),
+        groups=tuple(GroupCount(*row) for row in groups),
+        boxes_in_cluster=count,
+    )
+
+
+def _box(row: tuple[Any, ...]) -> Box:
+    return Box(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), row[6])
+
+
+def _server(row: tuple[Any, ...]) -> Server:
+    return Server(row[0], row[1], row[2], row[3], tuple(row[4]), row[5], row[6])

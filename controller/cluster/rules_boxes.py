@@ -1,0 +1,51 @@
+"""Rules of physical servers: what may stand together on a box. Pure."""
+
+from collections.abc import Callable, Iterator
+
+from controller.cluster.model_view import ModelView
+from controller.cluster.rules import Finding, Rule
+
+
+def _separate(group: str, os_family: str = "") -> Callable[[ModelView], Iterator[Finding]]:
+    """Give the check that servers of ``group`` share no box with servers of another group."""
+
+    def check(view: ModelView) -> Iterator[Finding]:
+        for box in view.boxes:
+            if os_family not in ("", box.os_family):
+                continue
+            on_box = view.on(box)
+            alone = [server for server in on_box if server.group == group]
+            others = [server for server in on_box if server.group != group]
+            if alone:
+                for server in others:
+                    yield Finding(
+                        "lserver",
+                        server.name,
+                        f"{server.name} ({server.group}) shares the box {box.name} with "
+                        + ", ".join(f"{other.name} ({other.group})" for other in alone),
+                        f"hsctl lserver move {server.name} --to BOX",
+                        value=box.name,
+                    )
+
+    return check
+
+
+def _separate_rule(group: str, source: str, what: str, os_family: str = "") -> Rule:
+    return Rule(
+        f"pserver.separate.{group}",
+        (source,),
+        "refuse",
+        f"{what} needs a physical server of its own.",
+        _separate(group, os_family),
+        field="pserver",
+        allowed=f"a box with no logical server of another group than {group}",
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    _separate_rule("windows", "R230", "Windows web hosting"),
+    _separate_rule("mssql", "R231", "MS SQL for user databases"),
+    _separate_rule("realmedia", "R232", "Windows real media hosting", "windows"),
+    _separate_rule("postgresql", "R233", "PostgreSQL for user databases"),
+    _separate_rule("vps", "R234", "VPS hosting"),
+)

@@ -1,0 +1,35 @@
+"""Rules of name servers, judged over all of them in the cluster. Pure."""
+
+from collections.abc import Iterator
+
+from controller.cluster.model_view import ModelView
+from controller.cluster.rules import Finding, Rule
+
+
+def _spread(view: ModelView) -> Iterator[Finding]:
+    if view.boxes_in_cluster < 2:
+        return
+    for box in view.boxes:
+        name_servers = [server for server in view.on(box) if server.group == "dns"]
+        for server in name_servers[1:]:
+            yield Finding(
+                "lserver",
+                server.name,
+                f"the box {box.name} has the name servers "
+                f"{' and '.join(item.name for item in name_servers)}, and there is another box",
+                f"hsctl lserver move {server.name} --to BOX",
+                value=box.name,
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "lserver.dns.one-per-box",
+        ("R25", "R260", "R261", "R359", "A3"),
+        "refuse",
+        "Name servers on one box fail together; only a one-server installation may have that.",
+        _spread,
+        field="pserver",
+        allowed="a box without a name server",
+    ),
+)
