@@ -10,6 +10,7 @@ import msgspec
 from controller import names
 from controller.cluster import groups
 from controller.cluster.boxes import find_box, time_text
+from controller.cluster.free_text import text_line
 from controller.cluster.guard import watch
 from controller.cluster.ports import ServiceZonePort
 from controller.commands import Command, Work
@@ -91,19 +92,6 @@ def checked_settings(service_type: ServiceType, given: Mapping[str, Any]) -> dic
             allowed=f"the fields {known} within their ranges",
         ) from error
     return dict(given)
-
-
-def text_line(text: str, *, field: str, most: int) -> str:
-    """Check a free text of one line; raises `CommandError` ``text.invalid``."""
-    if len(text) > most or not text.isprintable():
-        raise CommandError(
-            "text.invalid",
-            "not one line of printable text",
-            field=field,
-            value=text,
-            allowed=f"one line of at most {most} characters",
-        )
-    return text
 
 
 _LIST = """
