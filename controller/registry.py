@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import change_log
+from controller.cluster import change_log, health
 from controller.cluster.boxes import Boxes
 from controller.cluster.faults import Faults
 from controller.cluster.ip_addresses import IpAddresses
@@ -54,6 +54,7 @@ def build_registry(
             *change_log.COMMANDS,
             *Faults(fleet).commands(),
             *Recovery(fleet, clock).commands(),
+            *health.COMMANDS,
             *Status(boxes).commands(),
         )
     )

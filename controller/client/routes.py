@@ -41,5 +41,6 @@ ROUTES: dict[str, tuple[str, str]] = {
     "change.show": ("GET", "/changes/{id}"),
     "fault.list": ("GET", "/faults"),
     "fault.retry": ("POST", "/faults/retry"),
+    "health.list": ("GET", "/health"),
     "status.show": ("GET", "/status"),
 }

@@ -20,6 +20,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "site": ("controller.hsctl.sites", "site", "Settings and certificates of web sites."),
     "change": ("controller.hsctl.changes", "change", "What was changed, by whom, how far it is."),
     "fault": ("controller.hsctl.faults", "fault", "What the boxes could not apply."),
+    "health": ("controller.hsctl.health", "health", "What breaks a rule, and what repairs it."),
     "recover": ("controller.hsctl.recovery", "recover", "Go on with boxes that are ahead."),
     "status": ("controller.hsctl.status", "status", "The state of the cluster."),
     "backup": ("controller.hsctl.backups", "backup", "Back up and restore the controller."),
