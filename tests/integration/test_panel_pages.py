@@ -57,6 +57,7 @@ async def test_an_empty_cluster_says_the_next_step_everywhere(panel: PanelSite) 
         assert f'href="{step}"' in await visitor.text(path)
     assert "No faults" in await visitor.text("/faults")
     assert "No change yet" in await visitor.text("/changes")
+    assert "All rules hold" in await visitor.text("/health")
 
 
 @ensureDeferred
@@ -261,6 +262,24 @@ async def test_faults_are_listed_in_the_daemons_words_and_can_be_retried(
     )
     assert reply.headers["Location"] == "/faults?retried=1"
     assert [kind for _, kind, _ in panel.model.fleet.retried] == ["zone"]
+
+
+@ensureDeferred
+async def test_health_shows_every_finding_with_its_repair_and_home_counts_them(
+    panel: PanelSite,
+) -> None:
+    await panel.model.box("b1", 1, ("web", "dns"))
+    await panel.model.server("web1", "web", "apache", "b1")
+    await panel.model.server("ns1", "dns", "bind", "b1")
+    visitor = await panel.signed_in()
+    page = await visitor.text("/health")
+    assert "web1.example.net has no default shared IP (tag 2)." in page
+    assert "hsctl ip add web1.example.net --from 198.51.100.1 --mask 24 --type shared" in page
+    assert 'href="/servers/server/ns1.example.net"' in page
+    assert "0 broken rules, 2 warnings" in page
+    assert "ns1.example.net" not in await visitor.text("/health?filter=web1")
+    assert 'href="/health"><span' in (home := await visitor.text("/"))
+    assert "<strong>2</strong><span>Health findings</span>" in home
 
 
 @ensureDeferred

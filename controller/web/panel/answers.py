@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-Room = Literal["home", "boxes", "servers", "accounts", "domains", "changes", "faults", ""]
+Room = Literal["home", "boxes", "servers", "accounts", "domains", "changes", "faults", "health", ""]
 Hears = Literal["box", "change"]
 
 

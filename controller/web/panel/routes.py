@@ -7,6 +7,7 @@ from controller.web.panel.rooms import (
     changes,
     domains,
     faults,
+    health,
     home,
     logical_servers,
     records,
@@ -25,4 +26,5 @@ ROUTES: tuple[Route, ...] = (
     *zone_files.ROUTES,
     *changes.ROUTES,
     *faults.ROUTES,
+    *health.ROUTES,
 )

@@ -56,6 +56,8 @@ _COLOURS = {
     "unknown": "yellow",
     "daemon-down": "red",
     "disk-full": "red",
+    "refuse": "red",
+    "warn": "yellow",
 }
 
 _STATES = {

@@ -9,6 +9,7 @@ async def show(visit: Visit) -> Page:
     status = await visit.ask("status.show")
     changes = await visit.ask("change.list", limit="8")
     faults = await visit.ask("fault.list", limit="5")
+    health = await visit.ask("health.list", limit="1")
     behind = [
         lane
         for lane in status["lanes"]
@@ -23,6 +24,7 @@ async def show(visit: Visit) -> Page:
             "status": status,
             "changes": changes["items"],
             "faults": faults["items"],
+            "findings": sum(health["counts"].values()),
             "behind": behind,
             "troubled": troubled,
         },
