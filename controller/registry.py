@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import change_log, health
+from controller.cluster import change_log, group_list, health
+from controller.cluster.audit import Audit
 from controller.cluster.boxes import Boxes
 from controller.cluster.faults import Faults
 from controller.cluster.ip_addresses import IpAddresses
@@ -21,6 +22,7 @@ from controller.hosting.site_commands import Sites
 from controller.hosting.zone_files import ZoneFiles
 from controller.projection.stored import ServerProjection
 from controller.storage.secrets import Secrets
+from controller.storage.anchors import AnchorFile
 
 __all__ = ["EnrolmentInfo", "FleetPort", "build_registry"]
 
@@ -33,10 +35,11 @@ def build_registry(
     secrets: Secrets,
     draw: Random | None = None,
 ) -> Registry:
+    anchors: AnchorFile | None = None,
     """Build the registry of all commands.
 
     ``clock`` gives seconds since the epoch; ``draw`` is where servers are drawn from, the system's
-    own randomness unless a test seeds it.
+    own randomness unless a test seeds it. ``anchors`` is where the audit's head is noted.
     """
     service_zone = ServiceZone(clock, enrolment.host)
     boxes = Boxes(enrolment, fleet, clock)
@@ -55,6 +58,7 @@ def build_registry(
             *Faults(fleet).commands(),
             *Recovery(fleet, clock).commands(),
             *health.COMMANDS,
+            *Audit(anchors).commands(),
             *Status(boxes).commands(),
         )
     )

@@ -20,6 +20,9 @@ from controller.principal import system
 from controller.registry import build_registry
 from controller.runner import CommandRunner
 from controller.storage import idempotency, people
+from controller.storage.anchoring import Anchoring
+from controller.storage.anchors import FILE as ANCHORS
+from controller.storage.anchors import AnchorFile
 from controller.storage.database import Database, Transaction
 from controller.storage.passwords import Passwords
 from controller.storage.sealer import Sealer
@@ -63,11 +66,12 @@ class Controller:
         enrolment = EnrolmentInfo(
             config.public_name, config.enrolment.port, identity.authority.fingerprint
         )
+        anchors = AnchorFile(config.state / ANCHORS)
         self.registry: Registry = build_registry(
-            enrolment, time.time, fleet=self.fleet, secrets=secrets
+            enrolment, time.time, fleet=self.fleet, secrets=secrets, anchors=anchors
         )
-        self.runner = CommandRunner(database, self.registry)
-        self._sealer = Sealer(database, reactor)
+        self.runner = CommandRunner(database, self.registry, self.fleet.committed)
+        self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
         self._bus = EventBus(reactor)
         api = Api(
             registry=self.registry,

@@ -39,6 +39,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "site.set": ("PATCH", "/domains/{name}/site"),
     "change.list": ("GET", "/changes"),
     "change.show": ("GET", "/changes/{id}"),
+    "audit.verify": ("GET", "/audit/verification"),
     "fault.list": ("GET", "/faults"),
     "fault.retry": ("POST", "/faults/retry"),
     "health.list": ("GET", "/health"),

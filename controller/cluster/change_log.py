@@ -1,5 +1,6 @@
 """What was done and how far it is: the commands ``change.list`` and ``change.show``."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -20,10 +21,18 @@ class NamedChange:
 
 @attrs.frozen
 class ListChanges:
-    """A page of changes, newest first; ``actor`` and ``command`` narrow it down."""
+    """A page of changes, newest first. What is given narrows it down.
+
+    ``actor`` is ``operator:NAME`` or ``system:NAME``; ``object`` the name of a thing that was
+    touched (a box, a server, a domain, an address); ``since`` and ``until`` are moments (ISO 8601,
+    UTC where no zone is said), the first included, the second not.
+    """
 
     actor: str = ""
     command: str = ""
+    object: str = ""
+    since: str = ""
+    until: str = ""
     limit: int = 50
     cursor: str = ""
 
@@ -55,19 +64,40 @@ def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
 async def list_changes(work: Work, request: ListChanges) -> dict[str, Any]:
     """List changes, newest first, each with its state."""
     size = limit(request.limit)
+    narrowed = [
+        ("id < %s", after_number(request.cursor, 2**63 - 1)),
+        ("actor = %s", request.actor),
+        ("command = %s", request.command),
+        ("id IN (SELECT change_id FROM change_row WHERE row_key = %s)", request.object),
+        ("at >= %s", _moment("since", request.since)),
+        ("at < %s", _moment("until", request.until)),
+    ]
+    given = [(condition, value) for condition, value in narrowed if value not in ("", None)]
     found = await work.tx.rows(
-        f"""{_LIST} WHERE id < %s AND %s IN ('', actor) AND %s IN ('', command)
-            ORDER BY id DESC LIMIT %s""",
-        (
-            after_number(request.cursor, 2**63 - 1),
-            request.actor,
-            request.command,
-            size + 1,
-        ),
+        f"{_LIST} WHERE {' AND '.join(condition for condition, _ in given)}"
+        " ORDER BY id DESC LIMIT %s",
+        (*(value for _, value in given), size + 1),
     )
     states = await change_states(work.tx, [row[0] for row in found])
     shown = [{**_shown(row), "state": states[row[0]].state} for row in found]
     return page(shown, size, lambda item: int(item["id"]))
+
+
+def _moment(field: str, text: str) -> datetime | None:
+    """Read a moment; raises `CommandError`."""
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise CommandError(
+            "change.moment.invalid",
+            f"{field} is not a moment",
+            field=field,
+            value=text,
+            allowed="ISO 8601, as 2026-01-31 or 2026-01-31T12:00:00+01:00",
+        ) from error
 
 
 async def show(work: Work, request: NamedChange) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def _place(path: Path, *, alone: bool) -> Iterator[Any]:
     import psycopg2
 
     from controller.config import ConfigError, read_config
+    from controller.storage.anchors import FILE, AnchorFile
     from controller.storage.archive import ArchiveError
     from controller.storage.backup import BackupError, Place
     from controller.storage.binaries import BinariesError, find_binaries
@@ -91,7 +92,8 @@ def _place(path: Path, *, alone: bool) -> Iterator[Any]:
         config = read_config(path)
         with database_at(path, config, alone=alone) as url:
             binaries = find_binaries(config.postgres_binaries)
-            yield Place(url, binaries, config.pki, config.secrets_key)
+            anchors = AnchorFile(config.state / FILE)
+            yield Place(url, binaries, config.pki, config.secrets_key, anchors)
     except (
         ArchiveError,
         BackupError,

@@ -23,6 +23,9 @@ def change() -> None:
 @change.command("list")
 @click.option("--actor", default="", metavar="WHO", help="Only of this one: operator:NAME.")
 @click.option("--command", default="", metavar="NAME", help="Only of this command.")
+@click.option("--object", "thing", default="", metavar="NAME", help="Only what touched this.")
+@click.option("--since", default="", metavar="MOMENT", help="Not before it: 2026-01-31T12:00.")
+@click.option("--until", default="", metavar="MOMENT", help="Before it only. UTC, or say a zone.")
 @reads(
     "change.list",
     columns=("id", "at", "actor", "command", "about", "state", "reason"),
@@ -30,14 +33,16 @@ def change() -> None:
     view=views.change_row,
     empty="no changes",
 )
-def list_changes(actor: str, command: str) -> Mapping[str, Any]:
+def list_changes(actor: str, command: str, thing: str, since: str, until: str) -> Mapping[str, Any]:
     """List the changes, the newest first.
 
     \b
     hsctl change list --limit 20
     hsctl change list --actor operator:admin --command record.set
+    hsctl change list --object shop.test --since 2026-01-31
     """
-    return {"actor": actor, "command": command}
+    given = {"object": thing, "since": since, "until": until}
+    return {"actor": actor, "command": command, **given}
 
 
 @change.command()

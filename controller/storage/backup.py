@@ -16,6 +16,7 @@ import attrs
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
+from controller.storage.anchors import Anchor, AnchorFile
 from controller.storage.archive import (
     DUMP,
     FORMAT,
@@ -50,6 +51,8 @@ class Place:
     binaries: Binaries
     pki: Path
     secrets_key: Path
+    anchors: AnchorFile
+    """Where the audit's head is noted: a restore says there that the chain goes on from another."""
 
 
 def create(place: Place, target: Path) -> Manifest:
@@ -129,6 +132,7 @@ def restore(place: Place, source: Path) -> Manifest:
         )
         _put_back(place, directory)
     migrate(place.database_url)
+    _note_restored(place)
     return manifest
 
 
@@ -156,6 +160,22 @@ def _fit_older_servers(script: Path) -> None:
         if place >= 0:
             file.seek(place + 1)
             file.write(b"-- ")
+
+
+def _note_restored(place: Place) -> None:
+    connection = _connect(place.database_url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET hs.principal = 'provider'")
+            cursor.execute(
+                "SELECT seq, encode(hash, 'hex') FROM change WHERE seq IS NOT NULL"
+                " ORDER BY seq DESC LIMIT 1"
+            )
+            seq, digest = cursor.fetchone() or (0, "")
+    finally:
+        connection.close()
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    place.anchors.append(Anchor(at, seq, digest, restored=True))
 
 
 def _put_back(place: Place, directory: Path) -> None:

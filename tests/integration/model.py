@@ -16,6 +16,7 @@ from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.registry import EnrolmentInfo, build_registry
 from controller.runner import CommandResult, CommandRunner
+from controller.storage.anchors import AnchorFile
 from controller.storage.database import Database, Transaction
 from controller.storage.secrets import Secrets
 
@@ -60,6 +61,7 @@ class Model:
     fleet: NotedFleet
     secrets: Secrets
     registry: Any
+    anchors: AnchorFile
 
     async def run(self, command: str, /, **fields: Any) -> CommandResult:
         return await self.run_as(OPERATOR, command, **fields)
@@ -181,5 +183,6 @@ async def model(database: Database, database_url: str, tmp_path: Path) -> AsyncI
         fleet=fleet,
         secrets=secrets,
         draw=Random(7),
+        anchors=(anchors := AnchorFile(tmp_path / "audit-anchors")),
     )
-    yield Model(database, CommandRunner(database, registry), fleet, secrets, registry)
+    yield Model(database, CommandRunner(database, registry), fleet, secrets, registry, anchors)

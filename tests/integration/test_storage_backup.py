@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from controller.principal import system
 from controller.storage import backup
+from controller.storage.anchors import AnchorFile
 from controller.storage.archive import ArchiveError
 from controller.storage.backup import BackupError, Place
 from controller.storage.binaries import find_binaries
@@ -33,7 +34,8 @@ def place(database_url: str, tmp_path: Path) -> Place:
     (pki / "ca-key.pem").write_text("key")
     DenyList(pki / DENY_LIST_FILE).add(7)
     Secrets.create(tmp_path / "secrets.key")
-    return Place(database_url, find_binaries(), pki, tmp_path / "secrets.key")
+    anchors = AnchorFile(tmp_path / "audit-anchors")
+    return Place(database_url, find_binaries(), pki, tmp_path / "secrets.key", anchors)
 
 
 async def furnish(tx: Transaction) -> None:
@@ -106,7 +108,7 @@ async def test_a_secret_is_never_in_clear_in_a_dump(place: Place, tmp_path: Path
     with tarfile.open(tmp_path / "one.backup") as tar:
         tar.extract("database.dump", tmp_path)
     backup._run(
-        Place(place.database_url, binaries, place.pki, place.secrets_key),
+        Place(place.database_url, binaries, place.pki, place.secrets_key, place.anchors),
         "pg_restore",
         f"--file={script}",
         str(tmp_path / "database.dump"),
