@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import change_log, group_list, health
+from controller.cluster import change_log, health
 from controller.cluster.audit import Audit
 from controller.cluster.boxes import Boxes
 from controller.cluster.faults import Faults
@@ -21,8 +21,8 @@ from controller.hosting.service_zone import ServiceZone
 from controller.hosting.site_commands import Sites
 from controller.hosting.zone_files import ZoneFiles
 from controller.projection.stored import ServerProjection
-from controller.storage.secrets import Secrets
 from controller.storage.anchors import AnchorFile
+from controller.storage.secrets import Secrets
 
 __all__ = ["EnrolmentInfo", "FleetPort", "build_registry"]
 
@@ -34,8 +34,8 @@ def build_registry(
     fleet: FleetPort,
     secrets: Secrets,
     draw: Random | None = None,
-) -> Registry:
     anchors: AnchorFile | None = None,
+) -> Registry:
     """Build the registry of all commands.
 
     ``clock`` gives seconds since the epoch; ``draw`` is where servers are drawn from, the system's
@@ -55,10 +55,10 @@ def build_registry(
             *Records(clock).commands(),
             *Sites(clock, secrets).commands(),
             *change_log.COMMANDS,
+            *Audit(anchors).commands(),
             *Faults(fleet).commands(),
             *Recovery(fleet, clock).commands(),
             *health.COMMANDS,
-            *Audit(anchors).commands(),
             *Status(boxes).commands(),
         )
     )
