@@ -1,6 +1,6 @@
 """What a BIND logical server must serve: its own configuration and its zones."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -12,10 +12,56 @@ Ttl = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class BindSettings(Spec, frozen=True):
-    """What an operator may set for a BIND logical server."""
+    """What an operator may set that the daemon's configuration shows."""
 
-    control_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 953
-    """Port of the control channel, on loopback of the box."""
+    control_port: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=65535,
+            title="Control port",
+            description="Port of the control channel, on loopback of the box.",
+        ),
+    ] = 953
+
+
+class BindOptions(BindSettings, frozen=True):
+    """All that an operator may set: what follows decides where new zones go (R361 to R370)."""
+
+    role: Annotated[
+        Literal["none", "master", "slave1", "slave2"],
+        msgspec.Meta(
+            title="DNS role",
+            description="The role of this server for new zones. It counts while exactly one "
+            "server is master and each other role is held by one server at most; else master "
+            "and slaves are drawn at random for each zone. Zones that exist stay where they are.",
+            extra={
+                "section": "DNS",
+                "choices": {
+                    "none": "none: drawn at random",
+                    "master": "master",
+                    "slave1": "slave 1",
+                    "slave2": "slave 2",
+                },
+            },
+        ),
+    ] = "none"
+    used_by: Annotated[
+        Literal["all", "resellers", "master-admin"],
+        msgspec.Meta(
+            title="Used by",
+            description="Whose new zones this server takes. Where all name servers are used by "
+            "the same one group, signups of the other group fail.",
+            extra={
+                "section": "DNS",
+                "choices": {
+                    "all": "all accounts",
+                    "resellers": "customers of resellers only",
+                    "master-admin": "the provider's own customers only",
+                },
+            },
+        ),
+    ] = "all"
 
 
 class TsigKey(Spec, frozen=True):

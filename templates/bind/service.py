@@ -1,7 +1,7 @@
 """The service type ``bind``: a name server whose zones never wait for a full reload."""
 
-from templates.bind.layout import BASELINE_ZONE, CONFIGURATION, PID_FILE
-from templates.bind.objects import SERVER, ZONE, BindSettings
+from templates.bind.layout import BASELINE_ZONE, CONFIGURATION, LOG_FILE, PID_FILE
+from templates.bind.objects import SERVER, ZONE, BindOptions, BindSettings
 from templates.bind.server import control_endpoint, plan_server
 from templates.bind.zone import check_succession, plan_zone
 from templates.effects import CheckProgram, Probe, ProbeZone, UnitPlan
@@ -45,7 +45,7 @@ BIND = ServiceType(
     name="bind",
     group="dns",
     platforms=frozenset({"linux", "freebsd"}),
-    settings=BindSettings,
+    settings=BindOptions,
     default_port=53,
     kinds={kind.name: kind for kind in (SERVER, ZONE)},
     plan=_plan,
@@ -57,6 +57,8 @@ BIND = ServiceType(
         check=_check,
         baseline=_baseline,
         control=_control,
+        log_file=LOG_FILE,
     ),
     check_succession=check_succession,
+    rendered=BindSettings,
 )

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from templates.bind.layout import journal_file, master_file, secondary_file
@@ -24,6 +25,8 @@ from templates.render import render
 from templates.service_type import Endpoint, LaneContext, PlanRefusedError, Unit
 
 _HALF = 2**31
+_REMEMBERED = 256
+"""Configurations kept written: a change of a record compares the same one with itself."""
 
 
 def plan_zone(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
@@ -109,12 +112,18 @@ def _removal(unit: str, zone: str, former: Any) -> UnitPlan:
 
 
 def _master_configuration(context: LaneContext, zone: str, spec: MasterZone) -> str:
+    file = str(context.root / master_file(zone))
+    return _master_text(file, _peers(zone, spec.secondaries), _key(context, zone))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _master_text(file: str, secondaries: tuple[Endpoint, ...], key: str) -> str:
     return render(
         "bind/master.conf.j2",
-        file=str(context.root / master_file(zone)),
-        secondaries=_peers(zone, spec.secondaries),
-        addresses=_addresses(spec.secondaries),
-        key=_key(context, zone),
+        file=file,
+        secondaries=secondaries,
+        addresses=_addresses(secondaries),
+        key=key,
     ).strip()
 
 

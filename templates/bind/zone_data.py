@@ -38,16 +38,17 @@ _REMEMBERED = 4096
 """Records kept parsed: a change of one record reads none of its neighbours again."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class ZoneRecord:
     """One record, parsed; ``owner`` is absolute, ``ttl`` in seconds.
 
-    ``owner_key`` and ``digest`` are equal for names and data that DNS holds equal.
+    ``owner_key`` and ``digest`` are equal for names and data that DNS holds equal. Two records are
+    the same only where they were parsed once, since names are written as they were given.
     """
 
-    owner: dns.name.Name = attrs.field(eq=False)
+    owner: dns.name.Name
     ttl: int
-    rdata: dns.rdata.Rdata = attrs.field(eq=False)
+    rdata: dns.rdata.Rdata
     owner_key: str
     digest: bytes
 
