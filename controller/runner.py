@@ -90,6 +90,21 @@ class CommandRunner:
                 "permission.denied", f"{name} is not permitted", value=name, status=403
             )
         if not command.writes:
+    "ip_address_one_outgoing": (
+        "ip.outgoing.one",
+        "type",
+        "the server has its outgoing address: exactly one is allowed (R347)",
+    ),
+    "ip_address_one_bouncing": (
+        "ip.bouncing.one",
+        "type",
+        "the server has its bouncing address: exactly one is allowed (R350)",
+    ),
+    "ip_address_one_site": (
+        "site.address.taken",
+        "name",
+        "the site has a dedicated address",
+    ),
             return await self._read(principal, command, request)
 
         async def work(tx: Transaction) -> CommandResult:

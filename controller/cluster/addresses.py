@@ -10,12 +10,30 @@ from ipaddress import (
     ip_network,
 )
 
+import attrs
+
 from controller.refusal import CommandError
 
 Address = IPv4Address | IPv6Address
 
-MAX_RANGE = 1024
-"""The most addresses that one range may add."""
+MAX_RANGE = 65536
+"""The most addresses of one range."""
+
+
+@attrs.frozen
+class AddressRange:
+    """Addresses from ``first`` to ``last``, both with in."""
+
+    first: Address
+    last: Address
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return int(self.last) - int(self.first) + 1
+
+    def __str__(self) -> str:
+        return str(self.first) if self.count == 1 else f"{self.first}-{self.last}"
 
 
 def address(text: str, *, field: str = "ip") -> Address:
@@ -72,8 +90,8 @@ def prefix_length(mask: str, of: Address, *, field: str = "mask") -> int:
     return length
 
 
-def address_range(first: Address, last: Address, *, field: str = "to") -> tuple[Address, ...]:
-    """Give every address from ``first`` to ``last``; raises `CommandError` ``ip.range.invalid``."""
+def address_range(first: Address, last: Address, *, field: str = "last") -> AddressRange:
+    """Give the range from ``first`` to ``last``; raises `CommandError` ``ip.range.invalid``."""
     size = int(last) - int(first) + 1 if first.version == last.version else 0
     if not 1 <= size <= MAX_RANGE:
         raise CommandError(
@@ -83,7 +101,7 @@ def address_range(first: Address, last: Address, *, field: str = "to") -> tuple[
             value=str(last),
             allowed=f"an address of the same family, up to {MAX_RANGE - 1} after {first}",
         )
-    return tuple(first + step for step in range(size))
+    return AddressRange(first, last)
 
 
 def port(number: int, *, field: str = "port") -> int:

@@ -1,11 +1,23 @@
 """IP addresses of logical servers: the commands ``ip.*`` (R323 to R357)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from controller.cluster import addresses, groups
+from controller.cluster import addresses
+from controller.cluster.address_rows import (
+    LIST,
+    AddressRow,
+    check_endpoints_free,
+    find_address,
+    insert_range,
+    used_by,
+    web_port,
+)
+from controller.cluster.address_types import TYPES, address_type, check_range
+from controller.cluster.addresses import AddressRange
+from controller.cluster.groups import DEFAULT_TAG
+from controller.cluster.guard import watch
 from controller.cluster.logical_servers import find_server
 from controller.cluster.ports import ServiceZonePort
 from controller.commands import Command, Work
@@ -13,7 +25,13 @@ from controller.pages import after_number, limit, page
 from controller.projection.servers import ServerRow
 from controller.projection.stored import ServerProjection
 from controller.refusal import CommandError
-from templates.registry import SERVICE_TYPES
+from controller.storage.database import Transaction
+from templates.registry import KNOWN_TYPES
+
+SHOWN = 100
+"""Addresses of a new range that the answer names; the rest is counted."""
+LARGE = 20
+"""A deletion of more addresses than this must name their number."""
 
 
 @attrs.frozen
@@ -38,32 +56,35 @@ class NamedAddress:
 
 
 @attrs.frozen
+class EditAddress:
+    """What to change of an address; what is left out stays. ``new_port``: while unused (R357)."""
+
+    ip: str
+    port: int | None = None
+    mask: str = ""
+    tag: int | None = None
+    new_port: int | None = None
+
+
+@attrs.frozen
+class DeleteAddresses:
+    """An address, or all from ``ip`` to ``last``; ``confirm`` names the number of a large range."""
+
+    ip: str
+    port: int | None = None
+    last: str = ""
+    confirm: int | None = None
+
+
+@attrs.frozen
 class ListAddresses:
-    """A page of addresses, of one logical server where given."""
+    """A page of addresses: of one server, of one type, only free dedicated ones, as given."""
 
     lserver: str = ""
+    type: str = ""
+    free: bool = False
     limit: int = 100
     cursor: str = ""
-
-
-_LIST = """
-SELECT i.id, host(i.address), i.prefix, i.port, i.type, i.tag, s.name, s.id::text,
-       EXISTS (SELECT 1 FROM site x WHERE x.ip_address_id = i.id)
-FROM ip_address i JOIN logical_server s ON s.id = i.logical_server_id
-"""
-
-
-def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
-    return {
-        "id": row[0],
-        "ip": row[1],
-        "prefix": row[2],
-        "port": row[3],
-        "type": row[4],
-        "tag": row[5],
-        "logical_server": row[6],
-        "used_by_sites": row[8],
-    }
 
 
 def checked_tag(type_: str, tag: int | None) -> int | None:
@@ -86,13 +107,7 @@ def checked_tag(type_: str, tag: int | None) -> int | None:
             value=str(tag),
             allowed="0 to 2147483647",
         )
-    return groups.DEFAULT_TAG if tag is None else tag
-
-
-def tls_port_of(settings: Mapping[str, object]) -> int:
-    """Give the port that a server with these settings answers TLS on, 0 where it does not."""
-    port = settings.get("tls_port", 0)
-    return port if isinstance(port, int) else 0
+    return DEFAULT_TAG if tag is None else tag
 
 
 @attrs.frozen
@@ -103,167 +118,223 @@ class IpAddresses:
     service_zone: ServiceZonePort
 
     async def add(self, work: Work, request: AddAddresses) -> dict[str, Any]:
-        """Add an address or a range to a logical server."""
+        """Add an address or a range to a logical server; the answer names its first hundred."""
         first = addresses.address(request.first, field="first")
         last = addresses.address(request.last, field="last") if request.last else first
         wanted = addresses.address_range(first, last, field="last")
         prefix = addresses.prefix_length(request.mask, first)
         server = await find_server(work.tx, request.lserver, field="lserver")
-        groups.check_address_type(server.group, request.type, len(wanted))
+        type_ = address_type(request.type, server.group)
+        check_range(type_, wanted.count)
         tag = checked_tag(request.type, request.tag)
-        port = addresses.port(
-            SERVICE_TYPES[server.service_type].default_port
-            if request.port is None
-            else request.port
+        guard = await watch(work.tx, servers=[server.id])
+        port = await self._port(work.tx, server, request)
+        await check_endpoints_free(work.tx, server, wanted, port)
+        await insert_range(
+            work.tx, server, wanted, prefix=prefix, port=port, type_=type_.name, tag=tag
         )
-        await self._check_free(work, server, request.type, [str(a) for a in wanted], port)
-        await work.tx.run(
-            """INSERT INTO ip_address (logical_server_id, address, prefix, port, type, tag)
-               SELECT %s, a::inet, %s, %s, %s, %s FROM unnest(%s::text[]) AS a""",
-            (server.id, prefix, port, request.type, tag, [str(a) for a in wanted]),
-        )
-        added = [
-            {"ip": str(a), "prefix": prefix, "port": port, "type": request.type, "tag": tag}
-            for a in wanted
-        ]
-        for row in added:
-            work.change.row("ip_address", f"{row['ip']} {port}", None, row)
-        await self.servers.project(work, server)
-        await self.service_zone.sync(work)
-        return {"logical_server": server.name, "added": added}
+        warnings = await guard.check(work.tx)
+        common = {"prefix": prefix, "port": port, "type": type_.name, "tag": tag}
+        added = {"logical_server": server.name, "count": wanted.count, **common}
+        work.change.row("ip_address", f"{wanted} {port}", None, added)
+        if type_.listens:
+            await self.servers.project(work, server)
+            await self.service_zone.sync(work)
+        shown = [str(first + step) for step in range(min(wanted.count, SHOWN))]
+        return {
+            "logical_server": server.name,
+            "count": wanted.count,
+            "added": [{"ip": ip, **common} for ip in shown],
+            "warnings": [*warnings, *await self._unbound(work.tx, server, type_.name, wanted)],
+        }
 
-    async def _check_free(
-        self, work: Work, server: ServerRow, type_: str, wanted: list[str], port: int
-    ) -> None:
-        """Say who has the address (R354) or the service address (R339); constraints hold both."""
-        taken = await work.tx.rows(
-            f"{_LIST} WHERE i.port = %s AND i.address = ANY(%s::inet[]) LIMIT 1", (port, wanted)
-        )
-        if taken:
+    async def _port(self, tx: Transaction, server: ServerRow, request: AddAddresses) -> int:
+        """Give the port: a dedicated address has that of the server's shared ones."""
+        own = await web_port(tx, server) if request.type == "dedicated" else None
+        default = KNOWN_TYPES[server.service_type].default_port if own is None else own
+        port = addresses.port(default if request.port is None else request.port)
+        if own not in (None, port):
             raise CommandError(
-                "ip.endpoint.taken",
-                f"port {port} of the address is used by {taken[0][6]}",
-                field="first",
-                value=taken[0][1],
-                allowed="an address, or a port, that no other server of the cluster uses",
-                status=409,
-            )
-        await self._check_tls_free(work, server, wanted, port)
-        (present,) = await work.tx.row(
-            "SELECT count(*) FROM ip_address WHERE logical_server_id = %s AND type = 'service'",
-            (server.id,),
-        )
-        groups.check_one_service(type_, present)
-
-    async def _check_tls_free(
-        self, work: Work, server: ServerRow, wanted: list[str], port: int
-    ) -> None:
-        """Check that plain and TLS ports of all servers on these addresses are different ones.
-
-        Additions wait for each other here, because no constraint of the database sees TLS ports.
-        """
-        await work.tx.run("SELECT pg_advisory_xact_lock(hashtext('ip.add'))")
-        tls_port = tls_port_of(server.settings)
-        if tls_port == port:
-            raise CommandError(
-                "ip.port.tls",
-                f"port {port} is the TLS port of {server.name}",
+                "ip.dedicated.port",
+                f"sites on {server.name} are answered on port {own}",
                 field="port",
                 value=str(port),
-                allowed="another port for plain HTTP",
+                allowed=str(own),
             )
-        taken = await work.tx.maybe(
-            """SELECT s.name, host(i.address), i.port, (s.settings->>'tls_port')::int
-               FROM ip_address i JOIN logical_server s ON s.id = i.logical_server_id
-               WHERE i.address = ANY(%s::inet[]) AND i.logical_server_id <> %s
-               AND (i.port = %s OR (s.settings->>'tls_port')::int IN (%s, nullif(%s, 0)))
-               LIMIT 1""",
-            (wanted, server.id, tls_port, port, tls_port),
+        return port
+
+    async def _unbound(
+        self, tx: Transaction, server: ServerRow, type_: str, wanted: AddressRange
+    ) -> list[str]:
+        """Say that nobody brings the address up on the box (R341, R342)."""
+        if type_ == "dedicated":
+            return []
+        found = await tx.rows(
+            """SELECT b.name FROM lane l JOIN box b ON b.id = l.box_id
+               WHERE l.logical_server_id = %s AND host(b.address) <> %s ORDER BY b.name""",
+            (server.id, str(wanted.first)),
         )
-        if taken is not None:
-            owner, address, plain, tls = taken
-            raise CommandError(
-                "ip.endpoint.taken",
-                f"{owner} answers on {address} at port {plain}"
-                + (f" and, for TLS, at {tls}" if tls else ""),
-                field="first",
-                value=address,
-                allowed="an address, or ports, that no other server of the cluster uses",
-                status=409,
-            )
+        return [
+            f"{wanted.first} is not brought up on {name} by itself: do it by hand, or use the "
+            "primary IP of the physical server"
+            for (name,) in found
+        ]
+
+    async def edit(self, work: Work, request: EditAddress) -> dict[str, Any]:
+        """Change the mask, the tag, or (while nothing uses it) the port of an address."""
+        row = await find_address(work.tx, request.ip, request.port)
+        server = await find_server(work.tx, row.server, field="ip")
+        guard = await watch(work.tx, servers=[server.id])
+        row = await find_address(work.tx, row.ip, row.port)
+        after = row
+        if request.mask:
+            prefix = addresses.prefix_length(request.mask, addresses.address(row.ip))
+            after = attrs.evolve(after, prefix=prefix)
+        if request.tag is not None:
+            after = attrs.evolve(after, tag=checked_tag(row.type, request.tag))
+        if request.new_port is not None and request.new_port != row.port:
+            await self._check_unused(work.tx, row)
+            port = addresses.port(request.new_port, field="new_port")
+            one = addresses.address(row.ip)
+            await check_endpoints_free(work.tx, server, AddressRange(one, one), port)
+            after = attrs.evolve(after, port=port)
+        if after == row:
+            return {**row.shown(), "warnings": []}
+        await work.tx.run(
+            "UPDATE ip_address SET prefix = %s, tag = %s, port = %s WHERE id = %s",
+            (after.prefix, after.tag, after.port, row.id),
+        )
+        warnings = await guard.check(work.tx)
+        work.change.row("ip_address", row.key, row.shown(), after.shown())
+        await self.servers.project(work, server)
+        await self.service_zone.sync(work)
+        return {**after.shown(), "warnings": warnings}
 
     async def list(self, work: Work, request: ListAddresses) -> dict[str, Any]:
         """List addresses in the order they were added (R356)."""
         size = limit(request.limit)
-        server_id = None
+        where = ["i.id > %s"]
+        parameters: list[object] = [after_number(request.cursor, 0)]
         if request.lserver:
-            server_id = (await find_server(work.tx, request.lserver, field="lserver")).id
+            server = await find_server(work.tx, request.lserver, field="lserver")
+            where.append("i.logical_server_id = %s")
+            parameters.append(server.id)
+        if request.type:
+            if request.type not in TYPES:
+                raise CommandError(
+                    "ip.type.invalid",
+                    "not a type of address",
+                    field="type",
+                    value=request.type,
+                    allowed=", ".join(TYPES),
+                )
+            where.append("i.type = %s")
+            parameters.append(request.type)
+        if request.free:
+            where.append("i.type = 'dedicated' AND i.site_id IS NULL")
         found = await work.tx.rows(
-            f"{_LIST} WHERE i.id > %s"
-            + (" AND i.logical_server_id = %s" if server_id else "")
-            + " ORDER BY i.id LIMIT %s",
-            (after_number(request.cursor, 0), *([server_id] if server_id else []), size + 1),
+            f"{LIST} WHERE {' AND '.join(where)} ORDER BY i.id LIMIT %s", (*parameters, size + 1)
         )
-        return page([_shown(row) for row in found], size, lambda item: int(item["id"]))
+        items = [AddressRow(*row).shown() for row in found]
+        return page(items, size, lambda item: int(item["id"]))
 
     async def show(self, work: Work, request: NamedAddress) -> dict[str, Any]:
-        """Show one address."""
-        return _shown(await self._find(work, request))
+        """Show one address, with what uses it."""
+        row = await find_address(work.tx, request.ip, request.port)
+        return {**row.shown(), "uses": await used_by(work.tx, row)}
 
-    async def delete(self, work: Work, request: NamedAddress) -> dict[str, Any]:
-        """Delete an address that nothing uses (R357)."""
-        row = await self._find(work, request)
-        server = await find_server(work.tx, row[6], field="ip")
-        in_use = row[8]
-        if row[4] == "service":
-            (in_use,) = await work.tx.row(
-                """SELECT EXISTS (SELECT 1 FROM zone_server n JOIN zone z ON z.id = n.zone_id
-                   WHERE n.logical_server_id = %s AND z.domain_id IS NOT NULL)""",
-                (server.id,),
-            )
-        if in_use:
-            raise CommandError(
-                "ip.in-use",
-                f"{'zones' if row[4] == 'service' else 'sites'} of {server.name} use the address",
-                field="ip",
-                value=row[1],
-                allowed="delete what uses it first",
-                status=409,
-            )
-        if row[4] == "service":
+    async def delete(self, work: Work, request: DeleteAddresses) -> dict[str, Any]:
+        """Delete an address, or a range of dedicated ones, that nothing uses (R357)."""
+        if request.last:
+            return await self._delete_range(work, request)
+        row = await find_address(work.tx, request.ip, request.port)
+        server = await find_server(work.tx, row.server, field="ip")
+        await work.tx.row("SELECT 1 FROM ip_address WHERE id = %s FOR UPDATE", (row.id,))
+        row = await find_address(work.tx, row.ip, row.port)
+        await self._check_unused(work.tx, row)
+        if row.type == "service":
             await self.service_zone.sync(work, leaving=server.id)
-        await work.tx.run("DELETE FROM ip_address WHERE id = %s", (row[0],))
-        work.change.row("ip_address", f"{row[1]} {row[3]}", _shown(row), None)
-        await self.servers.project(work, server)
-        if row[4] != "service":
-            await self.service_zone.sync(work)
-        return {"ip": row[1], "port": row[3], "logical_server": server.name}
+        await work.tx.run("DELETE FROM ip_address WHERE id = %s", (row.id,))
+        work.change.row("ip_address", row.key, row.shown(), None)
+        if TYPES[row.type].listens:
+            await self.servers.project(work, server)
+            if row.type != "service":
+                await self.service_zone.sync(work)
+        return {"ip": row.ip, "port": row.port, "logical_server": server.name, "count": 1}
 
-    async def _find(self, work: Work, request: NamedAddress) -> tuple[Any, ...]:
-        address = addresses.address(request.ip)
-        found = await work.tx.rows(
-            f"{_LIST} WHERE i.address = %s::inet ORDER BY i.port", (str(address),)
+    async def _check_unused(self, tx: Transaction, row: AddressRow) -> None:
+        if not row.used_by:
+            return
+        uses = await used_by(tx, row)
+        named = ", ".join(uses["domains"])
+        raise CommandError(
+            "ip.in-use",
+            f"{'zones' if row.type == 'service' else 'sites'} of {row.server} use the address"
+            + (f": {named}" if named else ""),
+            field="ip",
+            value=row.ip,
+            allowed="delete what uses it first",
+            status=409,
         )
-        fitting = [row for row in found if request.port in (None, row[3])]
-        if not fitting:
+
+    async def _delete_range(self, work: Work, request: DeleteAddresses) -> dict[str, Any]:
+        first = addresses.address(request.ip)
+        wanted = addresses.address_range(first, addresses.address(request.last, field="last"))
+        port = request.port
+        found = await work.tx.rows(
+            """SELECT s.id::text, s.name, i.port, count(*), count(*) FILTER (WHERE i.type <> %s),
+                      host(min(i.address) FILTER (WHERE i.site_id IS NOT NULL))
+               FROM (SELECT * FROM ip_address WHERE address BETWEEN %s::inet AND %s::inet
+                     AND (%s::int IS NULL OR port = %s) FOR UPDATE) i
+               JOIN logical_server s ON s.id = i.logical_server_id
+               GROUP BY s.id, i.port ORDER BY s.name, i.port""",
+            ("dedicated", str(wanted.first), str(wanted.last), port, port),
+        )
+        if not found:
             raise CommandError(
                 "ip.unknown",
-                "no logical server has this address",
+                "no logical server has an address of this range",
                 field="ip",
-                value=request.ip,
+                value=str(wanted),
                 allowed="hsctl ip list shows the addresses",
                 status=404,
             )
-        if len(fitting) > 1:
+        if len(found) > 1 or found[0][4]:
             raise CommandError(
-                "ip.ambiguous",
-                "several servers answer on this address",
-                field="port",
-                value=request.ip,
-                allowed="one of the ports " + ", ".join(f"{row[3]} ({row[6]})" for row in fitting),
+                "ip.delete.mixed",
+                "a range is deleted where it holds dedicated addresses of one server alone",
+                field="last",
+                value=str(wanted),
+                allowed="a shorter range; other addresses are deleted one by one",
                 status=409,
             )
-        return fitting[0]
+        server_id, name, port, count, _, used = found[0]
+        if used is not None:
+            raise CommandError(
+                "ip.in-use",
+                f"a site of {name} uses {used}",
+                field="ip",
+                value=used,
+                allowed="a range that no site uses: hsctl ip list --free",
+                status=409,
+            )
+        if count > LARGE and request.confirm != count:
+            raise CommandError(
+                "ip.delete.unconfirmed",
+                f"the range holds {count} addresses",
+                field="confirm",
+                value="" if request.confirm is None else str(request.confirm),
+                allowed=f"the number of addresses that go: {count}",
+                status=409,
+            )
+        await work.tx.run(
+            """DELETE FROM ip_address WHERE logical_server_id = %s AND port = %s
+               AND address BETWEEN %s::inet AND %s::inet""",
+            (server_id, port, str(wanted.first), str(wanted.last)),
+        )
+        gone = {"logical_server": name, "count": count, "type": "dedicated", "port": port}
+        work.change.row("ip_address", f"{wanted} {port}", gone, None)
+        return {"ip": str(wanted), "port": port, "logical_server": name, "count": count}
 
     def commands(self) -> tuple[Command[Any], ...]:
         """Give the commands for the registry."""
@@ -296,12 +367,22 @@ class IpAddresses:
                 self.show,
             ),
             Command(
+                "ip.edit",
+                "PATCH",
+                "/ips/{ip}",
+                EditAddress,
+                "provider.write",
+                "Change the mask, the tag or the port of an address",
+                self.edit,
+            ),
+            Command(
                 "ip.delete",
                 "DELETE",
                 "/ips/{ip}",
-                NamedAddress,
+                DeleteAddresses,
                 "provider.write",
-                "Delete an address that nothing uses",
+                "Delete addresses that nothing uses",
                 self.delete,
+                "A range of more than 20 addresses is deleted when `confirm` names their number.",
             ),
         )

@@ -1,10 +1,15 @@
 """Rules of IP addresses: which a logical server may, must and must not have. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address, ip_interface
 
+from controller.cluster.address_types import TYPES, types_of
 from controller.cluster.groups import DEFAULT_TAG, WEB_GROUPS
-from controller.cluster.model_view import ModelView, Server
+from controller.cluster.model_view import Addresses, Box, ModelView, Server
 from controller.cluster.rules import Finding, Rule
+
+BOUND_TO_BOX = frozenset({"control-panel", "mrtg"})
+"""Groups whose service address is the address of their box (R340)."""
 
 
 def _add(view: ModelView, server: Server, type_: str) -> str:
@@ -14,29 +19,96 @@ def _add(view: ModelView, server: Server, type_: str) -> str:
     return f"hsctl ip add {server.name} --from {address} --mask {prefix} --type {type_}"
 
 
+def _delete(item: Addresses) -> str:
+    """Give the command that deletes the first of these addresses."""
+    return f"hsctl ip delete {item.first} --port {item.port}"
+
+
 def _type_fits_group(view: ModelView) -> Iterator[Finding]:
     for server in view.servers:
-        web = server.group in WEB_GROUPS
         for item in view.of(server):
-            if web != (item.type in ("shared", "dedicated")):
+            if item.type not in TYPES or server.group not in TYPES[item.type].groups:
                 yield Finding(
                     "ip",
                     item.first,
                     f"a server of the group {server.group} cannot have a {item.type} address",
-                    f"hsctl ip delete {item.first} --port {item.port}",
-                    "shared or dedicated" if web else "service",
+                    _delete(item),
+                    ", ".join(types_of(server.group)),
                 )
 
 
-def _second_service(view: ModelView) -> Iterator[Finding]:
+def _second(type_: str) -> Callable[[ModelView], Iterable[Finding]]:
+    def check(view: ModelView) -> Iterator[Finding]:
+        for server in view.servers:
+            for item in view.of(server, type_)[1:]:
+                yield Finding(
+                    "ip",
+                    item.first,
+                    f"{server.name} has its {type_} address: exactly one is allowed",
+                    _delete(item),
+                )
+
+    return check
+
+
+def _not_the_boxs(view: ModelView) -> Iterator[Finding]:
     for server in view.servers:
-        for item in view.of(server, "service")[1:]:
-            yield Finding(
-                "ip",
-                item.first,
-                f"{server.name} has its service address: exactly one is allowed",
-                f"hsctl ip delete {item.first} --port {item.port}",
-            )
+        if server.group not in BOUND_TO_BOX:
+            continue
+        own = {box.address for box in view.boxes_of(server)}
+        for item in view.of(server, "service"):
+            if item.first not in own:
+                yield Finding(
+                    "ip",
+                    item.first,
+                    f"the service address of {server.name} is not that of its physical server",
+                    _delete(item),
+                    ", ".join(sorted(own)),
+                )
+
+
+def _freebsd_servers(view: ModelView) -> Iterator[tuple[Server, Box]]:
+    for server in view.servers:
+        for box in view.boxes_of(server):
+            if box.os_family == "freebsd":
+                yield server, box
+
+
+def _freebsd_pool_mask(view: ModelView) -> Iterator[Finding]:
+    for server, box in _freebsd_servers(view):
+        for item in view.of(server):
+            if item.count > 1 and item.prefix != item.bits:
+                yield Finding(
+                    "ip",
+                    item.first,
+                    f"several addresses of {server.name} have the network mask /{item.prefix}, but "
+                    f"{box.name} runs FreeBSD: one may have it, the others are a pool",
+                    f"hsctl ip edit {item.first} --port {item.port} --mask {item.bits}",
+                    "the mask 255.255.255.255 for a pool, after its first address with its own",
+                    str(item.prefix),
+                )
+
+
+def _freebsd_pool_first(view: ModelView) -> Iterator[Finding]:
+    for server, box in _freebsd_servers(view):
+        networks = [ip_interface(f"{box.address}/{box.prefix}").network] + [
+            ip_interface(f"{other.first}/{other.prefix}").network
+            for beside in view.on(box)
+            for other in view.of(beside)
+            if other.prefix != other.bits
+        ]
+        for item in view.of(server):
+            if item.prefix == item.bits and not any(
+                ip_address(item.first) in network for network in networks
+            ):
+                yield Finding(
+                    "ip",
+                    item.first,
+                    f"no address with the network mask of {item.first} is on {box.name}, which "
+                    "runs FreeBSD",
+                    f"hsctl ip edit {item.first} --port {item.port} --mask MASK",
+                    "the first address of a pool apart, with its own mask",
+                )
 
 
 def _no_service(view: ModelView) -> Iterator[Finding]:
@@ -89,9 +161,52 @@ RULES: tuple[Rule, ...] = (
         ("R339",),
         "refuse",
         "A server that is not a web server is known to all others by one address.",
-        _second_service,
+        _second("service"),
         field="type",
         allowed="delete the present one first",
+    ),
+    Rule(
+        "ip.outgoing.one",
+        ("R347",),
+        "refuse",
+        "All outgoing mail of a mail server leaves from one address.",
+        _second("outgoing"),
+        field="type",
+        allowed="delete the present one first",
+    ),
+    Rule(
+        "ip.bouncing.one",
+        ("R350",),
+        "refuse",
+        "All bounced mail of a mail server leaves from one address.",
+        _second("bouncing"),
+        field="type",
+        allowed="delete the present one first",
+    ),
+    Rule(
+        "ip.service.of-the-box",
+        ("R340",),
+        "refuse",
+        "The control panel and MRTG answer on the address of their physical server.",
+        _not_the_boxs,
+        field="first",
+    ),
+    Rule(
+        "ip.freebsd.pool-mask",
+        ("R327",),
+        "refuse",
+        "FreeBSD takes one address of a network with its mask; further ones are aliases with a "
+        "host mask.",
+        _freebsd_pool_mask,
+        field="mask",
+    ),
+    Rule(
+        "ip.freebsd.pool-first",
+        ("R327",),
+        "refuse",
+        "On FreeBSD an alias with a host mask needs an address beside it that has the network's.",
+        _freebsd_pool_first,
+        field="mask",
     ),
     Rule(
         "ip.service.missing",

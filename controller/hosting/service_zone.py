@@ -87,7 +87,7 @@ class ServiceZone:
             return
         named = await work.tx.rows(
             """SELECT s.name, host(i.address) FROM logical_server s
-               JOIN ip_address i ON i.logical_server_id = s.id AND i.type <> 'dedicated'
+               JOIN ip_address i ON i.logical_server_id = s.id AND i.type IN ('shared', 'service')
                WHERE s.id::text <> %s""",
             (leaving,),
         )

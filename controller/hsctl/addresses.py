@@ -64,7 +64,7 @@ def add(
 @click.argument("lserver", required=False)
 @reads(
     "ip.list",
-    columns=("ip", "prefix", "port", "type", "tag", "logical_server", "used_by_sites"),
+    columns=("ip", "prefix", "port", "type", "tag", "logical_server", "used_by"),
     paged=True,
     empty="no addresses: hsctl ip add",
 )

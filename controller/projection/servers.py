@@ -14,6 +14,9 @@ from templates.bind import objects as bind
 from templates.objects import Spec
 from templates.service_type import Endpoint
 
+LISTENING = frozenset({"shared", "service"})
+"""Types of addresses that stand in a server's own configuration."""
+
 
 @attrs.frozen
 class ServerRow:
@@ -28,23 +31,23 @@ class ServerRow:
 
 @attrs.frozen
 class AddressRow:
-    """An address of a logical server; ``used`` tells whether a site stands on it."""
+    """An address of a logical server."""
 
     address: str
     port: int
     type: str
-    used: bool = False
 
 
 def endpoints(addresses: Iterable[AddressRow]) -> tuple[Endpoint, ...]:
     """Give what a server listens on, in a stable order.
 
-    A dedicated address is bound only once a site uses it (R355).
+    A dedicated address is an object of its own, from when a site takes it (R355); mail leaves from
+    outgoing and bouncing addresses, and nothing listens there.
     """
     return tuple(
         Endpoint(address=row.address, port=row.port)
         for row in sorted(addresses, key=lambda row: (row.address, row.port))
-        if row.type != "dedicated" or row.used
+        if row.type in LISTENING
     )
 
 

@@ -32,9 +32,8 @@ class ServerProjection:
     async def project(self, work: Work, server: ServerRow) -> None:
         """Bring the server's own object up to its rows; without an endpoint it has none."""
         found = await work.tx.rows(
-            """SELECT host(i.address), i.port, i.type,
-                      EXISTS (SELECT 1 FROM site s WHERE s.ip_address_id = i.id)
-               FROM ip_address i WHERE i.logical_server_id = %s""",
+            """SELECT host(i.address), i.port, i.type FROM ip_address i
+               WHERE i.logical_server_id = %s AND i.type <> 'dedicated'""",
             (server.id,),
         )
         service_type = SERVICE_TYPES[server.service_type]

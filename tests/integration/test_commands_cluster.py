@@ -305,7 +305,7 @@ async def test_r338_a_service_ip_is_never_for_a_web_server(model: Model) -> None
 @pytest_twisted.ensureDeferred
 async def test_r328_an_unknown_type_of_address_is_refused(model: Model) -> None:
     await model.cluster()
-    assert await add_ip(model, "web1", "192.0.2.50", "system") == "ip.type.invalid"
+    assert await add_ip(model, "web1", "192.0.2.50", "floating") == "ip.type.invalid"
 
 
 @pytest_twisted.ensureDeferred

@@ -57,12 +57,17 @@ def test_bad_mask_is_refused(mask: str, of: str) -> None:
 
 def test_range_holds_both_its_ends() -> None:
     found = addresses.address_range(ip_address("192.0.2.254"), ip_address("192.0.3.1"))
-    assert [str(a) for a in found] == ["192.0.2.254", "192.0.2.255", "192.0.3.0", "192.0.3.1"]
+    assert (found.count, str(found)) == (4, "192.0.2.254-192.0.3.1")
 
 
 @pytest.mark.parametrize(
     ("first", "last"),
-    [("192.0.2.2", "192.0.2.1"), ("192.0.2.1", "2001:db8::1"), ("10.0.0.0", "10.1.0.0")],
+    [
+        ("192.0.2.2", "192.0.2.1"),
+        ("192.0.2.1", "2001:db8::1"),
+        ("10.0.0.0", "10.1.0.0"),
+        ("::1", "::1:0001"),
+    ],
 )
 def test_bad_range_is_refused(first: str, last: str) -> None:
     with pytest.raises(CommandError) as caught:

@@ -1,5 +1,7 @@
 """Rows of zones, sites and servers to the objects that boxes are sent."""
 
+import pytest
+
 from controller.hosting.domains import generated_records
 from controller.hosting.service_zone import assign_roles, service_records
 from controller.projection.servers import AddressRow, ServerRow, endpoints, server_spec
@@ -63,11 +65,10 @@ def test_a_site_without_settings_is_plain() -> None:
     assert (plain.site, plain.account, plain.settings, plain.certificate) == ("s4", 2, None, None)
 
 
-def test_r355_a_dedicated_address_is_listened_on_only_when_used() -> None:
-    rows = [AddressRow("192.0.2.5", 80, "dedicated"), AddressRow("192.0.2.3", 80, "shared")]
+@pytest.mark.parametrize("type_", ["dedicated", "outgoing", "bouncing", "dns-reseller"])
+def test_r355_a_server_itself_listens_on_shared_and_service_addresses_alone(type_: str) -> None:
+    rows = [AddressRow("192.0.2.5", 80, type_), AddressRow("192.0.2.3", 80, "shared")]
     assert [e.address for e in endpoints(rows)] == ["192.0.2.3"]
-    used = [AddressRow("192.0.2.5", 80, "dedicated", True), *rows[1:]]
-    assert [e.address for e in endpoints(used)] == ["192.0.2.3", "192.0.2.5"]
 
 
 def test_a_server_without_an_endpoint_has_no_object() -> None:
