@@ -11,10 +11,21 @@ _UP = (("Changes", local("changes")),)
 
 
 async def show_all(visit: Visit) -> Page:
-    """List changes, newest first."""
-    found = await visit.ask("change.list", limit="40", cursor=visit.query.get("cursor"))
-    values = {"changes": found["items"], "next": found["next"]}
+    """List changes, newest first: all, or those that touched a thing."""
+    wanted = visit.query.get("filter", "").strip()
+    found = await visit.ask(
+        "change.list", object=wanted, limit="40", cursor=visit.query.get("cursor")
+    )
+    values = {"changes": found["items"], "next": found["next"], "filter": wanted}
     return Page("changes", "Changes", "changes", values, hears=("change",))
+
+
+async def audit(visit: Visit) -> Page:
+    """Prove the audit's chain, as many changes at a visit as are soon computed."""
+    cursor = visit.query.get("cursor", "")
+    found = await visit.ask("audit.verify", cursor=cursor)
+    values = {"audit": found, "first": found["through"] - found["checked"] + 1}
+    return Page("audit", "Audit", "changes", values, crumbs=_UP)
 
 
 async def show(visit: Visit, number: str) -> Page:
@@ -105,6 +116,7 @@ def _line(value: object) -> str:
 
 ROUTES = (
     Route("GET", "/changes", show_all),
+    Route("GET", "/audit", audit),
     Route("GET", "/changes/{}", show),
     Route("GET", "/changes/{}/progress", progress),
 )
