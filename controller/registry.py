@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import change_log, health
+from controller.cluster import change_log, group_list, health
 from controller.cluster.audit import Audit
 from controller.cluster.boxes import Boxes
 from controller.cluster.faults import Faults
 from controller.cluster.ip_addresses import IpAddresses
 from controller.cluster.logical_servers import Servers
 from controller.cluster.ports import EnrolmentInfo, FleetPort
+from controller.cluster.server_editing import ServerEditing
 from controller.cluster.status import Status
 from controller.commands import Registry
 from controller.hosting import accounts
@@ -47,7 +48,9 @@ def build_registry(
     return Registry(
         (
             *boxes.commands(),
+            *group_list.COMMANDS,
             *Servers(service_zone).commands(),
+            *ServerEditing(ServerProjection(secrets, self_signed)).commands(),
             *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),
             *accounts.COMMANDS,
             *domains.commands(),

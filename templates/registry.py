@@ -8,12 +8,40 @@ from types import MappingProxyType
 
 from templates.apache.service import APACHE
 from templates.bind.service import BIND
-from templates.service_type import ServiceType
+from templates.control_panel.service import CONTROL_PANEL
+from templates.iis.service import IIS
+from templates.mrtg.service import MRTG
+from templates.mssql.service import MSSQL
+from templates.mysql.service import MYSQL
+from templates.postgresql.service import POSTGRESQL
+from templates.qmail.service import QMAIL
+from templates.realmedia.service import REALMEDIA
+from templates.service_type import KnownType, ServiceType
+from templates.vps.service import VPS
 
 SERVICE_TYPES: Mapping[str, ServiceType] = MappingProxyType(
     {known.name: known for known in (BIND, APACHE)}
 )
-"""Explicit on purpose: a folder that is not named here is not a service type."""
+"""Those that a box serves. Explicit on purpose: a folder that is not named here is no type."""
+
+KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
+    {
+        known.name: known
+        for known in (
+            *SERVICE_TYPES.values(),
+            QMAIL,
+            IIS,
+            MYSQL,
+            POSTGRESQL,
+            MSSQL,
+            REALMEDIA,
+            VPS,
+            CONTROL_PANEL,
+            MRTG,
+        )
+    }
+)
+"""All that the model knows: those, and the modelled ones that no box serves yet (A16)."""
 
 
 def renderer_digest(service_type: ServiceType) -> str:

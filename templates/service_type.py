@@ -93,6 +93,8 @@ class Daemon:
     baseline: Callable[[LaneContext], tuple[Probe, ...]]
     """Something known good, probed before a batch is blamed."""
     control: Callable[[LaneContext], ControlEndpoint] | None = None
+    log_file: str = ""
+    """The daemon's own log, below the lane's directory; empty where it has none there."""
 
 
 def _anything_follows(before: Unit, after: Unit) -> None:
@@ -100,16 +102,27 @@ def _anything_follows(before: Unit, after: Unit) -> None:
 
 
 @attrs.frozen
-class ServiceType:
-    """Everything the product knows of one kind of daemon."""
+class KnownType:
+    """A service type as the model knows it: where it may stand, and what may be set.
+
+    A type that is no more than this is *modelled*: its logical servers have rules, addresses and
+    settings, and nothing is applied on their boxes, because no daemon of it is run yet.
+    """
 
     name: str
     group: str
     """The server group that its logical servers belong to: ``dns``, ``web`` ..."""
     platforms: frozenset[str]
     settings: type[Spec]
-    """What an operator may set; every field has a default and a documented range."""
+    """What an operator may set; every field has a default, a documented range, a title and help
+    (see `templates.settings`)."""
     default_port: int
+
+
+@attrs.frozen
+class ServiceType(KnownType):
+    """Everything the product knows of one kind of daemon."""
+
     kinds: Mapping[str, ObjectKind]
     plan: Callable[[LaneContext, Unit, Unit], UnitPlan]
     """(context, before, after) to effects. Pure. Raises `PlanRefusedError`.
@@ -119,3 +132,6 @@ class ServiceType:
     daemon: Daemon
     check_succession: Callable[[Unit, Unit], None] = _anything_follows
     """(before, after): may this step be taken forward? Raises `PlanRefusedError`."""
+    rendered: type[Spec] | None = None
+    """The part of ``settings`` that the object ``server`` carries; None where that is all of it.
+    The rest is for the model alone and changes nothing on a box."""

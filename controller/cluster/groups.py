@@ -1,24 +1,30 @@
 """Server groups (A16), and the rules of who may stand where. Pure."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from controller.refusal import CommandError
-from templates.registry import SERVICE_TYPES
-from templates.service_type import ServiceType
+from templates.registry import KNOWN_TYPES
+from templates.service_type import KnownType
 
-GROUPS = (
-    "web",
-    "mail",
-    "dns",
-    "mysql",
-    "windows",
-    "postgresql",
-    "mssql",
-    "realmedia",
-    "vps",
-    "control-panel",
-    "mrtg",
+TITLES = MappingProxyType(
+    {
+        "web": "Web hosting",
+        "mail": "Mail",
+        "dns": "DNS",
+        "mysql": "MySQL",
+        "windows": "Windows web hosting",
+        "postgresql": "PostgreSQL",
+        "mssql": "MS SQL",
+        "realmedia": "Real media",
+        "vps": "Virtual private servers",
+        "control-panel": "Control panel",
+        "mrtg": "MRTG",
+    }
 )
+"""Every server group with the words for it."""
+
+GROUPS = tuple(TITLES)
 
 WEB_GROUPS = frozenset({"web", "windows"})
 """Groups whose servers have shared and dedicated addresses; all others have one service address."""
@@ -42,7 +48,7 @@ def groups(given: Sequence[str]) -> list[str]:
     return wanted
 
 
-def service_type(group: str, name: str) -> ServiceType:
+def service_type(group: str, name: str) -> KnownType:
     """Give the service type ``name`` of ``group`` (R265, R266); raises `CommandError`."""
     if group not in GROUPS:
         raise CommandError(
@@ -52,7 +58,7 @@ def service_type(group: str, name: str) -> ServiceType:
             value=group,
             allowed=", ".join(GROUPS),
         )
-    offered = sorted(kind.name for kind in SERVICE_TYPES.values() if kind.group == group)
+    offered = sorted(kind.name for kind in KNOWN_TYPES.values() if kind.group == group)
     if name not in offered:
         raise CommandError(
             "lserver.type.invalid",

@@ -1,25 +1,31 @@
 """Logical servers: the commands ``lserver.*`` (R258 to R289)."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import msgspec
 
 from controller import names
 from controller.cluster import groups
 from controller.cluster.boxes import find_box, time_text
+from controller.cluster.control_ports import with_control_port
 from controller.cluster.free_text import text_line
 from controller.cluster.guard import watch
 from controller.cluster.ports import ServiceZonePort
+from controller.cluster.server_settings import (
+    check_references,
+    merged,
+    read_settings,
+    references_to,
+    shown_settings,
+)
 from controller.commands import Command, Work
 from controller.pages import after_text, contains, limit, page
 from controller.projection.servers import ServerRow
 from controller.projection.stored import drop_secrets
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
-from templates.service_type import ServiceType
+from templates.registry import KNOWN_TYPES, SERVICE_TYPES
 
 
 @attrs.frozen
@@ -78,22 +84,6 @@ async def find_server(tx: Transaction, name: str, *, field: str = "name") -> Ser
     return ServerRow(*row)
 
 
-def checked_settings(service_type: ServiceType, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check settings by the service type's own class; raises `CommandError`."""
-    try:
-        msgspec.convert(dict(given), type=service_type.settings)
-    except msgspec.ValidationError as error:
-        known = ", ".join(field.name for field in msgspec.structs.fields(service_type.settings))
-        raise CommandError(
-            "lserver.settings.invalid",
-            f"not settings of {service_type.name}: {error}",
-            field="settings",
-            value=str(dict(given)),
-            allowed=f"the fields {known} within their ranges",
-        ) from error
-    return dict(given)
-
-
 _LIST = """
 SELECT s.id::text, s.name, s.group_name, s.service_type, s.description, s.settings, s.signup,
        s.revision, s.version, s.created_at,
@@ -110,6 +100,18 @@ FROM logical_server s
 """
 
 
+NOT_RUN = "modelled"
+"""The condition of a lane whose type is known to the model alone."""
+
+
+def _lane(lane: dict[str, Any], type_: str) -> dict[str, Any]:
+    """Say plainly of a lane that nothing is applied on it, where that is so."""
+    if type_ in SERVICE_TYPES:
+        return lane
+    words = f"its rules, addresses and settings are kept; no box runs a server of the type {type_}"
+    return {**lane, "condition": NOT_RUN, "message": f"{words} by Heliosphere yet"}
+
+
 def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
     return {
         "id": row[0],
@@ -122,7 +124,8 @@ def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
         "revision": row[7],
         "version": row[8],
         "created_at": time_text(row[9]),
-        "lanes": row[10],
+        "modelled": row[3] not in SERVICE_TYPES,
+        "lanes": [_lane(lane, row[3]) for lane in row[10]],
         "ips": row[11],
         "warnings": _warnings(row[2], row[11]),
     }
@@ -145,10 +148,40 @@ SELECT (SELECT count(*) FROM (SELECT 1 FROM zone_server
 """
 
 
-async def _used(tx: Transaction, server: ServerRow) -> tuple[int, int, int]:
-    """Give the zones, sites and addresses that a server has."""
+async def _used(tx: Transaction, server: ServerRow) -> dict[str, Any]:
+    """Give how many zones, sites and addresses a server has, and which settings name it."""
     zones, sites, ips = await tx.row(_USED, (server.id,) * 3)
-    return zones, sites, ips
+    named = await references_to(tx, server.name)
+    return {
+        "zones": zones,
+        "sites": sites,
+        "addresses": ips,
+        "settings": [{"server": each.server, "setting": each.setting} for each in named],
+    }
+
+
+def _in_use(server: ServerRow, used: dict[str, Any]) -> CommandError | None:
+    """Give the refusal that lists what still uses a server (R286, R287), or None."""
+    counted = [
+        f"{used[many]} {one if used[many] == 1 else many}"
+        for one, many in (("zone", "zones"), ("site", "sites"), ("address", "addresses"))
+        if used[many]
+    ]
+    named = [f"{each['server']} ({each['setting']})" for each in used["settings"]]
+    if not counted and not named:
+        return None
+    words = [f"the server has {', '.join(counted)}"] if counted else []
+    if named:
+        words.append(f"settings name it: {', '.join(named)}")
+    return CommandError(
+        "lserver.in-use",
+        "; ".join(words),
+        field="name",
+        value=server.name,
+        allowed="delete the zones and sites on it, then its addresses (hsctl ip delete), and set "
+        "another server where a setting names it (hsctl lserver set)",
+        status=409,
+    )
 
 
 @attrs.frozen
@@ -162,10 +195,12 @@ class Servers:
         name = names.domain_name(request.name, error_id="lserver.name.invalid")
         service_type = groups.service_type(request.group, request.type)
         description = text_line(request.description, field="description", most=500)
-        settings = checked_settings(service_type, request.settings)
+        read = read_settings(service_type, request.settings, balanced=False)
+        await check_references(work.tx, service_type, read)
         box = await find_box(work.tx, request.pserver, field="pserver")
         guard = await watch(work.tx, boxes=[box.id])
-        settings = await self._with_control_port(work, box.id, service_type, settings)
+        ported = await with_control_port(work.tx, box.id, service_type, read)
+        settings = merged(service_type, {}, ported)
         (server_id,) = await work.tx.row(
             """INSERT INTO logical_server (name, group_name, service_type, description, settings)
                VALUES (%s, %s, %s, %s, %s::jsonb) RETURNING id::text""",
@@ -193,35 +228,6 @@ class Servers:
         work.change.row("logical_server", name, None, server)
         return {**server, "warnings": warnings}
 
-    async def _with_control_port(
-        self, work: Work, box_id: str, service_type: ServiceType, settings: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Give a server with a control channel on loopback a port of its own on its box."""
-        default = getattr(service_type.settings(), "control_port", None)
-        if default is None:
-            return settings
-        found = await work.tx.rows(
-            """SELECT coalesce((s.settings->>'control_port')::int, %s)
-               FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
-               WHERE l.box_id = %s AND s.service_type = %s""",
-            (default, box_id, service_type.name),
-        )
-        used = {port for (port,) in found}
-        wanted = settings.get("control_port")
-        if wanted in used:
-            raise CommandError(
-                "lserver.control-port.taken",
-                "another server on the box has this control port",
-                field="settings",
-                value=str(wanted),
-                allowed="another port, or none to have one chosen",
-                status=409,
-            )
-        if wanted is not None or default not in used:
-            return settings
-        chosen = next(port for port in range(default, 65536) if port not in used)
-        return {**settings, "control_port": chosen}
-
     async def list(self, work: Work, request: ListServers) -> dict[str, Any]:
         """List logical servers by name (R283)."""
         size = limit(request.limit)
@@ -233,11 +239,19 @@ class Servers:
         return page([_shown(row) for row in found], size, lambda item: str(item["name"]))
 
     async def show(self, work: Work, request: NamedServer) -> dict[str, Any]:
-        """Show one logical server, with how much uses it (zones and sites counted up to 1000)."""
+        """Show one logical server: its settings with their help, and what uses it.
+
+        Zones and sites are counted up to 1000.
+        """
         server = await find_server(work.tx, request.name)
         shown = _shown(await work.tx.row(f"{_LIST} WHERE s.id = %s", (server.id,)))
-        zones, sites, ips = await _used(work.tx, server)
-        return {**shown, "used_by": {"zones": zones, "sites": sites, "addresses": ips}}
+        known = KNOWN_TYPES[server.service_type]
+        balanced = len(shown["lanes"]) > 1
+        return {
+            **shown,
+            "options": shown_settings(known, server.settings, balanced=balanced),
+            "used_by": await _used(work.tx, server),
+        }
 
     async def signup(self, work: Work, request: SwitchSignup) -> dict[str, Any]:
         """Switch signup on or off (R285)."""
@@ -259,16 +273,11 @@ class Servers:
     async def delete(self, work: Work, request: NamedServer) -> dict[str, Any]:
         """Delete a logical server that serves nothing (R286) and has no addresses (R287)."""
         server = await find_server(work.tx, request.name)
-        zones, sites, ips = await _used(work.tx, server)
-        if zones or sites or ips:
-            raise CommandError(
-                "lserver.in-use",
-                f"the server has {zones} zones, {sites} sites and {ips} addresses",
-                field="name",
-                value=server.name,
-                allowed="delete the zones and sites on it, then its addresses (hsctl ip delete)",
-                status=409,
-            )
+        # A setting that is being made to name this server holds its row; see `check_references`.
+        await work.tx.rows("SELECT 1 FROM logical_server WHERE id = %s FOR UPDATE", (server.id,))
+        refused = _in_use(server, await _used(work.tx, server))
+        if refused is not None:
+            raise refused
         await work.tx.run(
             """DELETE FROM object_outcome WHERE logical_server_id = %s;
                DELETE FROM zone_observation WHERE logical_server_id = %s;

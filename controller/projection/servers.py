@@ -62,8 +62,11 @@ def server_spec(
     listening = endpoints(addresses)
     if not listening:
         return None
+    service_type = registry.SERVICE_TYPES[server.service_type]
+    rendered = service_type.rendered or service_type.settings
+    shown = {field.name for field in msgspec.structs.fields(rendered)}
     settings = msgspec.convert(
-        dict(server.settings), type=registry.SERVICE_TYPES[server.service_type].settings
+        {name: value for name, value in server.settings.items() if name in shown}, type=rendered
     )
     if isinstance(settings, bind.BindSettings):
         if transfer_key is None:

@@ -10,7 +10,7 @@ from controller.commands import Work
 from controller.projection.servers import AddressRow, ServerRow, server_spec
 from controller.storage.database import Transaction
 from controller.storage.secrets import SecretReference, Secrets
-from templates.apache.objects import ApacheSettings, Certificate
+from templates.apache.objects import ApacheOptions, Certificate
 from templates.bind.objects import TsigKey
 from templates.registry import SERVICE_TYPES
 from templates.service_type import SERVER_ID
@@ -30,7 +30,12 @@ class ServerProjection:
     self_signed: SelfSigned
 
     async def project(self, work: Work, server: ServerRow) -> None:
-        """Bring the server's own object up to its rows; without an endpoint it has none."""
+        """Bring the server's own object up to its rows; without an endpoint it has none.
+
+        A server of a type that is only modelled has no object at all.
+        """
+        if server.service_type not in SERVICE_TYPES:
+            return
         found = await work.tx.rows(
             """SELECT host(i.address), i.port, i.type FROM ip_address i
                WHERE i.logical_server_id = %s AND i.type <> 'dedicated'""",
@@ -45,7 +50,7 @@ class ServerProjection:
                 name=TRANSFER_KEY, algorithm="hmac-sha256", secret=reference.text
             )
             references = (reference,)
-        if service_type.settings is ApacheSettings and server.settings.get("tls_port", 0):
+        if service_type.settings is ApacheOptions and server.settings.get("tls_port", 0):
             references = await self._fallback(work.tx, server)
             fallback = Certificate(chain=references[0].text, key=references[1].text)
         spec = server_spec(

@@ -169,6 +169,9 @@ def _main_text(context: LaneContext, spec: ServerSpec, *, fallback: str) -> str:
         spare_threads=min(children, 3) * threads,
         workers=children * threads,
         timeout=settings.timeout,
+        miva="" if settings.miva == "none" else settings.miva,
+        home_root=settings.home_root,
+        webshell="" if settings.webshell == "none" else settings.webshell,
         admin=mailbox(settings.server_admin) if settings.server_admin else "",
         document_roots=base.replace("%", "%%") + "/vhosts/%0",
     )

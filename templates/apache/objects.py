@@ -1,24 +1,118 @@
 """What an Apache logical server must serve: its own configuration and its sites."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from templates.apache.names import MAILBOX
 from templates.objects import ObjectKind, Spec
 from templates.service_type import Endpoint
+from templates.settings import (
+    ADDRESS,
+    LOCAL,
+    PATH,
+    REFERENCE,
+    FilerPath,
+    FilerServer,
+    FilerType,
+    FilerVolume,
+    MivaVersion,
+    ProhibitDedicatedIp,
+)
 
 
-class ApacheSettings(Spec, frozen=True):
-    """What an operator may set for an Apache logical server."""
+class ApacheSettings(Spec, frozen=True, omit_defaults=True):
+    """What an operator may set that the daemon's configuration shows.
 
-    server_admin: Annotated[str, msgspec.Meta(pattern=rf"^({MAILBOX})?$(?!\n)")] = ""
-    """Mail address shown on error pages; empty shows none."""
-    timeout: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
-    """Seconds that a client may take."""
-    max_request_workers: Annotated[int, msgspec.Meta(ge=10, le=20000)] = 150
-    tls_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """Port for TLS on the server's addresses; 0 means none."""
+    A setting at its default is not sent: a box whose agent does not know it yet stays of use.
+    """
+
+    server_admin: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=rf"^({MAILBOX})?$(?!\n)",
+            title="Mail address of the administrator",
+            description="Shown on error pages; empty shows none.",
+        ),
+    ] = ""
+    timeout: Annotated[
+        int,
+        msgspec.Meta(ge=5, le=3600, title="Timeout", description="Seconds that a client may take."),
+    ] = 60
+    max_request_workers: Annotated[
+        int,
+        msgspec.Meta(
+            ge=10,
+            le=20000,
+            title="Workers",
+            description="How many requests are answered at one time.",
+        ),
+    ] = 150
+    tls_port: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=65535,
+            title="TLS port",
+            description="Port for TLS on the server's addresses; 0 means none.",
+        ),
+    ] = 0
+    miva: MivaVersion = "none"
+    home_root: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=PATH,
+            title="Unix user home directory",
+            description="Where the home directories of customers begin, such as /home; "
+            "empty: the box's own place.",
+            extra={"section": "Web hosting"},
+        ),
+    ] = ""
+    webshell: Annotated[
+        Literal["none", "webshell4", "webshell5"],
+        msgspec.Meta(
+            title="Webshell",
+            description="The file manager of customers.",
+            extra={
+                "section": "Web hosting",
+                "choices": {
+                    "none": "not offered",
+                    "webshell4": "Webshell4",
+                    "webshell5": "Webshell5 (CGI mode)",
+                },
+            },
+        ),
+    ] = "none"
+
+
+class ApacheOptions(ApacheSettings, frozen=True):
+    """All that an operator may set: what follows is for the model alone (R293 to R296, R317)."""
+
+    prohibit_dedicated_ip: ProhibitDedicatedIp = False
+    horde_db_server: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=REFERENCE,
+            title="External Horde DB server",
+            description="The MySQL server that keeps the data of the Horde webmail. "
+            "LOCAL: the default server.",
+            extra={"section": "Web hosting", "server": "mysql"},
+        ),
+    ] = LOCAL
+    rsync_ips: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=ADDRESS)], ...],
+        msgspec.Meta(
+            max_length=32,
+            title="Outgoing rsync IP",
+            description="IP addresses, with commas between, that rsync connects from; "
+            "empty: the shared IP of the server.",
+            extra={"section": "Web hosting", "addresses": True},
+        ),
+    ] = ()
+    file_server_type: FilerType = ""
+    file_server: FilerServer = ""
+    file_path: FilerPath = ""
+    file_server_volume: FilerVolume = ""
 
 
 class Certificate(Spec, frozen=True):

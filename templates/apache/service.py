@@ -7,7 +7,7 @@ from templates.apache.configuration import (
     main_file,
     plan_server,
 )
-from templates.apache.objects import SERVER, SITE, ApacheSettings
+from templates.apache.objects import SERVER, SITE, ApacheOptions, ApacheSettings
 from templates.apache.sites import plan_sites
 from templates.effects import UnitPlan
 from templates.service_type import SERVER_ID, Daemon, LaneContext, ServiceType, Unit
@@ -24,7 +24,7 @@ APACHE = ServiceType(
     name="apache",
     group="web",
     platforms=frozenset({"linux", "freebsd"}),
-    settings=ApacheSettings,
+    settings=ApacheOptions,
     default_port=80,
     kinds={SERVER.name: SERVER, SITE.name: SITE},
     plan=plan,
@@ -35,5 +35,7 @@ APACHE = ServiceType(
         reload="SIGUSR1",
         check=full_check,
         baseline=lambda context: (BASELINE,),
+        log_file="logs/error.log",
     ),
+    rendered=ApacheSettings,
 )

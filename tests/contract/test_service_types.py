@@ -14,8 +14,16 @@ import pytest
 
 from templates.effects import UnitPlan, WriteFile
 from templates.objects import SpecError, decode_spec, encode_spec
-from templates.registry import SERVICE_TYPES, renderer_digest
-from templates.service_type import SERVER_ID, SERVER_UNIT, PlanRefusedError, ServiceType, Unit
+from templates.registry import KNOWN_TYPES, SERVICE_TYPES, renderer_digest
+from templates.service_type import (
+    SERVER_ID,
+    SERVER_UNIT,
+    KnownType,
+    PlanRefusedError,
+    ServiceType,
+    Unit,
+)
+from templates.settings import settings_of
 from tests.contract.service_type_examples import WRITE, Example, examples
 
 EXAMPLES = examples()
@@ -23,6 +31,7 @@ EXAMPLES = examples()
 each_type = pytest.mark.parametrize(
     "service_type", SERVICE_TYPES.values(), ids=lambda service_type: service_type.name
 )
+each_known = pytest.mark.parametrize("known", KNOWN_TYPES.values(), ids=lambda known: known.name)
 each_example = pytest.mark.parametrize(
     "example", EXAMPLES, ids=lambda example: f"{example.service_type.name}-{example.path.stem}"
 )
@@ -50,13 +59,35 @@ def test_it_has_the_object_that_is_the_server_itself(service_type: ServiceType) 
     assert all(name == kind.name for name, kind in service_type.kinds.items())
 
 
+@each_known
+def test_every_setting_has_a_default_a_title_and_help_and_every_number_a_range(
+    known: KnownType,
+) -> None:
+    known.settings()
+    for setting in settings_of(known.settings).values():
+        assert setting.title != setting.name, setting.name
+        assert setting.help.endswith("."), setting.name
+        if setting.kind == "number":
+            assert setting.minimum is not None, setting.name
+            assert setting.maximum is not None, setting.name
+        if setting.kind == "choice":
+            assert setting.default in setting.choices, setting.name
+            for value in setting.choices:
+                msgspec.convert({setting.name: value}, known.settings)
+
+
+@each_known
+def test_every_default_is_accepted_as_it_is_shown(known: KnownType) -> None:
+    shown = {name: setting.default for name, setting in settings_of(known.settings).items()}
+    assert msgspec.convert(shown, known.settings) == known.settings()
+
+
 @each_type
-def test_every_setting_has_a_default_and_every_number_a_range(service_type: ServiceType) -> None:
-    service_type.settings()
-    for field in msgspec.inspect.type_info(service_type.settings).fields:  # type: ignore[attr-defined]
-        if isinstance(field.type, msgspec.inspect.IntType):
-            assert field.type.ge is not None, field.name
-            assert field.type.le is not None, field.name
+def test_what_is_rendered_is_part_of_what_can_be_set(service_type: ServiceType) -> None:
+    rendered = service_type.rendered or service_type.settings
+    assert settings_of(rendered).items() <= settings_of(service_type.settings).items()
+    spec = msgspec.structs.fields(service_type.kinds[SERVER_ID.kind].spec)
+    assert next(field.type for field in spec if field.name == "settings") is rendered
 
 
 @each_type

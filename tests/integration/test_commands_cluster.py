@@ -149,7 +149,7 @@ async def test_r266_a_type_of_another_group_is_refused(model: Model) -> None:
     for group, type_, error_id in (
         ("dns", "apache", "lserver.type.invalid"),
         ("web", "nginy", "lserver.type.invalid"),
-        ("mail", "qmail", "lserver.type.invalid"),
+        ("mail", "bind", "lserver.type.invalid"),
         ("nonsense", "bind", "lserver.group.invalid"),
     ):
         error = await model.refused(
@@ -185,7 +185,8 @@ async def test_settings_are_checked_by_the_service_type(model: Model) -> None:
             settings=settings,
         )
         assert error.id == "lserver.settings.invalid"
-        assert "max_request_workers" in error.allowed
+        assert error.field == f"settings.{next(iter(settings))}"
+    assert "max_request_workers" in error.allowed
 
 
 @pytest_twisted.ensureDeferred

@@ -1,0 +1,1 @@
+"""The service type ``control-panel``: the controller's own web pages."""

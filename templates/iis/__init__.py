@@ -1,0 +1,1 @@
+"""The service type ``iis``: web sites on Windows."""

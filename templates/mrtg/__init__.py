@@ -1,0 +1,1 @@
+"""The service type ``mrtg``: traffic graphs."""

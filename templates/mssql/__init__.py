@@ -1,0 +1,1 @@
+"""The service type ``mssql``: databases of customers on Windows."""

@@ -1,0 +1,1 @@
+"""The service type ``mysql``: databases of customers."""

@@ -1,0 +1,1 @@
+"""The service type ``postgresql``: databases of customers."""

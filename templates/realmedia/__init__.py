@@ -1,0 +1,1 @@
+"""The service type ``realmedia``: streaming media."""

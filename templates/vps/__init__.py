@@ -1,0 +1,1 @@
+"""The service type ``vps``: virtual private servers."""
