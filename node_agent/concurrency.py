@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Protocol, TypeVar, cast
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, FirstError, execute, gatherResults
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -12,15 +12,18 @@ T = TypeVar("T")
 
 
 class Blocking(Protocol):
-    """Run a function that blocks, away from the reactor; calls are run one after the other."""
+    """Run a function that blocks, away from the reactor.
+
+    Calls are run one after the other, in the order made, whether or not anybody awaits them.
+    """
 
     def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
         """Give its result."""
 
 
-async def inline(function: Callable[[], T]) -> T:
+def inline(function: Callable[[], T]) -> Awaitable[T]:
     """Run it here and now: for boxes in memory, which never block."""
-    return function()
+    return cast(Awaitable[T], execute(function))
 
 
 def threaded(reactor: IReactorFromThreads, pool: ThreadPool) -> Blocking:

@@ -7,8 +7,6 @@ before something known good has been probed.
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
-
 from node_agent.box.interface import Box, LaneBox
 from node_agent.choosing import Chooser
 from node_agent.concurrency import Blocking
@@ -16,7 +14,7 @@ from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.entries import Entries, Point, objects_of, pass_by
 from node_agent.heavy_steps import HeavySteps
 from node_agent.journal import Journal
-from node_agent.quick_steps import quick_steps
+from node_agent.quick_steps import place, quick_steps
 from node_agent.records import Received
 from node_agent.round import Round, insist
 from templates.objects import ObjectId
@@ -107,16 +105,21 @@ class Engine:
             blocking=self._blocking,
             at=self._at,
         )
-        opened = await self._blocking(lambda: work.begin(received))
-        self._at("journalled")
-        # The worker writes the files while the reactor says that the batch is stored.
-        quick = Deferred.fromCoroutine(quick_steps(work, [one for one in opened if one.step.quick]))
+
+        def begin() -> None:
+            work.begin(received)
+            self._at("journalled")
+
+        beginning = self._blocking(begin)
+        # The worker goes straight on to the files, while the reactor says that the batch is stored.
+        placing = self._blocking(lambda: place(work, work.opened(quick=True)))
+        await beginning
         if received is not None:
             stored(work.stored_revision, work.object_hash)
             self._at("stored")
         try:
-            await quick
-            await HeavySteps(work).run([one for one in opened if not one.step.quick])
+            await quick_steps(work, work.opened(quick=True), await placing)
+            await HeavySteps(work).run(work.opened(quick=False))
         except BoxUnavailableError as unavailable:
             await work.give_up(unavailable)
         return work

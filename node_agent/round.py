@@ -73,10 +73,10 @@ class Round:
 
     # --- beginning ---
 
-    def begin(self, received: Received | None) -> list[Opened]:
+    def begin(self, received: Received | None) -> None:
         """Store what was received, plan what is ready and open its entries: one durable commit."""
         if received is None and not self._journal.pending(self._lane, 1):
-            return []
+            return
         with self._journal.transaction():
             if received is not None:
                 self._journal.store(self._lane, received)
@@ -89,7 +89,10 @@ class Round:
             self.stored_revision, self.object_hash = record.stored_revision, record.object_hash
         self.verdicts += verdicts
         self.open.update((one.entry, one) for one in opened)
-        return opened
+
+    def opened(self, *, quick: bool) -> list[Opened]:
+        """Give the open steps of one sort (see `Step.quick`)."""
+        return [one for one in self.open.values() if one.step.quick is quick]
 
     async def reopen(self, changes: Sequence[Change]) -> list[Opened]:
         """Plan some changes anew, on top of what this round has in effect, and open them."""
