@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
+from controller.fleet.committed import Committed, Pending, ServerChange, Watch
 from controller.principal import Principal
 from controller.progress import ChangeState, LaneProgress, change_state, change_states
 from controller.refusal import CommandError
@@ -34,9 +35,12 @@ MAX_SPEC = 4 * 1024 * 1024
 """The most bytes of one object, half of a frame: a larger one could never reach its box."""
 
 
-def secret_field(**arguments: Any) -> Any:
-    """Give an attrs field whose value stays out of the repr and out of the change's request."""
-    return attrs.field(repr=False, metadata={"secret": True}, **arguments)
+def secret_field(*, once: bool = False, **arguments: Any) -> Any:
+    """Give an attrs field whose value stays out of the repr and out of the change's request.
+
+    One that is used ``once`` leaves no trace at all: not even a digest for replays is kept.
+    """
+    return attrs.field(repr=False, metadata={"secret": True, "once": once}, **arguments)
 
 
 def redacted(request: Any) -> dict[str, Any]:
@@ -181,6 +185,7 @@ class ChangeWriter:
         self._drawn: dict[str, str] = {}
         self._written: list[_Numbered] = []
         self._names: dict[str, str] = {}
+        self._before: dict[str, int] = {}
 
     async def upsert(
         self,
@@ -277,7 +282,8 @@ class ChangeWriter:
         keys = sorted(self._objects)
         columns = [[key[place] for key in keys] for place in range(3)]
         found = await self._tx.rows(_LOCK, (sorted({key[0] for key in keys}), *columns))
-        revisions = {row[0]: int(row[1]) for row in found}
+        self._before = {row[0]: int(row[1]) for row in found}
+        revisions = dict(self._before)
         self._names = {row[0]: row[2] for row in found}
         before = {(row[0], row[3], row[4]): _bytes(row[5]) for row in found}
         for key, wanted in self._objects.items():
@@ -289,6 +295,35 @@ class ChangeWriter:
                 continue
             revisions[key[0]] += 1
             self._written.append(_Numbered(key[0], key[2], revisions[key[0]], wanted, before[key]))
+
+    def committed(self, change_id: int) -> Committed:
+        """Give what was written as the change ``change_id``, for whoever brings it to the boxes."""
+        objects: dict[str, list[Pending]] = {}
+        for item in self._written:
+            wanted = item.wanted
+            objects.setdefault(item.logical_server, []).append(
+                Pending(
+                    wanted.kind.name,
+                    item.key,
+                    item.revision,
+                    wanted.kind.version,
+                    wanted.spec,
+                    wanted.requires,
+                    wanted.secrets,
+                    change_id,
+                )
+            )
+        return Committed(
+            change_id,
+            tuple(
+                ServerChange(server, self._before[server], tuple(pending))
+                for server, pending in objects.items()
+            ),
+            tuple(
+                Watch(change_id, server, zone, serial)
+                for (server, zone), serial in self._watches.items()
+            ),
+        )
 
     async def plan(self) -> ChangePlan:
         """Say what was written, after `close`: the answer of a dry run."""

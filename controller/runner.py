@@ -3,6 +3,8 @@
 Panel, API and hsctl come through here, so what one of them may do, or is refused, all are.
 """
 
+from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -12,6 +14,7 @@ import psycopg2.errors
 
 from controller.changes import ChangePlan, ChangeWriter, redacted
 from controller.commands import Command, Permission, Registry, Work
+from controller.fleet.committed import Committed
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.storage import idempotency
@@ -62,11 +65,20 @@ def _allowed(principal: Principal, permission: Permission) -> bool:
 
 
 class CommandRunner:
-    """Runs the commands of a registry on a database."""
+    """Runs the commands of a registry on a database.
 
-    def __init__(self, database: Database, registry: Registry) -> None:
+    ``committed`` is told of each change right after its commit, before whoever asked is answered.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        committed: Callable[[Committed], None] = lambda _: None,
+    ) -> None:
         self._database = database
         self._registry = registry
+        self._committed = committed
 
     async def run(
         self,
@@ -122,6 +134,8 @@ class CommandRunner:
             change_id = await change.close()
             if dry_run:
                 raise Rollback(CommandResult(kept, None, await change.plan()))
+            if change_id is not None:
+                tx.after_commit(partial(self._committed, change.committed(change_id)))
             if key is not None:
                 await idempotency.record(
                     tx, principal.actor, key, change_id=change_id, response=kept

@@ -70,7 +70,7 @@ class Controller:
         self.registry: Registry = build_registry(
             enrolment, time.time, fleet=self.fleet, secrets=secrets, anchors=anchors
         )
-        self.runner = CommandRunner(database, self.registry)
+        self.runner = CommandRunner(database, self.registry, self.fleet.committed)
         self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
         self._bus = EventBus(reactor)
         api = Api(

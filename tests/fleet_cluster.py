@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import deferLater
 
+from controller.fleet.committed import Committed, Pending, ServerChange, Watch
 from controller.fleet.fleet import Fleet
 from controller.principal import system
 from controller.storage.database import Database, Transaction
@@ -170,8 +172,12 @@ class FleetCluster:
         watches: Sequence[tuple[str, str, int]] = (),
         secrets: Sequence[int] = (),
         notify: bool = True,
+        handed: bool = False,
     ) -> int:
-        """Commit a change as the runner does; give its id. ``None`` removes an object."""
+        """Commit a change as the runner does; give its id. ``None`` removes an object.
+
+        ``handed``: by the controller's own process, which hands it to the fleet.
+        """
 
         async def write(tx: Transaction) -> int:
             (revision,) = await tx.row(
@@ -207,6 +213,17 @@ class FleetCluster:
                 )
             if notify:
                 await tx.rows("SELECT pg_notify('hs_change', %s)", (str(change),))
+            if handed:
+                pending = tuple(
+                    Pending("zone", key, revision + number, 1, spec, (), tuple(secrets), change)
+                    for number, (key, spec) in enumerate(objects.items(), 1)
+                )
+                committed = Committed(
+                    change,
+                    (ServerChange(server, revision, pending),) if pending else (),
+                    tuple(Watch(change, *watch) for watch in watches),
+                )
+                tx.after_commit(partial(self.fleet.committed, committed))
             return int(change)
 
         return int(await self.do(write))

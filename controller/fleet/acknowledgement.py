@@ -75,7 +75,7 @@ class AcknowledgementWriter:
         while self._said:
             batch = self._said[:most]
             try:
-                fresh = await self._database.transaction(
+                written = await self._database.transaction(
                     FLEET, partial(write, batch=batch), name="fleet.acknowledge"
                 )
             except POISON as error:
@@ -103,8 +103,8 @@ class AcknowledgementWriter:
             attempt, most = 0, min(most * 2, MAX_BATCH)
             del self._said[: len(batch)]
             for said in batch:
-                if said.lane[0] in fresh.get(said.epoch, ()):
-                    said.written()
+                if said.lane[0] in written.fresh.get(said.epoch, ()):
+                    said.written(written)
                 else:
                     said.stale()
         self._running = False

@@ -34,7 +34,6 @@ class Compared:
     repair: Repair
     removed: int
     stored: int
-    expected_hash: int
     refused: str
 
 
@@ -145,8 +144,8 @@ class Comparisons:
             link.mode = "closed"
             self.dispatcher.say(link, ConditionWord("held", compared.refused))
             return
-        link.stored, link.expected_hash = compared.stored, compared.expected_hash
-        link.box_stored, link.in_flight = compared.stored, None
+        link.stored = link.box_stored = compared.stored
+        link.in_flight = None
         for start in range(0, len(repair.forget), FORGET_AT_ONCE):
             link.send(Forget(lane=link.key[1], items=repair.forget[start : start + FORGET_AT_ONCE]))
         link.again, link.mode = repair.send, "open"
@@ -171,7 +170,7 @@ async def settle(
             f"the repair would remove {removed} of {len(inventory)} objects:"
             " an operator must confirm the number"
         )
-        return Compared(repair, removed, link.stored, link.expected_hash, words)
+        return Compared(repair, removed, link.stored, words)
     kept = {name: rev for name, rev in inventory.items() if name in wanted}
     await _remember(tx, link.key, kept)
     same = [name for name in repair.keep if inventory.get(name) == wanted[name].revision]
@@ -193,7 +192,7 @@ async def settle(
     )
     if not fresh:
         raise LookupError("the session is not the box's any more")
-    return Compared(repair, removed, through, expected, "")
+    return Compared(repair, removed, through, "")
 
 
 async def keep(tx: Transaction, link: LaneLink, inventory: dict[ObjectName, int]) -> int:
@@ -230,11 +229,18 @@ async def _fill_shares(
     tx: Transaction, lane: LaneKey, names: Sequence[ObjectName], inline: Inline
 ) -> None:
     """Compute the shares of objects that the box holds at the model's own revision."""
+    rows = await tx.rows(
+        """SELECT kind, key FROM lane_object
+           WHERE box_id = %s AND logical_server_id = %s AND share IS NULL""",
+        lane,
+    )
+    unknown = {(kind, key) for kind, key in rows}
+    names = [name for name in names if name in unknown]
     for start in range(0, len(names), BATCH_OBJECTS):
-        objects = await named(tx, lane, names[start : start + BATCH_OBJECTS])
+        objects = await named(tx, lane[1], names[start : start + BATCH_OBJECTS])
         shares = []
         for item in objects:
-            if item.spec is not None and not item.share_known:
+            if item.spec is not None:
                 spec = await inline(tx, item.spec, item.secrets) if item.secrets else item.spec
                 shares.append((item, element(item.kind, item.key, item.revision, spec)))
         if not shares:

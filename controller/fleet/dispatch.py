@@ -1,8 +1,9 @@
 """Sending lanes what they have not stored: newest versions, in order, one batch at a time.
 
-A commit's NOTIFY names the change; one read finds the lanes it touched and what each is to be sent.
-Lanes with a long way to go are read apart, so that a fill never delays what a person waits for on
-another lane. A rescan finds what a lost wake-up missed.
+The process that commits a change hands it over, and a lane that waits for nothing else is sent it
+from memory (ADR 11). Else the commit's NOTIFY names the change, and one read finds the lanes it
+touched and what each is to be sent. Lanes with a long way to go are read apart, so that a fill
+never delays what a person waits for on another lane. A rescan finds what a lost wake-up missed.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -15,21 +16,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from controller.fleet.acknowledgement import AcknowledgementWriter
+from controller.fleet.committed import Committed, Pending, ServerChange, Watch
 from controller.fleet.lane_store import (
+    BATCH_BYTES,
     BATCH_OBJECTS,
     Backlog,
     LaneKey,
-    Pending,
     Touched,
-    Watch,
     backlogs,
     behind,
     missed_watches,
     named,
     touched_by,
 )
-from controller.fleet.link import InFlight, LaneLink, acknowledge
-from controller.fleet.words import FLEET, ConditionWord, Said, StoredWord, Word
+from controller.fleet.link import InFlight, LaneLink, acknowledged
+from controller.fleet.words import FLEET, ConditionWord, Said, StoredWord, Word, Written
 from controller.storage.database import Database, Transaction
 from controller.storage.secrets import SecretError
 from node_agent.wire.codec import WireError
@@ -44,6 +45,10 @@ Inline = Callable[[Transaction, bytes, Sequence[int]], Awaitable[bytes]]
 URGENT_LANES = 64
 BULK_LANES = 8
 """Lanes read at one time, at most: it bounds the memory that batches take."""
+HANDED_LANES = 16
+"""Lanes of one server that are sent a change from memory, at most: its answer waits meanwhile."""
+HANDED_CHANGES = 1000
+"""Changes handed over whose NOTIFY is still awaited, at most; an older one costs a read."""
 RETRY_SECONDS = 1.0
 
 
@@ -91,6 +96,7 @@ class Dispatcher:
         self._links: dict[LaneKey, LaneLink] = {}
         self._by_server: dict[str, dict[LaneKey, LaneLink]] = {}
         self._changes: list[int] = []
+        self._handed: dict[int, None] = {}
         self._waiting: dict[bool, dict[LaneKey, LaneLink]] = {True: {}, False: {}}
         self._running = {True: False, False: False}
         self._stopped = False
@@ -124,9 +130,44 @@ class Dispatcher:
     # --- what wakes it ---
 
     def committed(self, change_id: int) -> None:
-        """Note a commit: send what it touched."""
+        """Note a commit: send what it touched, if it was not handed over."""
+        if change_id in self._handed:
+            del self._handed[change_id]
+            return
         self._changes.append(change_id)
         self._start(urgent=True)
+
+    def handed(self, committed: Committed) -> None:
+        """Take over what was just committed: send it from memory where a lane waits for nothing
+        else, wake the others. What no lane here serves is left to the NOTIFY.
+        """
+        if self._stopped:
+            return
+        for change in committed.servers:
+            sendable = _fits(change)
+            for number, link in enumerate(self.links_of(change.server)):
+                touched = Touched(committed.change_id, change.server, change.revision)
+                if (
+                    sendable
+                    and number < HANDED_LANES
+                    and link.ready
+                    and not link.again
+                    and link.stored == change.before
+                ):
+                    self._touch(link, touched)
+                    objects = tuple((pending, pending.spec) for pending in change.objects)
+                    self._send(Load(link, change.revision, True, objects, 0))
+                else:
+                    self._touch(link, touched)
+                    if link.ready:
+                        self.wake(link)
+        for watch in committed.watches:
+            for link in self.links_of(watch.server):
+                self.watch(link, watch)
+        if committed.servers and all(c.server in self._by_server for c in committed.servers):
+            if len(self._handed) >= HANDED_CHANGES:
+                del self._handed[next(iter(self._handed))]
+            self._handed[committed.change_id] = None
 
     def wake(self, link: LaneLink, *, bulk: bool = False) -> None:
         """Look at a lane soon."""
@@ -228,7 +269,7 @@ class Dispatcher:
         for link in chosen:
             if link.again:
                 names = link.again[:BATCH_OBJECTS]
-                objects: Sequence[Pending] = await named(tx, link.key, names)
+                objects: Sequence[Pending] = await named(tx, link.key[1], names)
                 backlog = Backlog(link.stored, True, tuple(objects))
                 loads.append(await self._load(tx, link, backlog, len(names)))
             elif link.key in found:
@@ -253,15 +294,19 @@ class Dispatcher:
             if touch.server not in self._by_server:
                 self._lanes_changed()
             for link in self.links_of(touch.server):
-                link.server_revision = max(link.server_revision, touch.revision)
-                if touch.revision > link.settled:
-                    link.changes[touch.change_id] = touch.revision
+                self._touch(link, touch)
                 # The other loop may just have read this lane, too early to see the change.
                 if link.ready and link not in chosen and link.server_revision > link.stored:
                     self.wake(link)
         for watch in found.watches:
             for link in self.links_of(watch.server):
                 self.watch(link, watch)
+
+    @staticmethod
+    def _touch(link: LaneLink, touched: Touched) -> None:
+        link.server_revision = max(link.server_revision, touched.revision)
+        if touched.revision > link.settled:
+            link.changes[touched.change_id] = touched.revision
 
     def watch(self, link: LaneLink, watch: Watch) -> None:
         """Have a lane's name server observed for a change."""
@@ -282,12 +327,14 @@ class Dispatcher:
             return
         link.server_revision = max(link.server_revision, load.through)
         link.batches += 1
-        expected, objects = acknowledge(link.expected_hash, load.objects)
         for pending, _ in load.objects:
             last = link.changes.get(pending.change_id, 0)
             link.changes[pending.change_id] = max(last, pending.revision)
         link.in_flight = InFlight(
-            link.batches, max(load.through, link.stored), expected, load.complete, objects
+            link.batches,
+            max(load.through, link.stored),
+            load.complete,
+            tuple(acknowledged(pending, spec) for pending, spec in load.objects),
         )
         batch = Batch(
             lane=link.key[1],
@@ -313,7 +360,7 @@ class Dispatcher:
     def skip(self, link: LaneLink, through: int) -> None:
         """Have a lane count as complete through a revision, whatever it holds."""
         link.batches += 1
-        link.in_flight = InFlight(link.batches, through, None, True, ())
+        link.in_flight = InFlight(link.batches, through, True, (), trusted=True)
         link.send(
             Batch(
                 lane=link.key[1],
@@ -341,31 +388,32 @@ class Dispatcher:
             )
         link.box_stored = max(link.box_stored, message.stored_revision)
         told = from_text(message.object_hash)
-        expected = told if flight.expected is None else flight.expected
         # Where an acknowledgement was lost the box holds later objects than those acknowledged;
         # only what is complete can be compared.
-        differs = flight.complete and link.box_stored == flight.through and told != expected
-        word = StoredWord(flight.through, expected, flight.objects)
-        self.say(link, word, partial(self._stored, link, flight, expected, differs))
+        comparable = flight.complete and link.box_stored == flight.through
+        word = StoredWord(flight.through, told, flight.trusted, flight.objects)
+        self.say(link, word, partial(self._stored, link, flight, told if comparable else None))
 
-    def _stored(self, link: LaneLink, flight: InFlight, expected: int, differs: bool) -> None:
-        link.stored, link.expected_hash, link.in_flight = flight.through, expected, None
+    def _stored(self, link: LaneLink, flight: InFlight, told: int | None, written: Written) -> None:
+        link.stored, link.in_flight = flight.through, None
         if link.ended:
             return
-        if differs:
+        if told is not None and told != written.hashes.get(link.key, told):
             self._mismatch(link)
         if link.again or not flight.complete:
             self.wake(link, bulk=True)
         elif link.server_revision > link.stored:
             self.wake(link)
 
-    def say(self, link: LaneLink, word: Word, written: Callable[[], None] | None = None) -> None:
+    def say(
+        self, link: LaneLink, word: Word, then: Callable[[Written], None] | None = None
+    ) -> None:
         """Write what a lane said; a link that turns out to be of an older session ends."""
 
-        def arrived() -> None:
+        def arrived(written: Written) -> None:
             link.saying(-1)
-            if written is not None:
-                written()
+            if then is not None:
+                then(written)
 
         def stale() -> None:
             link.saying(-1)
@@ -373,3 +421,12 @@ class Dispatcher:
 
         link.saying(1)
         self._writer.say(Said(link.key, link.box_name, link.epoch, word, arrived, stale))
+
+
+def _fits(change: ServerChange) -> bool:
+    """Whether a change is one batch as it is: no secret to be put in, and not too much."""
+    return (
+        len(change.objects) <= BATCH_OBJECTS
+        and sum(len(each.spec or b"") for each in change.objects) <= BATCH_BYTES
+        and not any(each.secrets for each in change.objects)
+    )

@@ -17,6 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from controller.fleet.acknowledgement import AcknowledgementWriter
 from controller.fleet.certificates import Issuer, revoked_among
+from controller.fleet.committed import Committed
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher, Inline
 from controller.fleet.enrolment import EnrolmentListener
@@ -129,6 +130,10 @@ class Fleet:
         await self._writer.drained()
         await self._presence.save()
         self._writer.close()
+
+    def committed(self, change: Committed) -> None:
+        """Bring a change to its boxes that this process has just committed; its NOTIFY follows."""
+        self._dispatcher.handed(change)
 
     # --- what commands ask for ---
 

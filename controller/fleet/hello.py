@@ -4,8 +4,9 @@ from typing import Literal
 
 import attrs
 
+from controller.fleet.committed import Watch
 from controller.fleet.events import publish
-from controller.fleet.lane_store import LaneKey, Watch, lanes_of_boxes, open_watches
+from controller.fleet.lane_store import LaneKey, lanes_of_boxes, open_watches
 from controller.fleet.lanes import LaneRow, Verdict, judge
 from controller.storage.database import Transaction
 from node_agent.wire.messages import Hello

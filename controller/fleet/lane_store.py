@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from controller.fleet.committed import Pending, Watch
 from controller.fleet.lanes import LaneRow
 from controller.fleet.repair import Desired, ObjectName
 from controller.storage.database import Transaction
@@ -18,26 +19,6 @@ BATCH_BYTES = 1024 * 1024
 
 LaneKey = tuple[str, str]
 """(box id, logical server id)."""
-
-
-@attrs.frozen
-class Pending:
-    """A desired object that a lane has not stored. ``spec`` None is a tombstone.
-
-    ``share`` is the part of the lane's hash that its acknowledged version has, None where there is
-    none; ``share_known`` False says that there is a version whose share nobody knows.
-    """
-
-    kind: str
-    key: str
-    revision: int
-    kind_version: int
-    spec: bytes | None
-    requires: tuple[tuple[str, str], ...]
-    secrets: tuple[int, ...]
-    change_id: int
-    share: int | None
-    share_known: bool
 
 
 @attrs.frozen
@@ -56,16 +37,6 @@ class Touched:
     change_id: int
     server: str
     revision: int
-
-
-@attrs.frozen
-class Watch:
-    """A secondary must be seen to answer ``zone`` with ``serial`` for ``change_id`` to be live."""
-
-    change_id: int
-    server: str
-    zone: str
-    serial: int
 
 
 async def lanes_of_boxes(tx: Transaction, boxes: Sequence[str]) -> list[LaneRow]:
@@ -123,20 +94,17 @@ async def backlogs(tx: Transaction, lanes: Mapping[LaneKey, int]) -> dict[LaneKe
     rows = await tx.rows(
         """SELECT q.box, q.server, s.revision,
                   d.kind, d.key, d.revision, d.kind_version, d.spec, d.requires, d.secrets,
-                  d.change_id, o.share, o.kind IS NULL OR o.share IS NOT NULL, d.number, d.deleted
+                  d.change_id, d.deleted
            FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS q(box, server, stored)
            JOIN logical_server s ON s.id = q.server::uuid
            LEFT JOIN LATERAL (
-               SELECT first.*, row_number() OVER w AS number,
-                      sum(coalesce(octet_length(spec), 0)) OVER w
+               SELECT first.*, sum(coalesce(octet_length(spec), 0)) OVER w
                       - coalesce(octet_length(spec), 0) AS bytes_before
                FROM (SELECT * FROM desired_object
                      WHERE logical_server_id = s.id AND revision > q.stored
                      ORDER BY revision LIMIT %s) AS first
                WINDOW w AS (ORDER BY revision)
            ) d ON d.bytes_before < %s
-           LEFT JOIN lane_object o ON o.logical_server_id = s.id AND o.box_id = q.box::uuid
-                AND o.kind = d.kind AND o.key = d.key
            ORDER BY q.box, q.server, d.revision""",
         (*_columns(lanes), BATCH_OBJECTS + 1, BATCH_BYTES),
     )
@@ -147,7 +115,7 @@ async def backlogs(tx: Transaction, lanes: Mapping[LaneKey, int]) -> dict[LaneKe
         objects = found.setdefault(lane, [])
         revisions[lane] = row[2]
         if row[3] is not None:
-            objects.append(_pending(row[3:13], deleted=row[14]))
+            objects.append(_pending(row[3:11], deleted=row[11]))
     return {lane: _cut(objects, revisions[lane]) for lane, objects in found.items()}
 
 
@@ -162,19 +130,17 @@ def _cut(objects: list[Pending], server_revision: int) -> Backlog:
     return Backlog(server_revision, False, tuple(objects))
 
 
-async def named(tx: Transaction, lane: LaneKey, names: Sequence[ObjectName]) -> list[Pending]:
-    """Give objects by name, for a repair; ones that are not there any more are left out."""
+async def named(tx: Transaction, server: str, names: Sequence[ObjectName]) -> list[Pending]:
+    """Give objects by name; ones that are not there any more are left out."""
     rows = await tx.rows(
         """SELECT d.kind, d.key, d.revision, d.kind_version, d.spec, d.requires, d.secrets,
-                  d.change_id, o.share, o.kind IS NULL OR o.share IS NOT NULL, d.deleted
+                  d.change_id, d.deleted
            FROM unnest(%s::text[], %s::text[]) AS q(kind, key)
            JOIN desired_object d ON d.logical_server_id = %s AND d.kind = q.kind AND d.key = q.key
-           LEFT JOIN lane_object o ON o.logical_server_id = d.logical_server_id
-                AND o.box_id = %s AND o.kind = d.kind AND o.key = d.key
            ORDER BY d.revision""",
-        ([kind for kind, _ in names], [key for _, key in names], lane[1], lane[0]),
+        ([kind for kind, _ in names], [key for _, key in names], server),
     )
-    return [_pending(row[:10], deleted=row[10]) for row in rows]
+    return [_pending(row[:8], deleted=row[8]) for row in rows]
 
 
 async def desired(tx: Transaction, server: str) -> dict[ObjectName, Desired]:
@@ -227,7 +193,7 @@ def _columns(lanes: Mapping[LaneKey, int]) -> tuple[list[str], list[str], list[i
 
 
 def _pending(row: Sequence[object], *, deleted: bool) -> Pending:
-    kind, key, revision, version, spec, requires, secrets, change_id, share, known = row
+    kind, key, revision, version, spec, requires, secrets, change_id = row
     assert isinstance(kind, str)
     assert isinstance(key, str)
     assert isinstance(requires, list)
@@ -241,13 +207,12 @@ def _pending(row: Sequence[object], *, deleted: bool) -> Pending:
         tuple((str(need[0]), str(need[1])) for need in requires),
         tuple(secrets),
         _integer(change_id),
-        None if share is None else _integer(share),
-        bool(known),
     )
 
 
 def _integer(value: object) -> int:
-    return int(value)  # type: ignore[call-overload,no-any-return]  # an int, or a Decimal of one
+    assert isinstance(value, int)
+    return value
 
 
 def _bytes(value: object) -> bytes:

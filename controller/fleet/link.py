@@ -1,15 +1,16 @@
 """One lane of one session: what it has stored, what is on its way, what it is waited for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import attrs
 
-from controller.fleet.lane_store import LaneKey, Pending, Watch
+from controller.fleet.committed import Pending, Watch
+from controller.fleet.lane_store import LaneKey
 from controller.fleet.repair import ObjectName
 from controller.fleet.words import Acknowledged
 from node_agent.wire.messages import Message
-from node_agent.wire.object_hash import combine, element
+from node_agent.wire.object_hash import element
 
 Mode = Literal["open", "comparing", "closed"]
 """``open``: may be sent to. ``comparing``: an inventory is on its way. ``closed``: ahead, held."""
@@ -22,15 +23,15 @@ OUTSTANDING_WATCHES = 1000
 class InFlight:
     """A batch that was sent and not yet acknowledged.
 
-    ``expected`` is the lane's hash once it is stored; None where a replaced share is not known and
-    the box's own word has to do. ``complete`` says that nothing further was pending.
+    ``complete`` says that nothing further was pending; ``trusted``, that the box's own word is
+    taken for the hash that it comes to.
     """
 
     batch: int
     through: int
-    expected: int | None
     complete: bool
     objects: tuple[Acknowledged, ...]
+    trusted: bool = False
 
 
 @attrs.define(eq=False)
@@ -47,7 +48,6 @@ class LaneLink:
     stored: int
     box_stored: int
     """What the box said it stored: more than ``stored`` where an acknowledgement was lost."""
-    expected_hash: int
     settled: int
     server_revision: int
     mode: Mode = "open"
@@ -125,22 +125,12 @@ def serial_reached(seen: int, wanted: int) -> bool:
     return (seen - wanted) % 2**32 < 2**31
 
 
-def acknowledge(
-    expected: int, sent: Sequence[tuple[Pending, bytes | None]]
-) -> tuple[int | None, tuple[Acknowledged, ...]]:
-    """Give the lane's hash once ``sent`` is stored, and the objects to remember.
+def acknowledged(pending: Pending, spec: bytes | None) -> Acknowledged:
+    """Give what is to be remembered of an object once it is stored.
 
-    Each comes with the spec as it was sent, secrets included, because that is what the box hashes.
+    ``spec`` is as it was sent, secrets included, because that is what the box hashes.
     """
-    known = True
-    objects = []
-    for pending, spec in sent:
-        known = known and pending.share_known
-        share = None
-        if spec is not None:
-            share = element(pending.kind, pending.key, pending.revision, spec)
-        expected = combine(expected, added=share or 0, removed=pending.share or 0)
-        objects.append(
-            Acknowledged(pending.kind, pending.key, pending.revision, spec is not None, share)
-        )
-    return (expected if known else None), tuple(objects)
+    share = None
+    if spec is not None:
+        share = element(pending.kind, pending.key, pending.revision, spec)
+    return Acknowledged(pending.kind, pending.key, pending.revision, share)

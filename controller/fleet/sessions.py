@@ -215,7 +215,6 @@ class Session:
             saying=self._saying,
             stored=row.stored,
             box_stored=box_stored,
-            expected_hash=row.expected_hash,
             settled=row.settled,
             server_revision=row.server_revision,
             mode="closed" if verdict.step == "ahead" else "open",

@@ -14,15 +14,17 @@ from controller.fleet.words import (
     OutcomeWord,
     Said,
     StoredWord,
+    Written,
 )
 from controller.storage.database import Transaction
 from node_agent.wire.messages import Outcome
+from node_agent.wire.object_hash import MODULUS
 
 EXCEPTIONS = frozenset(("waiting", "quarantined", "failed", "held"))
 
 
-async def write(tx: Transaction, batch: Sequence[Said]) -> dict[int, set[str]]:
-    """Write words whose session is still the box's own; give those boxes by epoch."""
+async def write(tx: Transaction, batch: Sequence[Said]) -> Written:
+    """Write words whose session is still the box's own."""
     rows = await tx.rows(
         """SELECT b.id::text, b.session_epoch
            FROM unnest(%s::uuid[], %s::bigint[]) AS q(box, epoch)
@@ -35,7 +37,8 @@ async def write(tx: Transaction, batch: Sequence[Said]) -> dict[int, set[str]]:
         fresh.setdefault(epoch, set()).add(box)
     current = [said for said in batch if said.lane[0] in fresh.get(said.epoch, ())]
     events: list[dict[str, str | int]] = []
-    await _write_stored(tx, [(s, s.word) for s in current if isinstance(s.word, StoredWord)])
+    stored = [(s, s.word) for s in current if isinstance(s.word, StoredWord)]
+    hashes = await _write_stored(tx, stored)
     outcomes = [(s, s.word) for s in current if isinstance(s.word, OutcomeWord)]
     events += [{"change": change} for change in await _write_outcomes(tx, outcomes)]
     conditions = [(s, s.word) for s in current if isinstance(s.word, ConditionWord)]
@@ -43,7 +46,7 @@ async def write(tx: Transaction, batch: Sequence[Said]) -> dict[int, set[str]]:
     seen = [(s, s.word) for s in current if isinstance(s.word, ObservedWord)]
     events += [{"change": change} for change in await _write_observations(tx, seen)]
     await publish(tx, events)
-    return fresh
+    return Written(fresh, hashes)
 
 
 def _unique_sessions(batch: Iterable[Said]) -> tuple[list[str], list[int]]:
@@ -51,56 +54,64 @@ def _unique_sessions(batch: Iterable[Said]) -> tuple[list[str], list[int]]:
     return [box for box, _ in sessions], [epoch for _, epoch in sessions]
 
 
-async def _write_stored(tx: Transaction, words: Sequence[tuple[Said, StoredWord]]) -> None:
+_STORED = f"""
+WITH said AS (
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::numeric[], %s::bool[])
+        AS s(box, server, through, told, trusted)
+), given AS (
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bigint[],
+                         %s::numeric[]) AS g(box, server, kind, key, revision, share)
+), moved AS (
+    SELECT g.box, g.server, sum(coalesce(g.share, 0) - coalesce(o.share, 0)) AS by,
+           bool_and(o.kind IS NULL OR o.share IS NOT NULL) AS known
+    FROM given g LEFT JOIN lane_object o ON o.logical_server_id = g.server AND o.box_id = g.box
+         AND o.kind = g.kind AND o.key = g.key
+    GROUP BY g.box, g.server
+), kept AS (
+    INSERT INTO lane_object (box_id, logical_server_id, kind, key, revision, share)
+    SELECT * FROM given WHERE share IS NOT NULL
+    ON CONFLICT (logical_server_id, box_id, kind, key)
+    DO UPDATE SET revision = excluded.revision, share = excluded.share
+), gone AS (
+    DELETE FROM lane_object o USING given g
+    WHERE g.share IS NULL AND o.box_id = g.box AND o.logical_server_id = g.server
+      AND o.kind = g.kind AND o.key = g.key
+)
+UPDATE lane SET stored_revision = s.through,
+       expected_hash = CASE WHEN s.trusted OR NOT coalesce(m.known, true) THEN s.told
+           ELSE mod(mod(lane.expected_hash + coalesce(m.by, 0), {MODULUS}) + {MODULUS}, {MODULUS})
+           END
+FROM said s LEFT JOIN moved m ON m.box = s.box AND m.server = s.server
+WHERE lane.box_id = s.box AND lane.logical_server_id = s.server
+RETURNING lane.box_id::text, lane.logical_server_id::text, lane.expected_hash
+"""  # noqa: S608 - the modulus is a number of ours
+"""One statement, hence one snapshot: ``moved`` sees the shares that ``kept`` and ``gone`` replace.
+A replaced share that nobody knows leaves the hash to the box's own word."""
+
+
+async def _write_stored(
+    tx: Transaction, words: Sequence[tuple[Said, StoredWord]]
+) -> dict[LaneKey, int]:
+    """Write what was stored; give the expected hash of each lane since."""
     if not words:
-        return
+        return {}
     last = {said.lane: word for said, word in words}
-    await tx.run(
-        """UPDATE lane SET stored_revision = q.stored, expected_hash = q.total
-           FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::numeric[])
-                AS q(box, server, stored, total)
-           WHERE lane.box_id = q.box AND lane.logical_server_id = q.server""",
+    # Later words win: one object may have come twice within this transaction.
+    objects = {(s.lane, o.kind, o.key): o for s, word in words for o in word.objects}
+    rows = await tx.rows(
+        _STORED,
         (
             [lane[0] for lane in last],
             [lane[1] for lane in last],
             [word.through for word in last.values()],
-            [word.expected_hash for word in last.values()],
+            [word.told for word in last.values()],
+            [word.trusted for word in last.values()],
+            *_names(list(objects)),
+            [item.revision for item in objects.values()],
+            [item.share for item in objects.values()],
         ),
     )
-    # Later words win: one object may have come twice within this transaction.
-    objects = {(s.lane, o.kind, o.key): o for s, word in words for o in word.objects}
-    live = [(name, item) for name, item in objects.items() if item.live]
-    gone = [name for name, item in objects.items() if not item.live]
-    if live:
-        await tx.run(
-            """INSERT INTO lane_object (box_id, logical_server_id, kind, key, revision, share)
-               SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bigint[],
-                                    %s::numeric[])
-               ON CONFLICT (logical_server_id, box_id, kind, key)
-               DO UPDATE SET revision = excluded.revision, share = excluded.share""",
-            (
-                [lane[0] for (lane, _, _), _ in live],
-                [lane[1] for (lane, _, _), _ in live],
-                [kind for (_, kind, _), _ in live],
-                [key for (_, _, key), _ in live],
-                [item.revision for _, item in live],
-                [item.share for _, item in live],
-            ),
-        )
-    if gone:
-        await tx.run(
-            """DELETE FROM lane_object o
-               USING unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[])
-                     AS q(box, server, kind, key)
-               WHERE o.box_id = q.box AND o.logical_server_id = q.server
-                 AND o.kind = q.kind AND o.key = q.key""",
-            (
-                [lane[0] for lane, _, _ in gone],
-                [lane[1] for lane, _, _ in gone],
-                [kind for _, kind, _ in gone],
-                [key for _, _, key in gone],
-            ),
-        )
+    return {(box, server): int(total) for box, server, total in rows}
 
 
 async def _write_outcomes(tx: Transaction, words: Sequence[tuple[Said, OutcomeWord]]) -> set[int]:

@@ -1,6 +1,6 @@
 """What boxes say of their lanes, on its way into the database: plain records."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -13,21 +13,25 @@ FLEET = system("fleet")
 
 @attrs.frozen
 class Acknowledged:
-    """One object of a stored batch; ``share`` None with ``live`` True is a share nobody knows."""
+    """One object of a stored batch: its share of the lane's hash, None where it is gone."""
 
     kind: str
     key: str
     revision: int
-    live: bool
     share: int | None
 
 
 @attrs.frozen
 class StoredWord:
-    """A lane stored a batch."""
+    """A lane stored a batch, and told the hash that it came to.
+
+    The lane's expected hash is summed where the shares of the replaced versions are, in the
+    database. ``trusted``: the box's own word is taken for it.
+    """
 
     through: int
-    expected_hash: int
+    told: int
+    trusted: bool
     objects: tuple[Acknowledged, ...]
 
 
@@ -67,6 +71,16 @@ class ObservedWord:
 Word = StoredWord | OutcomeWord | ConditionWord | ObservedWord
 
 
+@attrs.frozen
+class Written:
+    """What writing words came to: the boxes whose session is still their own, by epoch, and the
+    expected hash of each lane that stored something.
+    """
+
+    fresh: Mapping[int, set[str]]
+    hashes: Mapping[LaneKey, int]
+
+
 @attrs.frozen(eq=False)
 class Said:
     """One word of a lane's session, and what to do once it is written (or dropped as stale)."""
@@ -75,5 +89,5 @@ class Said:
     box_name: str
     epoch: int
     word: Word
-    written: Callable[[], None]
+    written: Callable[[Written], None]
     stale: Callable[[], None]

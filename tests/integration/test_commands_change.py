@@ -8,8 +8,11 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
+from controller.fleet.committed import Committed, Pending, Watch
+from controller.fleet.lane_store import backlogs, touched_by
 from controller.principal import Principal
 from controller.refusal import CommandError
+from controller.runner import CommandRunner
 from controller.storage.database import Transaction
 from templates.objects import ObjectId, decode_spec
 from templates.registry import SERVICE_TYPES
@@ -130,6 +133,57 @@ async def test_a_change_wakes_the_dispatcher_and_the_views_after_its_commit(mode
     await both
     assert dict(heard)["hs_change"] == str(done.change_id)
     assert json.loads(dict(heard)["hs_event"]) == {"change": done.change_id}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_handed_over_is_what_would_be_read(model: Model) -> None:
+    await model.cluster()
+    heard: list[Committed] = []
+    model.runner = CommandRunner(model.database, model.registry, heard.append)
+    await model.ask("account.add", name="acme")
+    for command, fields in (
+        ("domain.add", {"name": "shop.test", "account": "acme"}),
+        ("record.add", {"domain": "shop.test", "name": "a", "type": "A", "values": ("192.0.2.7",)}),
+        ("domain.remove", {"name": "shop.test", "confirm": "shop.test"}),
+    ):
+        before = dict(await model.rows("SELECT id::text, revision FROM logical_server"))
+        boxes = dict(await model.rows("SELECT logical_server_id::text, box_id::text FROM lane"))
+        heard.clear()
+        done = await model.run(command, **fields)
+        (committed,) = heard
+        assert committed.change_id == done.change_id
+        assert {c.server: c.before for c in committed.servers}.items() <= before.items()
+
+        async def read(
+            tx: Transaction,
+            before: dict[str, int] = before,
+            boxes: dict[str, str] = boxes,
+            change: int = committed.change_id,
+        ) -> tuple[dict[str, tuple[Pending, ...]], set[Watch]]:
+            lanes = {(boxes[server], server): revision for server, revision in before.items()}
+            found = await backlogs(tx, lanes)
+            _, watches = await touched_by(tx, [change])
+            return {server: each.objects for (_, server), each in found.items()}, set(watches)
+
+        objects, watches = await model.database.transaction(OPERATOR, read, name="test")
+        assert {c.server: c.objects for c in committed.servers} == {
+            server: pending for server, pending in objects.items() if pending
+        }
+        assert set(committed.watches) == watches
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_handed_over_that_was_not_committed(model: Model) -> None:
+    await model.shop()
+    heard: list[Committed] = []
+    model.runner = CommandRunner(model.database, model.registry, heard.append)
+    await add_record(model, "dry", dry_run=True)
+    with pytest.raises(CommandError):
+        await add_record(model, "..")
+    assert heard == []
+    await add_record(model, "www2", idempotency_key="k1")
+    await add_record(model, "www2", idempotency_key="k1")
+    assert len(heard) == 1
 
 
 @pytest_twisted.ensureDeferred

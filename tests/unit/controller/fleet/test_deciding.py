@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.fleet.committed import Pending, Watch
 from controller.fleet.conditions import BoxFacts, LaneFacts, conditions
-from controller.fleet.lane_store import Pending, Watch
 from controller.fleet.lanes import LaneRow, judge
-from controller.fleet.link import LaneLink, acknowledge, serial_reached
+from controller.fleet.link import LaneLink, acknowledged, serial_reached
 from controller.fleet.liveness import interval, is_silent, must_speak
 from controller.fleet.repair import Desired, compare, is_mass_delete
 from node_agent.wire.messages import LaneReport
-from node_agent.wire.object_hash import as_text, combine, element
+from node_agent.wire.object_hash import as_text, element
 
 ROW = LaneRow("box", "server", "ns1", "bind", 9, 5, 5, 77, "ok", "")
 REPORT = LaneReport(
@@ -93,39 +93,10 @@ def test_many_removals_are_many_by_share_and_by_count(removed: int, held: int, m
     assert is_mass_delete(removed, held) is many
 
 
-def pending(key: str, revision: int, share: int | None, known: bool = True) -> Pending:
-    return Pending("zone", key, revision, 1, b"", (), (), 1, share, known)
-
-
-def test_the_expected_hash_loses_what_a_new_version_replaces() -> None:
-    old, new = element("zone", "a", 1, b"1"), element("zone", "a", 2, b"2")
-    expected, objects = acknowledge(old, [(pending("a", 2, old), b"2")])
-    assert expected == new
-    assert [(o.key, o.live, o.share) for o in objects] == [("a", True, new)]
-    expected, objects = acknowledge(new, [(pending("a", 3, new), None)])
-    assert (expected, objects[0].live) == (0, False)
-
-
-def test_a_replaced_share_that_nobody_knows_leaves_the_word_to_the_box() -> None:
-    expected, objects = acknowledge(5, [(pending("a", 2, None, known=False), b"2")])
-    assert expected is None
-    assert objects[0].share == element("zone", "a", 2, b"2")
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.binary(max_size=3)), max_size=20))
-def test_both_sides_keep_the_same_hash(changes: list[tuple[str, bytes | None]]) -> None:
-    box: dict[str, int] = {}
-    expected: int | None = 0
-    for revision, (key, spec) in enumerate(changes, 1):
-        assert expected is not None
-        expected, (object_,) = acknowledge(expected, [(pending(key, revision, box.get(key)), spec)])
-        box.pop(key, None)
-        if object_.share is not None:
-            box[key] = object_.share
-    total = 0
-    for share in box.values():
-        total = combine(total, added=share)
-    assert expected == total
+def test_what_is_remembered_of_an_object_is_its_share_as_it_was_sent() -> None:
+    sent = Pending("zone", "a", 2, 1, b"key=$secret", (), (7,), 1)
+    assert acknowledged(sent, b"2").share == element("zone", "a", 2, b"2")
+    assert acknowledged(sent, None).share is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +117,6 @@ def link() -> LaneLink:
         saying=lambda words: None,
         stored=0,
         box_stored=0,
-        expected_hash=0,
         settled=0,
         server_revision=0,
     )
