@@ -55,6 +55,21 @@ _TAKEN: dict[str, tuple[str, str, str]] = {
         "type",
         "the server has its service address: exactly one is allowed",
     ),
+    "ip_address_one_outgoing": (
+        "ip.outgoing.one",
+        "type",
+        "the server has its outgoing address: exactly one is allowed (R347)",
+    ),
+    "ip_address_one_bouncing": (
+        "ip.bouncing.one",
+        "type",
+        "the server has its bouncing address: exactly one is allowed (R350)",
+    ),
+    "ip_address_one_site": (
+        "site.address.taken",
+        "name",
+        "the site has a dedicated address",
+    ),
     "ip_address_tag": ("ip.tag.taken", "tag", "the server has a shared address with this tag"),
 }
 """What a unique constraint means to a person: the rule is the constraint, not a read before."""
@@ -102,21 +117,6 @@ class CommandRunner:
                 "permission.denied", f"{name} is not permitted", value=name, status=403
             )
         if not command.writes:
-    "ip_address_one_outgoing": (
-        "ip.outgoing.one",
-        "type",
-        "the server has its outgoing address: exactly one is allowed (R347)",
-    ),
-    "ip_address_one_bouncing": (
-        "ip.bouncing.one",
-        "type",
-        "the server has its bouncing address: exactly one is allowed (R350)",
-    ),
-    "ip_address_one_site": (
-        "site.address.taken",
-        "name",
-        "the site has a dedicated address",
-    ),
             return await self._read(principal, command, request)
 
         async def work(tx: Transaction) -> CommandResult:
