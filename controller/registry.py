@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import change_log, group_list, health
+from controller.cluster import change_log, group_list
 from controller.cluster.audit import Audit
 from controller.cluster.boxes import Boxes
 from controller.cluster.faults import Faults
+from controller.cluster.health import Health
 from controller.cluster.ip_addresses import IpAddresses
 from controller.cluster.logical_servers import Servers
 from controller.cluster.ports import EnrolmentInfo, FleetPort
@@ -61,7 +62,7 @@ def build_registry(
             *Audit(anchors).commands(),
             *Faults(fleet).commands(),
             *Recovery(fleet, clock).commands(),
-            *health.COMMANDS,
+            *Health(clock).commands(),
             *Status(boxes).commands(),
         )
     )

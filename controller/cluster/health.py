@@ -1,5 +1,6 @@
 """All rules over the whole model: the command ``health.list``."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -10,7 +11,9 @@ from controller.cluster.rules import Breach, breaches
 from controller.commands import Command, Work
 from controller.pages import after_text, limit, page
 from controller.refusal import CommandError
+from controller.storage.database import Transaction
 
+KEPT_SECONDS = 60.0
 _SEPARATOR = "\x1f"
 
 
@@ -43,54 +46,84 @@ def _shown(breach: Breach) -> dict[str, Any]:
     }
 
 
-async def list_findings(work: Work, request: ListFindings) -> dict[str, Any]:
-    """List what breaks a rule, what a command would refuse first; ``counts`` is over all of it."""
-    size = limit(request.limit)
-    after = after_text(request.cursor)
-    if request.rule and request.rule not in BY_ID:
-        raise CommandError(
-            "health.rule.unknown",
-            "no rule has this id",
-            field="rule",
-            value=request.rule,
-            allowed="the rules of docs/reference/rules.md",
-        )
-    if request.severity not in ("", "refuse", "warn"):
-        raise CommandError(
-            "health.severity.invalid",
-            "not a severity of a rule",
-            field="severity",
-            value=request.severity,
-            allowed="refuse, warn",
-        )
-    found = breaches(await load_view(work.tx), RULES)
-    counts = {"refuse": 0, "warn": 0}
-    for breach in found:
-        counts[breach.rule.severity] += 1
-    wanted = request.filter.lower()
-    items = sorted(
-        (
-            _shown(breach)
-            for breach in found
-            if request.rule in ("", breach.rule.id)
-            and request.severity in ("", breach.rule.severity)
-            and wanted in breach.finding.name
-        ),
-        key=_key,
-    )
-    rest = [item for item in items if _key(item) > after]
-    return {**page(rest, size, _key), "counts": counts, "rules": len(RULES)}
+_STAMP = """
+SELECT max(change_id), count(*) FROM change_row
+WHERE relation IN ('box', 'logical_server', 'lane', 'ip_address')
+"""
 
 
-COMMANDS: tuple[Command[Any], ...] = (
-    Command(
-        "health.list",
-        "GET",
-        "/health",
-        ListFindings,
-        "provider.read",
-        "List what breaks a rule of the cluster, with the command that repairs it",
-        list_findings,
-        "Every rule is judged over the whole model. ``counts`` tells all findings by severity.",
-    ),
-)
+@attrs.define
+class Health:
+    """The command on findings. ``clock`` gives seconds since the epoch.
+
+    What was found is kept while no change touches the provider's side of the model, and for
+    `KEPT_SECONDS` at most: home and each page of the list ask anew.
+    """
+
+    clock: Callable[[], float]
+    _found: tuple[Breach, ...] = ()
+    _stamp: tuple[Any, ...] = ()
+    _until: float = 0.0
+
+    async def list(self, work: Work, request: ListFindings) -> dict[str, Any]:
+        """List what breaks a rule, what a command would refuse first; ``counts`` is of all."""
+        size = limit(request.limit)
+        after = after_text(request.cursor)
+        if request.rule and request.rule not in BY_ID:
+            raise CommandError(
+                "health.rule.unknown",
+                "no rule has this id",
+                field="rule",
+                value=request.rule,
+                allowed="the rules of docs/reference/rules.md",
+            )
+        if request.severity not in ("", "refuse", "warn"):
+            raise CommandError(
+                "health.severity.invalid",
+                "not a severity of a rule",
+                field="severity",
+                value=request.severity,
+                allowed="refuse, warn",
+            )
+        found = await self._judge(work.tx)
+        counts = {"refuse": 0, "warn": 0}
+        for breach in found:
+            counts[breach.rule.severity] += 1
+        wanted = request.filter.lower()
+        items = sorted(
+            (
+                item
+                for breach in found
+                if request.rule in ("", breach.rule.id)
+                and request.severity in ("", breach.rule.severity)
+                and wanted in breach.finding.name
+                and _key(item := _shown(breach)) > after
+            ),
+            key=_key,
+        )
+        return {**page(items, size, _key), "counts": counts, "rules": len(RULES)}
+
+    async def _judge(self, tx: Transaction) -> tuple[Breach, ...]:
+        """Judge the whole model, or give what was found since the last change to it."""
+        # Read before the model: what is committed in between is judged, and asked about again.
+        stamp = await tx.row(_STAMP)
+        if stamp != self._stamp or self.clock() >= self._until:
+            self._found = tuple(breaches(await load_view(tx), RULES))
+            self._stamp, self._until = stamp, self.clock() + KEPT_SECONDS
+        return self._found
+
+    def commands(self) -> tuple[Command[Any], ...]:
+        """Give the commands for the registry."""
+        return (
+            Command(
+                "health.list",
+                "GET",
+                "/health",
+                ListFindings,
+                "provider.read",
+                "List what breaks a rule of the cluster, with the command that repairs it",
+                self.list,
+                "Every rule is judged over the whole model. ``counts`` tells all findings by "
+                "severity.",
+            ),
+        )

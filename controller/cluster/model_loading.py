@@ -47,10 +47,10 @@ _LOCK = f"SELECT FROM box b {_BOXES_OF_PART} ORDER BY b.id FOR NO KEY UPDATE"
 
 _SERVERS = """
 SELECT s.id::text, s.name, s.group_name, s.service_type,
-       coalesce((SELECT array_agg(b.name ORDER BY b.name)
-                 FROM lane l JOIN box b ON b.id = l.box_id WHERE l.logical_server_id = s.id), '{}'),
+       coalesce(array_agg(b.name ORDER BY b.name) FILTER (WHERE b.name IS NOT NULL), '{}'),
        s.signup, s.settings
-FROM logical_server s
+FROM logical_server s LEFT JOIN lane l ON l.logical_server_id = s.id
+LEFT JOIN box b ON b.id = l.box_id
 """
 
 _SERVERS_OF_PART = """
@@ -83,10 +83,10 @@ ORDER BY i.address, s.name, t.name
 
 _CLUSTER = """
 SELECT (SELECT count(*) FROM box),
-       coalesce((SELECT jsonb_agg(jsonb_build_array(g.group_name, g.servers, g.open)
+       coalesce((SELECT jsonb_agg(jsonb_build_array(g.group_name, g.servers, g.open, g.first)
                                   ORDER BY g.group_name)
                  FROM (SELECT group_name, count(*) AS servers,
-                              count(*) FILTER (WHERE signup) AS open
+                              count(*) FILTER (WHERE signup) AS open, min(name) AS first
                        FROM logical_server GROUP BY group_name) g), '[]')
 """
 
@@ -100,7 +100,7 @@ async def load_view(tx: Transaction, part: Part | None = None) -> ModelView:
     """Read a part of the model, or all of it where ``part`` is None."""
     if part is None:
         boxes = await tx.rows(f"{_BOXES} ORDER BY b.name")
-        found = await tx.rows(f"{_SERVERS} ORDER BY s.name")
+        found = await tx.rows(f"{_SERVERS} GROUP BY s.id ORDER BY s.name")
         here = found
         ids = None
     else:
@@ -110,7 +110,8 @@ async def load_view(tx: Transaction, part: Part | None = None) -> ModelView:
         touched = {row[0] for row in boxes}
         names = {row[1] for row in boxes}
         found = await tx.rows(
-            f"{_SERVERS} {_SERVERS_OF_PART} ORDER BY s.name", (list(part.servers), list(touched))
+            f"{_SERVERS} {_SERVERS_OF_PART} GROUP BY s.id ORDER BY s.name",
+            (list(part.servers), list(touched)),
         )
         here = [row for row in found if row[0] in part.servers or names & set(row[4])]
         ids = [row[0] for row in here]

@@ -89,6 +89,8 @@ class GroupCount:
     group: str
     servers: int
     open: int
+    first: str
+    """The name of one of them, the first in order."""
 
 
 @attrs.frozen

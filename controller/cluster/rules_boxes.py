@@ -42,10 +42,29 @@ def _separate_rule(group: str, source: str, what: str, os_family: str = "") -> R
     )
 
 
+def _empty(view: ModelView) -> Iterator[Finding]:
+    for box in view.boxes:
+        if not view.on(box):
+            yield Finding(
+                "pserver",
+                box.name,
+                f"the box {box.name} has no logical server",
+                f"hsctl lserver add NAME --group {box.groups[0] if box.groups else 'GROUP'} "
+                f"--type TYPE --pserver {box.name}",
+            )
+
+
 RULES: tuple[Rule, ...] = (
     _separate_rule("windows", "R230", "Windows web hosting"),
     _separate_rule("mssql", "R231", "MS SQL for user databases"),
     _separate_rule("realmedia", "R232", "Windows real media hosting", "windows"),
     _separate_rule("postgresql", "R233", "PostgreSQL for user databases"),
     _separate_rule("vps", "R234", "VPS hosting"),
+    Rule(
+        "pserver.empty",
+        ("R35", "R246"),
+        "warn",
+        "A physical server is there to run logical servers; it is not set up before it has one.",
+        _empty,
+    ),
 )

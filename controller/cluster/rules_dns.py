@@ -22,6 +22,17 @@ def _spread(view: ModelView) -> Iterator[Finding]:
             )
 
 
+def _only_one(view: ModelView) -> Iterator[Finding]:
+    if len(view.name_servers) == 1:
+        (only,) = view.name_servers
+        yield Finding(
+            "lserver",
+            only.name,
+            f"{only.name} is the only name server: each zone is on one server alone",
+            f"hsctl lserver add NAME --group dns --type {only.type} --pserver BOX",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         "lserver.dns.one-per-box",
@@ -31,5 +42,12 @@ RULES: tuple[Rule, ...] = (
         _spread,
         field="pserver",
         allowed="a box without a name server",
+    ),
+    Rule(
+        "dns.servers.two",
+        ("R24", "R28"),
+        "warn",
+        "A zone is on two name servers, so that it is answered while one is away.",
+        _only_one,
     ),
 )

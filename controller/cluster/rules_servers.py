@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
-from controller.cluster.model_view import ModelView
+from controller.cluster.model_view import ModelView, Server
 from controller.cluster.rules import Finding, Rule
+
+WITHOUT_CUSTOMERS = frozenset({"control-panel", "mrtg"})
+"""Groups whose servers are the provider's own: nobody is placed on them."""
 
 
 def _group_on_box(view: ModelView) -> Iterator[Finding]:
@@ -38,6 +41,35 @@ def _one_type_per_box(view: ModelView) -> Iterator[Finding]:
                 )
 
 
+def _spread(view: ModelView) -> Iterator[Finding]:
+    if view.boxes_in_cluster < 2:
+        return
+    for box in view.boxes:
+        first: dict[str, Server] = {}
+        for server in view.on(box):
+            other = first.setdefault(server.group, server)
+            # Name servers and servers of one type have rules of their own.
+            if server.group != "dns" and other.type != server.type:
+                yield Finding(
+                    "lserver",
+                    server.name,
+                    f"{other.name} and {server.name}, both of the group {server.group}, share the "
+                    f"box {box.name}, and there is another box",
+                    f"hsctl lserver move {server.name} --to BOX",
+                )
+
+
+def _no_signup(view: ModelView) -> Iterator[Finding]:
+    for group in view.groups:
+        if group.servers and not group.open and group.group not in WITHOUT_CUSTOMERS:
+            yield Finding(
+                "group",
+                group.group,
+                f"no logical server of the group {group.group} takes new customers",
+                f"hsctl lserver signup on {group.first}",
+            )
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         "lserver.group.not-on-box",
@@ -54,5 +86,20 @@ RULES: tuple[Rule, ...] = (
         "Two servers of one type on a box compete for its resources and fail together.",
         _one_type_per_box,
         field="pserver",
+    ),
+    Rule(
+        "lserver.group.spread",
+        ("R37",),
+        "warn",
+        "Servers of one group on different boxes do not fail together.",
+        _spread,
+        field="pserver",
+    ),
+    Rule(
+        "group.signup.none",
+        ("R38", "R280", "R282"),
+        "warn",
+        "Signup is off on a new server, and customers are placed only where it is on.",
+        _no_signup,
     ),
 )
