@@ -104,7 +104,8 @@ def down(folder: Path | None) -> None:
 def status(folder: Path | None, output: str) -> None:
     """Show the panel, and every logical server's name, type, address and port.
 
-    The exit code is 5 while the cluster is not up.
+    The exit code is 5 while the cluster is not up, also where its supervisor was killed and what it
+    had started runs on: nothing is started again then when it dies.
 
     \b
     hsctl local status -o json
@@ -115,6 +116,7 @@ def status(folder: Path | None, output: str) -> None:
     with _told(layout):
         plan = layout.read_plan()
         answer = _described(layout, plan, running(layout))
+        answer |= _left(layout, plan) if answer.get("state") == "down" else {}
     if output == "json":
         print_json(answer)
     elif plan is None:
@@ -354,6 +356,28 @@ def _described(
             }
             for box in plan.boxes
         ],
+    }
+
+
+def _left(layout: "Layout", plan: "ClusterPlan | None") -> dict[str, Any]:
+    """Say what runs and answers although no supervisor does."""
+    from controller.local.processes import daemons_below
+    from controller.local.provision import answers
+    from controller.local.supervisor import still_running
+
+    if plan is None:
+        return {}
+    names = still_running(layout)
+    # Only with a daemon of its own: another cluster may have its addresses by now.
+    daemons = daemons_below(layout.boxes)
+    serving = [box.name for box in plan.boxes if daemons and answers(box, plan.service_domain)]
+    if not names and not daemons:
+        return {}
+    return {
+        "state": "unattended",
+        "still_running": names,
+        "answering": [f"{name}.{plan.service_domain}" for name in serving],
+        "next": "its supervisor is gone: hsctl local up takes over, hsctl local down stops it",
     }
 
 

@@ -148,7 +148,7 @@ def _of_this_host(given: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[
         for verb in ("status", "faults"):
             yield f"agents/{name}-{verb}.json", _agent_says(verb, path)
     for directory in logs:
-        for path in sorted(directory.glob("*.log*")):
+        for path in sorted((*directory.glob("*.log*"), *directory.glob("*.out*"))):
             yield f"logs/{directory.name}-{path.name}", _text(path)
 
 

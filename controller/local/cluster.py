@@ -199,6 +199,7 @@ class LocalCluster:
             "enrolment": str(plan.enrolment),
             "public_name": plan.panel.address,
             "service_domain": plan.service_domain,
+            "log": str(self.layout.log_of("controller")),
         }
         text = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
         self.layout.controller_config.write_text(text)

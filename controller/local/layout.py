@@ -110,6 +110,10 @@ class Layout:
         """One log file for each process."""
         return self.root / "logs"
 
+    def log_of(self, process: str) -> Path:
+        """The log that a process writes and rotates itself."""
+        return self.logs / f"{process}.log"
+
     @property
     def lock(self) -> Path:
         """Held by the running supervisor; holds its process id."""

@@ -15,13 +15,18 @@ _FIRST_BACKOFF = 0.5
 _LAST_BACKOFF = 15.0
 _STEADY = 30.0
 """A process that lived this many seconds is restarted at once again."""
+_OUTPUT_BYTES = 1024 * 1024
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """A process that cannot be mistaken for a later one with the same number."""
+    """A process that cannot be mistaken for a later one with the same number.
+
+    ``name`` is what the supervisor calls it, empty where nobody does.
+    """
 
     pid: int
     created: float
+    name: str = ""
 
     def process(self) -> psutil.Process | None:
         """Give the process if it is still this one and not a zombie."""
@@ -33,10 +38,10 @@ class Identity(msgspec.Struct, frozen=True):
             return None
 
 
-def identity(pid: int) -> Identity | None:
+def identity(pid: int, name: str = "") -> Identity | None:
     """Name the process that has ``pid`` now."""
     try:
-        return Identity(pid, psutil.Process(pid).create_time())
+        return Identity(pid, psutil.Process(pid).create_time(), name)
     except psutil.NoSuchProcess:
         return None
 
@@ -58,14 +63,24 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 class Child:
-    """One long-running process with its log file; `tend` restarts it with backoff when it died."""
+    """One long-running process; `tend` restarts it with backoff when it died.
+
+    It writes and rotates ``log`` itself. What it prints (a traceback before its log begins) goes to
+    ``output``, of which a start sets aside what has grown too long.
+    """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        output: Path,
+        environment: Mapping[str, str],
     ) -> None:
         self.name = name
         self._arguments = list(arguments)
         self._log = log
+        self._output = output
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
@@ -77,16 +92,19 @@ class Child:
         """The running process, if there is one."""
         if self._process is None or self._process.poll() is not None:
             return None
-        return identity(self._process.pid)
+        return identity(self._process.pid, self.name)
 
     def start(self) -> None:
         """Start the process in a session of its own: a Ctrl-C must reach the supervisor only."""
-        with self._log.open("ab") as log:
+        with contextlib.suppress(FileNotFoundError):
+            if self._output.stat().st_size > _OUTPUT_BYTES:
+                self._output.replace(self._output.with_name(f"{self._output.name}.1"))
+        with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 self._arguments,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 cwd="/",
                 env=self._environment,
                 start_new_session=True,
@@ -122,12 +140,12 @@ class Child:
             self._process = None
 
     def last_words(self, lines: int = 12) -> str:
-        """Give the end of the log, for an error message."""
-        try:
-            text = self._log.read_text(errors="replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+        """Give the end of its log and of what it printed, for an error message."""
+        found = []
+        for path in (self._log, self._output):
+            with contextlib.suppress(FileNotFoundError):
+                found += path.read_text(errors="replace").splitlines()[-lines:]
+        return "\n".join(found)
 
 
 def own_environment() -> dict[str, str]:

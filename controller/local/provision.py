@@ -40,6 +40,7 @@ def write_agent_config(
         f"state = {json.dumps(str(path.parent / 'state'))}",
         f"controller = [{json.dumps(str(plan.agents))}]",
         'services = "direct"',
+        f"log = {json.dumps(str(layout.log_of(f'agent-{box.name}')))}",
     ]
     for name, table in tables.items():
         lines += ["", f"[{name}]"]

@@ -148,12 +148,13 @@ class Supervisor:
         return self.postgres.start()
 
     def start(self, name: str, module: str, *arguments: str) -> processes.Child:
-        """Start one Python program of ours as a child with its own log."""
+        """Start one Python program of ours, which writes its own log, as a child."""
         self.layout.logs.mkdir(exist_ok=True, mode=0o755)
         child = processes.Child(
             name,
             [sys.executable, "-I", "-m", module, *arguments],
-            self.layout.logs / f"{name}.log",
+            self.layout.log_of(name),
+            self.layout.logs / f"{name}.out",
             processes.own_environment(),
         )
         child.start()
@@ -205,12 +206,24 @@ class Supervisor:
         candidate.replace(self.layout.processes)
 
 
+def started_by(layout: Layout) -> list[processes.Identity]:
+    """Give the processes that the last supervisor started and did not end itself."""
+    try:
+        return msgspec.json.decode(layout.processes.read_bytes(), type=list[processes.Identity])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return []
+
+
+def still_running(layout: Layout) -> list[str]:
+    """Name what of a cluster runs, for when its supervisor does not."""
+    names = [each.name for each in started_by(layout) if each.process() is not None]
+    if EmbeddedPostgres(layout.postgres).pid is not None:
+        names.insert(0, "postgres")
+    return names
+
+
 def end_leftovers(layout: Layout) -> None:
     """End what a supervisor that was killed left running, and the daemons of the boxes."""
-    try:
-        known = msgspec.json.decode(layout.processes.read_bytes(), type=list[processes.Identity])
-    except (FileNotFoundError, msgspec.DecodeError):
-        known = []
-    processes.end(known)
+    processes.end(started_by(layout))
     processes.end(processes.daemons_below(layout.boxes))
     layout.processes.unlink(missing_ok=True)

@@ -111,6 +111,7 @@ def test_a_support_bundle_tells_the_state_and_no_secret(cluster: Cluster) -> Non
         invitation = json.loads(cluster.good("pserver", "enroll", "web1", "-o", "json"))["result"]
         planted["another enrolment"] = invitation["token"].split(".")[2]
         log.write(f"{invitation}\nthe last line\n")
+    (cluster.folder / "logs" / "agent-web1.log.1").write_text("an older line\n")
 
     file = cluster.home / "report.tar.gz"
     cluster.good("support", "bundle", str(file))
@@ -132,6 +133,8 @@ def test_a_support_bundle_tells_the_state_and_no_secret(cluster: Cluster) -> Non
         "agents/web1-faults.json",
         "logs/logs-controller.log",
         "logs/logs-agent-web1.log",
+        "logs/logs-agent-web1.log.1",
+        "logs/logs-controller.out",
     }
     assert json.loads(texts["agents/ns1-status.json"])["running"] is True
     assert "the last line" in texts["logs/logs-agent-web1.log"]

@@ -118,12 +118,20 @@ def test_a_killed_supervisor_is_followed_by_another_or_cleared_away(cluster: Clu
     assert cluster.local("up", "--detach").code == 0
     os.kill(supervisor(cluster), signal.SIGKILL)
     assert eventually(lambda: cluster.local("status").code == 5)
+    told = json.loads(cluster.local("status", "-o", "json").out)
+    assert (told["up"], told["state"]) == (False, "unattended")
+    assert set(told["still_running"]) == set(cluster.processes())
+    assert told["answering"] == [server["name"] for server in told["logical_servers"]]
+    assert "hsctl local up" in cluster.local("status").out
     assert cluster.local("up", "--detach").code == 0
     assert ask(cluster.places()["ns1"], "heliosphere.test", "SOA")
     cluster.good("account", "add", "acme")
     os.kill(supervisor(cluster), signal.SIGKILL)
     assert cluster.local("down").code == 0
     assert leftovers(cluster) == []
+    told = json.loads(cluster.local("status", "-o", "json").out)
+    assert told["state"] == "down"
+    assert "still_running" not in told
 
 
 def test_reset_ends_a_cluster_that_is_up_and_one_that_is_just_being_made(cluster: Cluster) -> None:
