@@ -7,7 +7,7 @@
     warnings = await guard.check(work.tx)   # raises CommandError with the rule's id
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import attrs
 
@@ -27,16 +27,23 @@ class Guard:
     rules: Sequence[Rule]
 
     async def check(
-        self, tx: Transaction, *, boxes: Iterable[str] = (), servers: Iterable[str] = ()
+        self,
+        tx: Transaction,
+        *,
+        boxes: Iterable[str] = (),
+        servers: Iterable[str] = (),
+        warn_only: Collection[str] = (),
     ) -> list[str]:
         """Judge the rows as they are now; ``boxes`` and ``servers`` were made by the change.
 
-        Gives the warnings. Raises `CommandError` for the first rule that refuses.
+        Gives the warnings, among them breaches of the rules ``warn_only`` (ids): this change does
+        right, and something else has to follow. Raises `CommandError` for the first other rule that
+        refuses.
         """
         part = Part.of((*self.part.boxes, *boxes), (*self.part.servers, *servers))
         found = new_breaches(self.before, await load_view(tx, part), self.rules)
         for breach in found:
-            if breach.rule.severity == "refuse":
+            if breach.rule.severity == "refuse" and breach.rule.id not in warn_only:
                 raise refusal(breach)
         return [breach.finding.words for breach in found]
 

@@ -9,16 +9,19 @@ from controller.cluster.rules import Finding, Rule
 def _spread(view: ModelView) -> Iterator[Finding]:
     if view.boxes_in_cluster < 2:
         return
-    for box in view.boxes:
-        name_servers = [server for server in view.on(box) if server.group == "dns"]
-        for server in name_servers[1:]:
+    on_box: dict[str, list[str]] = {}
+    for server in view.name_servers:
+        for box in server.boxes:
+            on_box.setdefault(box, []).append(server.name)
+    for box, names in sorted(on_box.items()):
+        for name in names[1:]:
             yield Finding(
                 "lserver",
-                server.name,
-                f"the box {box.name} has the name servers "
-                f"{' and '.join(item.name for item in name_servers)}, and there is another box",
-                f"hsctl lserver move {server.name} --to BOX",
-                value=box.name,
+                name,
+                f"the box {box} has the name servers {' and '.join(names)}, and there is another "
+                "box",
+                f"hsctl lserver move {name} --to BOX",
+                value=box,
             )
 
 
