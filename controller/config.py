@@ -55,6 +55,9 @@ class ControllerConfig:
     enrolment: Listen = Listen("0.0.0.0", 8445)  # noqa: S104 so do boxes that enrol
     public_name: str = "localhost"
     """The name or address by which boxes and browsers reach the controller."""
+    agent_install: str = "apt-get install --yes heliosphere-agent"
+    """The line that installs the agent on a Linux box: shown with the enrolment line, run by an
+    enrolment over SSH."""
     service_domain: str = "heliosphere.test"
     pki: Path = attrs.field()
     secrets_key: Path = attrs.field()

@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import change_log, group_list
+from controller.cluster import boxes_edit, change_log, group_list
 from controller.cluster.audit import Audit
 from controller.cluster.boxes import Boxes
 from controller.cluster.faults import Faults
+from controller.cluster.boxes_enrol import Enrolments
+from controller.cluster.boxes_retire import Retirement
 from controller.cluster.health import Health
 from controller.cluster.ip_addresses import IpAddresses
+from controller.cluster.invitations import Invitations
 from controller.cluster.logical_servers import Servers
-from controller.cluster.ports import EnrolmentInfo, FleetPort
+from controller.cluster.monitoring import Monitoring
+from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
 from controller.cluster.server_editing import ServerEditing
 from controller.cluster.status import Status
 from controller.commands import Registry
@@ -38,18 +42,26 @@ def build_registry(
     draw: Random | None = None,
     anchors: AnchorFile | None = None,
 ) -> Registry:
+    ssh: SshPort | None = None,
     """Build the registry of all commands.
 
     ``clock`` gives seconds since the epoch; ``draw`` is where servers are drawn from, the system's
-    own randomness unless a test seeds it. ``anchors`` is where the audit's head is noted.
+    own randomness unless a test seeds it. ``anchors`` is where the audit's head is noted,
+    ``ssh`` what enrols boxes over SSH.
     """
     service_zone = ServiceZone(clock, enrolment.host)
-    boxes = Boxes(enrolment, fleet, clock)
+    invitations = Invitations(enrolment, clock)
+    boxes = Boxes(invitations, fleet, clock)
     domains = Domains(clock, draw or SystemRandom())
     return Registry(
         (
             *boxes.commands(),
             *group_list.COMMANDS,
+            *boxes_edit.COMMANDS,
+            *Enrolments(invitations, ssh).commands(),
+            *Retirement(fleet).commands(),
+            *Monitoring(clock).commands(),
+            *BoxServices(fleet).commands(),
             *Servers(service_zone).commands(),
             *ServerEditing(ServerProjection(secrets, self_signed)).commands(),
             *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),

@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 import pki
+from controller.bootstrap.runs import SshEnrolments
 from controller.cluster.ports import EnrolmentInfo
 from controller.commands import Registry
 from controller.config import ControllerConfig, Listen
@@ -64,11 +65,20 @@ class Controller:
             inline=secrets.inline,
         )
         enrolment = EnrolmentInfo(
-            config.public_name, config.enrolment.port, identity.authority.fingerprint
+            config.public_name,
+            config.enrolment.port,
+            identity.authority.fingerprint,
+            config.agent_install,
         )
+        self._ssh = SshEnrolments(database, reactor)
         anchors = AnchorFile(config.state / ANCHORS)
         self.registry: Registry = build_registry(
-            enrolment, time.time, fleet=self.fleet, secrets=secrets, anchors=anchors
+            enrolment,
+            time.time,
+            fleet=self.fleet,
+            secrets=secrets,
+            anchors=anchors,
+            ssh=self._ssh,
         )
         self.runner = CommandRunner(database, self.registry, self.fleet.committed)
         self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
@@ -120,6 +130,7 @@ class Controller:
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         self._tls.abort_all()
+        await self._ssh.stop()
         await self.fleet.stop()
         await self._sealer.stop()
         await self._database.close()

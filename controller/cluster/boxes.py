@@ -7,19 +7,19 @@ from typing import Any, Literal
 import attrs
 
 from controller import names
-from controller.changes import ChangeWriter
-from controller.cluster import addresses, groups
-from controller.cluster.ports import EnrolmentInfo, FleetPort
+from controller.cluster import addresses, groups, rules_dns
+from controller.cluster.free_text import text_line
+from controller.cluster.guard import watch
+from controller.cluster.invitations import Invitations
+from controller.cluster.ports import FleetPort
 from controller.commands import Command, Work
 from controller.fleet.conditions import BoxFacts, LaneFacts, conditions
 from controller.pages import after_text, contains, limit, page
 from controller.refusal import CommandError
 from controller.runner import OneTime
 from controller.storage.database import Transaction
-from pki.enrolment import Token
 
-TOKEN_HOURS = 24
-"""How long a box may take to enrol."""
+OS_FAMILIES = ("linux", "freebsd", "windows")
 FRESH_SECONDS = 10
 """A system report younger than this is not asked for again: its coming is an event that pages
 answer by reading it."""
@@ -34,6 +34,7 @@ class AddBox:
     mask: str
     groups: tuple[str, ...]
     os_family: str = "linux"
+    description: str = ""
 
 
 @attrs.frozen
@@ -93,7 +94,8 @@ SELECT b.id::text, b.name, host(b.address), masklen(b.address), b.os_family, b.g
                  FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
                  WHERE l.box_id = b.id), '[]'),
        (SELECT max(c.not_after) FROM certificate c
-        WHERE c.box_id = b.id AND c.revoked_at IS NULL)
+        WHERE c.box_id = b.id AND c.revoked_at IS NULL),
+       b.description, b.monitoring, b.retired_at
 FROM box b
 """
 
@@ -132,15 +134,32 @@ def _shown(row: tuple[Any, ...], fleet: FleetPort, now: datetime) -> dict[str, A
         "agent_version": row[10],
         "version": row[11],
         "certificate_ends": time_text(row[13]),
+        "description": row[14],
+        "monitoring": row[15],
+        "retired_at": time_text(row[16]),
+        "muted": row[6] == "maintenance" or row[16] is not None,
         "logical_servers": [lane[0] for lane in row[12]],
     }
+
+
+def operating_system(name: str) -> str:
+    """Read the operating system of a box (R229); raises `CommandError`."""
+    if name not in OS_FAMILIES:
+        raise CommandError(
+            "pserver.os.invalid",
+            "not an operating system of a box",
+            field="os_family",
+            value=name,
+            allowed=", ".join(OS_FAMILIES),
+        )
+    return name
 
 
 @attrs.frozen
 class Boxes:
     """The commands on physical servers; ``clock`` gives seconds since the epoch."""
 
-    enrolment: EnrolmentInfo
+    invitations: Invitations
     fleet: FleetPort
     clock: Callable[[], float]
 
@@ -150,51 +169,21 @@ class Boxes:
         address = addresses.address(request.ip)
         prefix = addresses.prefix_length(request.mask, address)
         wanted = groups.groups(request.groups)
-        if request.os_family not in ("linux", "freebsd", "windows"):
-            raise CommandError(
-                "pserver.os.invalid",
-                "not an operating system of a box",
-                field="os_family",
-                value=request.os_family,
-                allowed="linux, freebsd, windows",
-            )
+        os_family = operating_system(request.os_family)
+        description = text_line(request.description, field="description", most=500)
+        guard = await watch(work.tx, rules=rules_dns.RULES)
         (box_id,) = await work.tx.row(
-            """INSERT INTO box (name, address, os_family, groups)
-               VALUES (%s, %s::inet, %s, %s) RETURNING id::text""",
-            (name, f"{address}/{prefix}", request.os_family, wanted),
+            """INSERT INTO box (name, address, os_family, groups, description)
+               VALUES (%s, %s::inet, %s, %s, %s) RETURNING id::text""",
+            (name, f"{address}/{prefix}", os_family, wanted, description),
         )
         box = {"id": box_id, "name": name, "ip": str(address), "prefix": prefix, "groups": wanted}
         work.change.row("box", name, None, box)
-        return await self._invite(work, box_id, box)
-
-    async def enrol(self, work: Work, request: NamedBox) -> OneTime:
-        """Give a new enrolment line; one printed earlier and not used is void from now on."""
-        box = await find_box(work.tx, request.name)
-        await work.tx.run(
-            "DELETE FROM enrolment_token WHERE box_id = %s AND used_at IS NULL", (box.id,)
+        # A second box is never in the way (A3): the name servers on the first are told of (R261).
+        warnings = await guard.check(
+            work.tx, boxes=[box_id], warn_only=("lserver.dns.one-per-box",)
         )
-        return await self._invite(work, box.id, {"id": box.id, "name": box.name})
-
-    async def _invite(self, work: Work, box_id: str, answer: dict[str, Any]) -> OneTime:
-        token = Token.new(box_id, self.enrolment.ca_fingerprint)
-        expires = datetime.fromtimestamp(self.clock() + TOKEN_HOURS * 3600, UTC)
-        await work.tx.run(
-            "INSERT INTO enrolment_token (digest, box_id, expires_at) VALUES (%s, %s, %s)",
-            (token.digest, box_id, expires),
-        )
-        change: ChangeWriter = work.change
-        change.row("enrolment_token", answer["name"], None, {"expires_at": time_text(expires)})
-        host = f"[{self.enrolment.host}]" if ":" in self.enrolment.host else self.enrolment.host
-        return OneTime(
-            answer={
-                **answer,
-                "token": token.text,
-                "enrolment_command": "hs-agent enrol --controller "
-                f"{host}:{self.enrolment.port} {token.text}",
-                "expires_at": time_text(expires),
-            },
-            kept={**answer, "token": None, "enrolment_command": None},
-        )
+        return await self.invitations.invite(work, box_id, os_family, {**box, "warnings": warnings})
 
     async def list(self, work: Work, request: ListBoxes) -> dict[str, Any]:
         """List boxes by name (R245)."""
@@ -300,16 +289,6 @@ class Boxes:
                 "provider.read",
                 "Show the system information of a physical server",
                 self.system_information,
-            ),
-            Command(
-                "pserver.enroll",
-                "POST",
-                "/pservers/{name}/enrolment",
-                NamedBox,
-                "provider.write",
-                "Make a new enrolment line for a physical server",
-                self.enrol,
-                "Also for a box whose certificate has expired: it keeps its objects.",
             ),
             Command(
                 "pserver.delete",

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import attrs
 
+from controller.bootstrap.job import SshJob
 from controller.commands import Work
 
 
@@ -16,6 +17,8 @@ class EnrolmentInfo:
     port: int
     ca_fingerprint: str
 
+    install: str = "apt-get install --yes heliosphere-agent"
+    """The line that installs the agent on a Linux box."""
 
 class FleetPort(Protocol):
     """The part of the fleet that commands may use. Called after commit; none of it blocks."""
@@ -44,3 +47,10 @@ class ServiceZonePort(Protocol):
 
     async def sync(self, work: Work, *, leaving: str = "") -> None:
         """Bring the service zone up to the rows; ``leaving`` is a name server about to go."""
+class SshPort(Protocol):
+    """What enrols boxes over SSH."""
+
+    def begin(self, job: SshJob) -> None:
+        """Begin an enrolment whose row was written; called after the commit."""
+
+

@@ -145,12 +145,19 @@ def pages(
 
 
 def writes(
-    command: str, done: str, *, view: views.View = views.plain
+    command: str,
+    done: str,
+    *,
+    view: views.View = views.plain,
+    judged: Judge | None = None,
+    then: Callable[[Fields], int] | None = None,
 ) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
     """Make a verb that changes something and waits until it is live.
 
     ``done`` says what was done, formatted with the fields; ``view`` makes what a person sees of the
-    answer.
+    answer. ``judged`` says what the answer itself came to, where that is more than the change.
+    ``then`` goes on with the fields once that is done and waited for; it gives the exit
+    code.
     """
 
     def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
@@ -159,9 +166,10 @@ def writes(
             how = {name: options.pop(name) for name in _WRITE_OPTIONS}
             fields = function(*args, **options)
             words = done.format_map({**options, **fields})
-            click.get_current_context().exit(
-                write(session(), command, fields, words=words, view=view, **how)
-            )
+            code = write(session(), command, fields, words=words, view=view, judged=judged, **how)
+            if then is not None and how["wait"] and not (how["dry_run"] or code):
+                code = then(fields)
+            click.get_current_context().exit(code)
 
         setattr(run, _ASKS, command)
         return _write_options(run)

@@ -86,7 +86,11 @@ def _together(words: Sequence[str]) -> str:
 
 def box(box: Answer) -> dict[str, Any]:
     """Give a box without what its condition says already."""
-    hidden = {"condition", "never_connected", "connected", "prefix", "ip"}
+    hidden = {"condition", "never_connected", "connected", "prefix", "ip", "muted"}
+    if not box.get("retired_at"):
+        hidden.add("retired_at")
+    if not box.get("description"):
+        hidden.add("description")
     shown = {name: value for name, value in plain(box).items() if name not in hidden}
     if "ip" in box:
         shown = {"name": box.get("name"), "ip": _with_prefix(box), **shown}
@@ -95,7 +99,39 @@ def box(box: Answer) -> dict[str, Any]:
 
 def invitation(answer: Answer) -> dict[str, Any]:
     """Give what to run on a new box. The token is in the line already."""
-    return {name: value for name, value in box(answer).items() if name != "token"}
+    return {name: it for name, it in box(answer).items() if name != "token" and it is not None}
+
+
+def changed(answer: Answer) -> dict[str, Any]:
+    """Give a thing that was changed, its warnings only where there are any."""
+    return {name: it for name, it in box(answer).items() if it not in ("", [], None)}
+
+
+def retired(answer: Answer) -> dict[str, Any]:
+    """Give what a box that is gone leaves: each logical server with the boxes it could go to."""
+    return {
+        **plain(answer),
+        "logical_servers": [
+            {
+                "name": server.get("name"),
+                "type": server.get("type"),
+                "serves": f"{server.get('zones')} zones, {server.get('sites')} sites",
+                "could go to": ", ".join(server.get("places", ())) or "no box: add one",
+            }
+            for server in answer.get("logical_servers", ())
+        ],
+    }
+
+
+def enrolment(answer: Answer) -> dict[str, Any]:
+    """Give an enrolment over SSH with its steps as a table."""
+    shown = {name: it for name, it in answer.items() if it not in ("", None, [])}
+    if answer.get("steps"):
+        shown["steps"] = [
+            {"step": step["words"], "state": step["state"], "message": step["message"]}
+            for step in answer["steps"]
+        ]
+    return shown
 
 
 def domain(answer: Answer) -> dict[str, Any]:
