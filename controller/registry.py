@@ -57,6 +57,7 @@ def build_registry(
         (
             *boxes.commands(),
             *group_list.COMMANDS,
+            *dns_commands.COMMANDS,
             *boxes_edit.COMMANDS,
             *Enrolments(invitations, ssh).commands(),
             *Retirement(fleet).commands(),

@@ -6,6 +6,7 @@ import attrs
 
 from controller.cluster.groups import GROUPS, TITLES, WEB_GROUPS
 from controller.commands import Command, Work
+from controller.pages import after_text, limit, page
 from templates.registry import KNOWN_TYPES, SERVICE_TYPES
 from templates.service_type import KnownType
 from templates.settings import settings_of
@@ -13,7 +14,10 @@ from templates.settings import settings_of
 
 @attrs.frozen
 class ListGroups:
-    """Nothing is asked for: there are few groups, and they are fixed."""
+    """A page of server groups."""
+
+    limit: int = 100
+    cursor: str = ""
 
 
 _COUNTS = """
@@ -27,9 +31,11 @@ FROM unnest(%s::text[]) AS g(name)
 
 async def list_groups(work: Work, request: ListGroups) -> dict[str, Any]:
     """List the server groups: types with what can be set, boxes and logical servers counted."""
-    counted = {row[0]: row[1:] for row in await work.tx.rows(_COUNTS, (list(GROUPS),))}
+    size = limit(request.limit)
+    wanted = sorted(name for name in GROUPS if name > after_text(request.cursor))[: size + 1]
+    counted = {row[0]: row[1:] for row in await work.tx.rows(_COUNTS, (wanted,))}
     items = []
-    for name in GROUPS:
+    for name in wanted:
         boxes, servers, taking = counted[name]
         types = [known for known in KNOWN_TYPES.values() if known.group == name]
         items.append(
@@ -43,7 +49,7 @@ async def list_groups(work: Work, request: ListGroups) -> dict[str, Any]:
                 "open_for_signup": taking,
             }
         )
-    return {"items": items, "next": None}
+    return page(items, size, lambda item: str(item["name"]))
 
 
 def _type(known: KnownType) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import attrs
 
 from controller import names
 from controller.cluster.boxes import time_text
+from controller.cluster.dns_roles import PROVIDER, NameServerChoice, place_zone
 from controller.cluster.groups import DEFAULT_TAG
 from controller.cluster.logical_servers import find_server
-from controller.cluster.placement import Candidate, draw_name_servers, draw_web_server
+from controller.cluster.placement import Candidate, draw_web_server
 from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
 from controller.hosting.ownership import check_free
@@ -67,11 +68,11 @@ class ListDomains:
 
 
 @attrs.frozen
-class NameServerCandidate(Candidate):
+class NameServerCandidate(NameServerChoice):
     """A name server that a zone may be placed on."""
 
-    address: str
-    port: int
+    address: str = ""
+    port: int = 0
 
     def serving(self, role: str) -> NameServer:
         """Give it as a server of a zone."""
@@ -87,7 +88,8 @@ class WebServerCandidate(Candidate):
 
 
 _NAME_SERVERS = """
-SELECT s.id::text, s.name, min(b.name), host(i.address), i.port
+SELECT s.id::text, s.name, min(b.name), coalesce(s.settings->>'role', 'none'),
+       coalesce(s.settings->>'used_by', 'all'), host(i.address), i.port
 FROM logical_server s JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
 JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
 WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id
@@ -182,12 +184,14 @@ class Domains:
 
     async def _name_servers(self, work: Work) -> tuple[NameServer, ...]:
         found = await work.tx.rows(_NAME_SERVERS)
-        master, secondaries = draw_name_servers(
-            [NameServerCandidate(*row) for row in found], self.draw
+        # Every account is the provider's own customer, until there are resellers.
+        master, secondaries, drawn = place_zone(
+            [NameServerCandidate(*row) for row in found], PROVIDER, self.draw
         )
-        work.change.drew("master name server", master.name)
-        if secondaries:
-            work.change.drew("secondary name servers", ", ".join(s.name for s in secondaries))
+        if drawn:
+            work.change.drew("master name server", master.name)
+            if secondaries:
+                work.change.drew("secondary name servers", ", ".join(s.name for s in secondaries))
         return (
             master.serving("master"),
             *(secondary.serving("secondary") for secondary in secondaries),

@@ -13,6 +13,8 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "login": ("controller.hsctl.signing_in", "login", "Sign in to a controller; keep a profile."),
     "pserver": ("controller.hsctl.boxes", "pserver", "Physical servers: the boxes."),
     "lserver": ("controller.hsctl.servers", "lserver", "Logical servers: what runs on the boxes."),
+    "group": ("controller.hsctl.groups", "group", "Server groups: what may be placed where."),
+    "dns": ("controller.hsctl.name_servers", "dns", "Name servers: their roles for new zones."),
     "ip": ("controller.hsctl.addresses", "ip", "IP addresses of logical servers."),
     "account": ("controller.hsctl.accounts", "account", "Customers' accounts."),
     "domain": ("controller.hsctl.domains", "domain", "Domains: a zone and a site each."),

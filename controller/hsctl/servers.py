@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from controller.client.errors import UsageError
-from controller.hsctl import views
+from controller.hsctl import server_views, views
 from controller.hsctl.verbs import deletes, reads, writes
 
 _COLUMNS = ("name", "group", "type", "pservers", "addresses", "state", "signup")
@@ -88,14 +88,60 @@ def list_servers(text: str | None, group: str | None) -> Mapping[str, Any]:
 
 @lserver.command()
 @click.argument("name")
-@reads("lserver.show", view=views.server)
+@reads("lserver.show", view=server_views.server)
 def show(name: str) -> Mapping[str, Any]:
-    """Show a logical server with its addresses, settings and lanes.
+    """Show a logical server: addresses, lanes, what uses it, and its settings with their help.
 
     \b
     hsctl lserver show ns1.example.net
     """
     return {"name": name}
+
+
+@lserver.command("set")
+@click.argument("name")
+@click.argument("given", nargs=-1, required=True, metavar="KEY=VALUE...")
+@writes("lserver.set", "settings of {name} changed", view=server_views.server_set)
+def set_settings(name: str, given: tuple[str, ...]) -> Mapping[str, Any]:
+    """Change settings of a logical server; what is not named stays.
+
+    KEY= takes a setting back to its default. lserver show lists what can be set.
+
+    \b
+    hsctl lserver set web1.example.net tls_port=443 timeout=30
+    hsctl lserver set ns1.example.net role=master used_by=all
+    hsctl lserver set mysql1.example.net phpmyadmin_server=web1.example.net
+    """
+    return {"name": name, "settings": settings(given)}
+
+
+@lserver.command()
+@click.argument("name")
+@click.option("--description", required=True, metavar="TEXT", help="One line; empty for none.")
+@writes("lserver.edit", "description of {name} changed", view=views.nothing)
+def edit(name: str, description: str) -> Mapping[str, Any]:
+    """Change the note that tells a logical server from the others.
+
+    \b
+    hsctl lserver edit web1.example.net --description "shop customers"
+    """
+    return {"name": name, "description": description}
+
+
+@lserver.command()
+@click.argument("name")
+@click.option("--to", required=True, metavar="P", help="The box that it shall stand on.")
+@writes("lserver.move", "{name} moved to {to}", view=views.nothing)
+def move(name: str, to: str) -> Mapping[str, Any]:
+    """Put a logical server that has no address yet onto another box.
+
+    What clients ask already is not moved: add a server on the other box, let what is new go there,
+    and delete this one when it is empty.
+
+    \b
+    hsctl lserver move ns2.example.net --to ns2
+    """
+    return {"name": name, "to": to}
 
 
 @lserver.command()

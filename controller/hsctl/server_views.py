@@ -1,0 +1,73 @@
+"""What a person is shown of logical servers, their settings, groups and roles. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from controller.hsctl import views
+from controller.hsctl.views import Answer
+
+
+def server(answer: Answer) -> dict[str, Any]:
+    """Give a logical server whole, each setting with its help."""
+    shown = views.server(answer)
+    if shown.pop("modelled", False):
+        shown["type"] = f"{shown.get('type')} (modelled: no box runs it yet)"
+    if isinstance(used := shown.get("used_by"), Mapping):
+        shown["used_by"] = _used(used)
+    if "options" in shown:
+        shown["settings"] = _options(shown.pop("options"))
+    return shown
+
+
+def server_set(answer: Answer) -> dict[str, Any]:
+    """Give the settings of a logical server as they are now."""
+    shown = {name: answer[name] for name in ("name", "warnings") if answer.get(name)}
+    return {**shown, "settings": _options(answer.get("options") or [])}
+
+
+def _options(options: Sequence[Answer]) -> list[dict[str, Any]]:
+    return [
+        {
+            "setting": one.get("name"),
+            "value": one.get("value"),
+            "default": one.get("default"),
+            "help": f"{one.get('title')}. {one.get('help')}",
+        }
+        for one in options
+    ]
+
+
+def _used(used: Answer) -> str:
+    words = [f"{used[name]} {name}" for name in ("zones", "sites", "addresses") if used.get(name)]
+    words += [f"{one['server']} ({one['setting']})" for one in used.get("settings") or ()]
+    return ", ".join(words) or "nothing"
+
+
+def group_row(group: Answer) -> dict[str, Any]:
+    """Give a server group as a row, with its types."""
+    types = [
+        f"{one['name']}{' (modelled)' if one.get('modelled') else ''}"
+        for one in group.get("types") or ()
+    ]
+    return {**group, "group": group.get("name"), "types": types}
+
+
+def dns(answer: Answer) -> dict[str, Any]:
+    """Give the name servers with their roles, and for whom these count."""
+    shown: dict[str, Any] = {}
+    if answer.get("name_servers"):
+        shown["name_servers"] = [
+            {name: value for name, value in server.items() if name != "id"}
+            for server in answer["name_servers"]
+        ]
+    shown["new_zones"] = [
+        {
+            "of": one.get("title"),
+            "name_servers": one.get("name_servers"),
+            "placed": "by role" if one.get("by_role") else f"at random: {one.get('reason')}",
+        }
+        for one in answer.get("audiences") or ()
+    ]
+    if answer.get("warnings"):
+        shown["warnings"] = answer["warnings"]
+    return shown
