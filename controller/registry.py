@@ -6,12 +6,12 @@ from random import Random, SystemRandom
 from controller.cluster import boxes_edit, change_log, group_list
 from controller.cluster.audit import Audit
 from controller.cluster.boxes import Boxes
-from controller.cluster.faults import Faults
 from controller.cluster.boxes_enrol import Enrolments
 from controller.cluster.boxes_retire import Retirement
+from controller.cluster.faults import Faults
 from controller.cluster.health import Health
-from controller.cluster.ip_addresses import IpAddresses
 from controller.cluster.invitations import Invitations
+from controller.cluster.ip_addresses import IpAddresses
 from controller.cluster.logical_servers import Servers
 from controller.cluster.monitoring import Monitoring
 from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
@@ -41,8 +41,8 @@ def build_registry(
     secrets: Secrets,
     draw: Random | None = None,
     anchors: AnchorFile | None = None,
-) -> Registry:
     ssh: SshPort | None = None,
+) -> Registry:
     """Build the registry of all commands.
 
     ``clock`` gives seconds since the epoch; ``draw`` is where servers are drawn from, the system's

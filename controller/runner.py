@@ -47,32 +47,6 @@ _TAKEN: dict[str, tuple[str, str, str]] = {
     "zone_name_key": ("domain.name.taken", "name", "the zone is served here already"),
     "ip_address_address_port_key": (
         "ip.endpoint.taken",
-@attrs.frozen
-class Note:
-    """What became of something asked for, as a change of the controller's own."""
-
-    command: str
-    request: Mapping[str, Any]
-    relation: str
-    key: str
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-
-
-@attrs.frozen
-class Afterwards:
-    """An answer that is fetched from outside once the transaction has ended, so that no row is
-    locked and no connection taken while a box is asked. A dry run, and a replay, answer ``kept``.
-
-    ``fetch`` may raise `CommandError` where the command reads; one that writes has made its change
-    by then and answers whatever came of it. ``note`` gives what the audit keeps of that answer.
-    """
-
-    fetch: Callable[[], Awaitable[Any]]
-    kept: Any = None
-    note: Callable[[Any], Note] | None = None
-
-
         "ip",
         "the address and port are used by another server (R354)",
     ),

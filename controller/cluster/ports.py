@@ -16,9 +16,9 @@ class EnrolmentInfo:
     host: str
     port: int
     ca_fingerprint: str
-
     install: str = "apt-get install --yes heliosphere-agent"
     """The line that installs the agent on a Linux box."""
+
 
 class FleetPort(Protocol):
     """The part of the fleet that commands may use. Called after commit; none of it blocks."""
@@ -42,11 +42,6 @@ class FleetPort(Protocol):
         """Why a session of the box was refused lately, or nothing."""
 
 
-class ServiceZonePort(Protocol):
-    """The zone of the provider's own names, which follows the servers and their addresses."""
-
-    async def sync(self, work: Work, *, leaving: str = "") -> None:
-        """Bring the service zone up to the rows; ``leaving`` is a name server about to go."""
 class SshPort(Protocol):
     """What enrols boxes over SSH."""
 
@@ -54,3 +49,8 @@ class SshPort(Protocol):
         """Begin an enrolment whose row was written; called after the commit."""
 
 
+class ServiceZonePort(Protocol):
+    """The zone of the provider's own names, which follows the servers and their addresses."""
+
+    async def sync(self, work: Work, *, leaving: str = "") -> None:
+        """Bring the service zone up to the rows; ``leaving`` is a name server about to go."""
