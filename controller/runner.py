@@ -3,7 +3,6 @@
 Panel, API and hsctl come through here, so what one of them may do, or is refused, all are.
 """
 
-from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -14,7 +13,7 @@ import psycopg2.errors
 
 from controller.changes import ChangePlan, ChangeWriter, redacted
 from controller.commands import Command, Permission, Registry, Work
-from controller.fleet.committed import Committed
+from controller.fleet.committed import Handover
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.storage import idempotency
@@ -82,18 +81,18 @@ def _allowed(principal: Principal, permission: Permission) -> bool:
 class CommandRunner:
     """Runs the commands of a registry on a database.
 
-    ``committed`` is told of each change right after its commit, before whoever asked is answered.
+    ``handover`` is given each change right after its commit, before whoever asked is answered.
     """
 
     def __init__(
         self,
         database: Database,
         registry: Registry,
-        committed: Callable[[Committed], None] = lambda _: None,
+        handover: Handover | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
-        self._committed = committed
+        self._handover = handover
 
     async def run(
         self,
@@ -119,6 +118,8 @@ class CommandRunner:
         if not command.writes:
             return await self._read(principal, command, request)
 
+        begun: list[int] = []
+
         async def work(tx: Transaction) -> CommandResult:
             key = None if dry_run else idempotency_key
             if key is not None:
@@ -134,8 +135,10 @@ class CommandRunner:
             change_id = await change.close()
             if dry_run:
                 raise Rollback(CommandResult(kept, None, await change.plan()))
-            if change_id is not None:
-                tx.after_commit(partial(self._committed, change.committed(change_id)))
+            if change_id is not None and self._handover is not None:
+                begun.append(change_id)
+                self._handover.committing(change_id)
+                tx.after_commit(partial(self._handover.committed, change.committed(change_id)))
             if key is not None:
                 await idempotency.record(
                     tx, principal.actor, key, change_id=change_id, response=kept
@@ -146,6 +149,10 @@ class CommandRunner:
             return await self._database.transaction(principal, work, name=name)
         except psycopg2.errors.UniqueViolation as error:
             raise _taken(error, request) from error
+        finally:
+            if self._handover is not None:
+                for change_id in begun:
+                    self._handover.ended(change_id)
 
     async def _read(
         self, principal: Principal, command: Command[Any], request: Any

@@ -80,7 +80,7 @@ class Controller:
             anchors=anchors,
             ssh=self._ssh,
         )
-        self.runner = CommandRunner(database, self.registry, self.fleet.committed)
+        self.runner = CommandRunner(database, self.registry, self.fleet.handover)
         self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
         self._bus = EventBus(reactor)
         api = Api(

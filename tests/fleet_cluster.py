@@ -223,7 +223,7 @@ class FleetCluster:
                     (ServerChange(server, revision, pending),) if pending else (),
                     tuple(Watch(change, *watch) for watch in watches),
                 )
-                tx.after_commit(partial(self.fleet.committed, committed))
+                tx.after_commit(partial(self.fleet.handover.committed, committed))
             return int(change)
 
         return int(await self.do(write))

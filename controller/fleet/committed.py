@@ -4,6 +4,8 @@ The records are what `lane_store` reads of the same change later, so that a lane
 whichever way its dispatcher learned of it.
 """
 
+from typing import Protocol
+
 import attrs
 
 
@@ -56,3 +58,16 @@ class Committed:
     change_id: int
     servers: tuple[ServerChange, ...]
     watches: tuple[Watch, ...]
+
+
+class Handover(Protocol):
+    """Who brings changes to the boxes, as the process that commits them speaks to it."""
+
+    def committing(self, change_id: int) -> None:
+        """Know that a change is about to be committed: its NOTIFY may come before `committed`."""
+
+    def committed(self, change: Committed) -> None:
+        """Take a change right after its commit."""
+
+    def ended(self, change_id: int) -> None:
+        """Know that `committed` does not come any more for a change, if it did not."""

@@ -96,6 +96,8 @@ class Dispatcher:
         self._links: dict[LaneKey, LaneLink] = {}
         self._by_server: dict[str, dict[LaneKey, LaneLink]] = {}
         self._changes: list[int] = []
+        self._committing: dict[int, bool] = {}
+        """Changes that this process commits now, and whether their NOTIFY has come already."""
         self._handed: dict[int, None] = {}
         self._waiting: dict[bool, dict[LaneKey, LaneLink]] = {True: {}, False: {}}
         self._running = {True: False, False: False}
@@ -129,17 +131,28 @@ class Dispatcher:
 
     # --- what wakes it ---
 
-    def committed(self, change_id: int) -> None:
-        """Note a commit: send what it touched, if it was not handed over."""
-        if change_id in self._handed:
+    def notified(self, change_id: int) -> None:
+        """Note a commit: send what it touched, unless it is, or will be, handed over."""
+        if change_id in self._committing:
+            self._committing[change_id] = True
+        elif change_id in self._handed:
             del self._handed[change_id]
-            return
-        self._changes.append(change_id)
-        self._start(urgent=True)
+        else:
+            self._changes.append(change_id)
+            self._start(urgent=True)
 
-    def handed(self, committed: Committed) -> None:
-        """Take over what was just committed: send it from memory where a lane waits for nothing
-        else, wake the others. What no lane here serves is left to the NOTIFY.
+    def committing(self, change_id: int) -> None:
+        """Know that a change is about to be committed: its NOTIFY may come before `committed`."""
+        self._committing[change_id] = False
+
+    def ended(self, change_id: int) -> None:
+        """Know that `committed` does not come any more for a change, if it did not."""
+        if self._committing.pop(change_id, False):
+            self.notified(change_id)
+
+    def committed(self, committed: Committed) -> None:
+        """Send what was just committed from memory where a lane waits for nothing else, and wake
+        the others. What no lane here serves is left to the NOTIFY.
         """
         if self._stopped:
             return
@@ -165,9 +178,15 @@ class Dispatcher:
             for link in self.links_of(watch.server):
                 self.watch(link, watch)
         if committed.servers and all(c.server in self._by_server for c in committed.servers):
-            if len(self._handed) >= HANDED_CHANGES:
-                del self._handed[next(iter(self._handed))]
-            self._handed[committed.change_id] = None
+            self._forget_notify(committed.change_id)
+
+    def _forget_notify(self, change_id: int) -> None:
+        """Have the NOTIFY of a change cost no read, whether it has come or is still to come."""
+        if self._committing.pop(change_id, False):
+            return
+        if len(self._handed) >= HANDED_CHANGES:
+            del self._handed[next(iter(self._handed))]
+        self._handed[change_id] = None
 
     def wake(self, link: LaneLink, *, bulk: bool = False) -> None:
         """Look at a lane soon."""

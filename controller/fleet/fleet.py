@@ -17,7 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from controller.fleet.acknowledgement import AcknowledgementWriter
 from controller.fleet.certificates import Issuer, revoked_among
-from controller.fleet.committed import Committed
+from controller.fleet.committed import Handover
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher, Inline
 from controller.fleet.enrolment import EnrolmentListener
@@ -131,9 +131,10 @@ class Fleet:
         await self._presence.save()
         self._writer.close()
 
-    def committed(self, change: Committed) -> None:
-        """Bring a change to its boxes that this process has just committed; its NOTIFY follows."""
-        self._dispatcher.handed(change)
+    @property
+    def handover(self) -> Handover:
+        """Who is to be given each change that this process commits."""
+        return self._dispatcher
 
     # --- what commands ask for ---
 
@@ -196,7 +197,7 @@ class Fleet:
 
     def _committed(self, payload: str) -> None:
         if payload.isdecimal():
-            self._dispatcher.committed(int(payload))
+            self._dispatcher.notified(int(payload))
 
     def _lanes_changed(self) -> None:
         """Look whether boxes got or lost lanes; once more where that is asked meanwhile."""

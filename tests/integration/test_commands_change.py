@@ -4,6 +4,7 @@ import json
 from base64 import b64encode
 from pathlib import PurePosixPath
 
+import attrs
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
@@ -13,7 +14,7 @@ from controller.fleet.lane_store import backlogs, touched_by
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.runner import CommandRunner
-from controller.storage.database import Transaction
+from controller.storage.database import CommitUnknownError, Transaction
 from templates.objects import ObjectId, decode_spec
 from templates.registry import SERVICE_TYPES
 from templates.service_type import SERVER_ID, LaneContext, Unit
@@ -24,6 +25,24 @@ async def add_record(model: Model, name: str, **more: object) -> object:
     return await model.run(
         "record.add", domain="shop.test", name=name, type="A", values=("192.0.2.7",), **more
     )
+
+
+@attrs.define
+class NotedHandover:
+    """Notes what is handed over, and which changes it still waits for."""
+
+    taken: list[Committed] = attrs.field(factory=list)
+    open: set[int] = attrs.field(factory=set)
+
+    def committing(self, change_id: int) -> None:
+        self.open.add(change_id)
+
+    def committed(self, change: Committed) -> None:
+        assert change.change_id in self.open
+        self.taken.append(change)
+
+    def ended(self, change_id: int) -> None:
+        self.open.discard(change_id)
 
 
 async def connect(model: Model) -> None:
@@ -138,19 +157,20 @@ async def test_a_change_wakes_the_dispatcher_and_the_views_after_its_commit(mode
 @pytest_twisted.ensureDeferred
 async def test_what_is_handed_over_is_what_would_be_read(model: Model) -> None:
     await model.cluster()
-    heard: list[Committed] = []
-    model.runner = CommandRunner(model.database, model.registry, heard.append)
+    handover = NotedHandover()
+    model.runner = CommandRunner(model.database, model.registry, handover)
     await model.ask("account.add", name="acme")
     for command, fields in (
         ("domain.add", {"name": "shop.test", "account": "acme"}),
         ("record.add", {"domain": "shop.test", "name": "a", "type": "A", "values": ("192.0.2.7",)}),
-        ("domain.remove", {"name": "shop.test", "confirm": "shop.test"}),
+        ("domain.delete", {"name": "shop.test"}),
     ):
         before = dict(await model.rows("SELECT id::text, revision FROM logical_server"))
         boxes = dict(await model.rows("SELECT logical_server_id::text, box_id::text FROM lane"))
-        heard.clear()
+        handover.taken.clear()
         done = await model.run(command, **fields)
-        (committed,) = heard
+        (committed,) = handover.taken
+        assert handover.open == set()
         assert committed.change_id == done.change_id
         assert {c.server: c.before for c in committed.servers}.items() <= before.items()
 
@@ -175,15 +195,34 @@ async def test_what_is_handed_over_is_what_would_be_read(model: Model) -> None:
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_handed_over_that_was_not_committed(model: Model) -> None:
     await model.shop()
-    heard: list[Committed] = []
-    model.runner = CommandRunner(model.database, model.registry, heard.append)
+    handover = NotedHandover()
+    model.runner = CommandRunner(model.database, model.registry, handover)
     await add_record(model, "dry", dry_run=True)
     with pytest.raises(CommandError):
         await add_record(model, "..")
-    assert heard == []
+    assert handover.taken == []
     await add_record(model, "www2", idempotency_key="k1")
     await add_record(model, "www2", idempotency_key="k1")
-    assert len(heard) == 1
+    assert len(handover.taken) == 1
+    assert handover.open == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_commit_of_which_nobody_knows_is_not_handed_over(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await model.shop()
+    handover = NotedHandover()
+    model.runner = CommandRunner(model.database, model.registry, handover)
+
+    async def lost(tx: Transaction) -> None:
+        assert len(handover.open) == 1
+        raise CommitUnknownError("the connection was lost during the commit")
+
+    monkeypatch.setattr(Transaction, "commit", lost)
+    with pytest.raises(CommitUnknownError):
+        await add_record(model, "www2")
+    assert (handover.taken, handover.open) == ([], set())
 
 
 @pytest_twisted.ensureDeferred

@@ -7,7 +7,7 @@ import pytest_twisted
 from twisted.internet import reactor
 
 from controller.fleet import dispatch
-from controller.fleet.committed import Committed
+from controller.fleet.committed import Committed, Pending, ServerChange
 from controller.fleet.lane_store import touched_by
 from controller.storage.database import Transaction
 from node_agent.wire.messages import Assign, Batch, InventoryRequest, Observe
@@ -58,12 +58,44 @@ async def test_the_notify_of_a_handed_change_is_not_read(
 ) -> None:
     server, agent = await one_lane(cluster)
     handed = await cluster.change(server, {"a.test": b"1"}, notify=False, handed=True)
-    cluster.fleet._dispatcher.committed(handed)
+    cluster.fleet._dispatcher.notified(handed)
     foreign = await cluster.change(server, {"b.test": b"1"})
     await cluster.until_settled(server)
     assert handed not in reads
     assert foreign in reads
     assert [[i.key for i in b.items] for b in agent.said(Batch)] == [["a.test"], ["b.test"]]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_notify_before_its_hand_over_is_not_read(
+    cluster: FleetCluster, reads: list[int]
+) -> None:
+    server, agent = await one_lane(cluster)
+    dispatcher = cluster.fleet._dispatcher
+    early = await cluster.change(server, {"a.test": b"1"}, notify=False)
+    dispatcher.committing(early)
+    dispatcher.notified(early)
+    objects = (Pending("zone", "a.test", 2, 1, b"1", (), (), early),)
+    dispatcher.committed(Committed(early, (ServerChange(server, 1, objects),), ()))
+    dispatcher.ended(early)
+    await cluster.until_settled(server)
+    assert early not in reads
+    assert len(agent.said(Batch)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_notify_whose_hand_over_never_comes_is_read(
+    cluster: FleetCluster, reads: list[int]
+) -> None:
+    server, agent = await one_lane(cluster)
+    dispatcher = cluster.fleet._dispatcher
+    unknown = await cluster.change(server, {"a.test": b"1"}, notify=False)
+    dispatcher.committing(unknown)
+    dispatcher.notified(unknown)
+    assert not agent.said(Batch)
+    dispatcher.ended(unknown)
+    await cluster.until_settled(server)
+    assert unknown in reads
 
 
 @pytest_twisted.ensureDeferred
@@ -163,7 +195,6 @@ async def test_of_many_lanes_the_later_ones_are_read(
 async def test_nothing_is_handed_to_a_fleet_that_stops(cluster: FleetCluster) -> None:
     server, agent = await one_lane(cluster)
     cluster.fleet._dispatcher.stop()
-    cluster.fleet.committed(Committed(1, (), ()))
     await cluster.change(server, {"a.test": b"1"}, handed=True)
     assert not agent.said(Batch)
     await agent.leave()
