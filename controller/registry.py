@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import boxes_edit, change_log, group_list
+from controller.cluster import boxes_edit, change_log, dns_commands, group_list
 from controller.cluster.audit import Audit
 from controller.cluster.boxes import Boxes
 from controller.cluster.boxes_enrol import Enrolments

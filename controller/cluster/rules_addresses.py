@@ -7,16 +7,29 @@ from controller.cluster.address_types import TYPES, types_of
 from controller.cluster.groups import DEFAULT_TAG, WEB_GROUPS
 from controller.cluster.model_view import Addresses, Box, ModelView, Server
 from controller.cluster.rules import Finding, Rule
+from templates.registry import KNOWN_TYPES
 
 BOUND_TO_BOX = frozenset({"control-panel", "mrtg"})
 """Groups whose service address is the address of their box (R340)."""
 
 
-def _add(view: ModelView, server: Server, type_: str) -> str:
-    """Give the command that adds an address: the box's own where there is one box (R342)."""
-    boxes = view.boxes_of(server)
-    address, prefix = (boxes[0].address, boxes[0].prefix) if boxes else ("ADDRESS", "MASK")
-    return f"hsctl ip add {server.name} --from {address} --mask {prefix} --type {type_}"
+def _adding(view: ModelView, servers: Iterable[Server], type_: str) -> Iterator[tuple[Server, str]]:
+    """Give each server with the command that adds its address.
+
+    That is the box's own address (R342) where no other endpoint is on it, and none was named before
+    it.
+    """
+    taken = {(item.first, item.port) for item in view.addresses}
+    for server in servers:
+        known = KNOWN_TYPES.get(server.type)
+        port = 0 if known is None else known.default_port
+        address, mask = "ADDRESS", "MASK"
+        for box in view.boxes_of(server):
+            if (box.address, port) not in taken:
+                address, mask = box.address, str(box.prefix)
+                taken.add((box.address, port))
+                break
+        yield server, f"hsctl ip add {server.name} --from {address} --mask {mask} --type {type_}"
 
 
 def _delete(item: Addresses) -> str:
@@ -112,27 +125,34 @@ def _freebsd_pool_first(view: ModelView) -> Iterator[Finding]:
 
 
 def _no_service(view: ModelView) -> Iterator[Finding]:
-    for server in view.servers:
-        if server.group not in WEB_GROUPS and not view.of(server, "service"):
-            yield Finding(
-                "lserver",
-                server.name,
-                f"{server.name} has no service IP: exactly one is needed before it can serve",
-                _add(view, server, "service"),
-            )
+    lacking = (
+        server
+        for server in view.servers
+        if server.group not in WEB_GROUPS and not view.of(server, "service")
+    )
+    for server, repair in _adding(view, lacking, "service"):
+        yield Finding(
+            "lserver",
+            server.name,
+            f"{server.name} has no service IP: exactly one is needed before it can serve",
+            repair,
+        )
 
 
 def _no_default_shared(view: ModelView) -> Iterator[Finding]:
-    for server in view.servers:
-        if server.group in WEB_GROUPS and not any(
-            item.tag == DEFAULT_TAG for item in view.of(server, "shared")
-        ):
-            yield Finding(
-                "lserver",
-                server.name,
-                f"{server.name} has no default shared IP (tag {DEFAULT_TAG})",
-                _add(view, server, "shared"),
-            )
+    lacking = (
+        server
+        for server in view.servers
+        if server.group in WEB_GROUPS
+        and not any(item.tag == DEFAULT_TAG for item in view.of(server, "shared"))
+    )
+    for server, repair in _adding(view, lacking, "shared"):
+        yield Finding(
+            "lserver",
+            server.name,
+            f"{server.name} has no default shared IP (tag {DEFAULT_TAG})",
+            repair,
+        )
 
 
 def _endpoint_taken(view: ModelView) -> Iterator[Finding]:
