@@ -18,7 +18,7 @@ from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
 from controller.cluster.server_editing import ServerEditing
 from controller.cluster.status import Status
 from controller.commands import Registry
-from controller.hosting import accounts
+from controller.hosting import accounts, server_records
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
 from controller.hosting.record_commands import Records
@@ -66,6 +66,7 @@ def build_registry(
             *Servers(service_zone).commands(),
             *ServerEditing(ServerProjection(secrets, self_signed)).commands(),
             *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),
+            *server_records.COMMANDS,
             *accounts.COMMANDS,
             *domains.commands(),
             *ZoneFiles(domains).commands(),

@@ -169,7 +169,7 @@ def _setting(field: msgspec.inspect.Field) -> Setting:
         help=told.get("description", ""),
         section=extra.get("section", "Server"),
         kind=_kind(described),
-        default=msgspec.to_builtins(field.default),
+        default=_plain(field.default),
         choices=choices,
         minimum=None if number is None else number.ge,
         maximum=None if number is None else number.le,
@@ -177,6 +177,11 @@ def _setting(field: msgspec.inspect.Field) -> Setting:
         balanced=extra.get("balanced", False),
         addresses=extra.get("addresses", False),
     )
+
+
+def _plain(value: Any) -> Any:
+    """Give a value as it is stored: JSON knows no tuples."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _kind(

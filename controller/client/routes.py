@@ -23,6 +23,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "pserver.intent": ("PUT", "/pservers/{name}/intent"),
     "pserver.monitoring": ("PUT", "/pservers/{name}/monitoring"),
     "pserver.retire": ("POST", "/pservers/{name}/retirement"),
+    "lserver.records": ("GET", "/lservers/{name}/records"),
     "lserver.set": ("PATCH", "/lservers/{name}/settings"),
     "lserver.edit": ("PATCH", "/lservers/{name}"),
     "lserver.move": ("PUT", "/lservers/{name}/pserver"),

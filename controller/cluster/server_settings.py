@@ -4,6 +4,7 @@ A setting that is left at its default is not stored. One that names another logi
 that server from being deleted.
 """
 
+import json
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
@@ -63,7 +64,7 @@ def _read(known: KnownType, setting: Setting, value: Any) -> Any:
         converted = msgspec.convert(
             {setting.name: setting.read(value)}, type=known.settings, strict=False
         )
-        plain = msgspec.to_builtins(getattr(converted, setting.name))
+        plain = json.loads(msgspec.json.encode(getattr(converted, setting.name)))
         if setting.addresses:
             plain = [str(ip_address(part)) for part in plain]
     except (msgspec.ValidationError, ValueError) as error:

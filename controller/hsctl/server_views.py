@@ -25,6 +25,20 @@ def server_set(answer: Answer) -> dict[str, Any]:
     return {**shown, "settings": _options(answer.get("options") or [])}
 
 
+def records(answer: Answer) -> dict[str, Any]:
+    """Give the records of a server as a master file would show them, and those that are missing."""
+    shown: dict[str, Any] = {"name": answer.get("name"), "zone": answer.get("zone")}
+    if not answer.get("in_service_zone", True):
+        shown["zone"] = f"outside of {answer.get('zone')}: its records are made by hand"
+    for name in ("records", "missing"):
+        if answer.get(name):
+            shown[name] = [
+                {part: record.get(part) for part in ("fqdn", "ttl", "type", "data")}
+                for record in answer[name]
+            ]
+    return shown
+
+
 def _options(options: Sequence[Answer]) -> list[dict[str, Any]]:
     return [
         {

@@ -98,6 +98,18 @@ def show(name: str) -> Mapping[str, Any]:
     return {"name": name}
 
 
+@lserver.command()
+@click.argument("name")
+@reads("lserver.records", view=server_views.records)
+def records(name: str) -> Mapping[str, Any]:
+    """Show the DNS records of a logical server, generated in the service zone.
+
+    \b
+    hsctl lserver records web1.example.net
+    """
+    return {"name": name}
+
+
 @lserver.command("set")
 @click.argument("name")
 @click.argument("given", nargs=-1, required=True, metavar="KEY=VALUE...")

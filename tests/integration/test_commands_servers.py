@@ -1,0 +1,523 @@
+"""Logical servers: their groups, types, settings and moves, one test for each rule."""
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from controller.cluster.groups import GROUPS
+from templates.registry import KNOWN_TYPES, SERVICE_TYPES
+from templates.settings import settings_of
+from tests.integration.model import Model
+
+TYPES = {
+    "apache": ("web", "linux"),
+    "bind": ("dns", "linux"),
+    "qmail": ("mail", "linux"),
+    "iis": ("windows", "windows"),
+    "mysql": ("mysql", "linux"),
+    "postgresql": ("postgresql", "linux"),
+    "mssql": ("mssql", "windows"),
+    "realmedia": ("realmedia", "windows"),
+    "vps": ("vps", "linux"),
+    "control-panel": ("control-panel", "linux"),
+    "mrtg": ("mrtg", "linux"),
+}
+
+
+async def one_of_each(model: Model) -> None:
+    for number, (type_, (group, system)) in enumerate(TYPES.items(), start=1):
+        await model.ask(
+            "pserver.add",
+            name=f"box-{type_}",
+            ip=f"198.51.100.{number}",
+            mask="24",
+            groups=(group,),
+            os_family=system,
+        )
+        await model.server(type_, group, type_, f"box-{type_}")
+
+
+async def set_one(model: Model, server: str, **settings: Any) -> Any:
+    return await model.ask("lserver.set", name=f"{server}.example.net", settings=settings)
+
+
+async def refused(model: Model, server: str, **settings: Any) -> tuple[str, str]:
+    before = await model.rows("SELECT name, settings, version FROM logical_server ORDER BY name")
+    error = await model.refused("lserver.set", name=f"{server}.example.net", settings=settings)
+    after = await model.rows("SELECT name, settings, version FROM logical_server ORDER BY name")
+    assert after == before
+    return error.id, error.field
+
+
+async def options(model: Model, server: str) -> dict[str, Any]:
+    shown = await model.ask("lserver.show", name=f"{server}.example.net")
+    return {each["name"]: each for each in shown["options"]}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a16_every_group_has_a_type_and_a_server_of_each_can_be_added(model: Model) -> None:
+    assert {group for group, _ in TYPES.values()} == set(GROUPS)
+    assert set(TYPES) == set(KNOWN_TYPES)
+    await one_of_each(model)
+    for type_ in TYPES:
+        shown = await model.ask("lserver.show", name=f"{type_}.example.net")
+        assert (shown["signup"], shown["modelled"]) == (False, type_ not in SERVICE_TYPES)
+        (lane,) = shown["lanes"]
+        assert (lane["condition"] == "modelled") == shown["modelled"]
+        assert ("no box runs" in lane["message"]) == shown["modelled"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_modelled_server_has_an_address_and_a_name_but_no_object(model: Model) -> None:
+    await model.cluster()
+    await model.box("mail1", 7, ("mail",))
+    await model.server("mail1", "mail", "qmail")
+    done = await model.run(
+        "ip.add", lserver="mail1.example.net", first="192.0.2.7", mask="24", type="service"
+    )
+    assert done.result["added"][0]["port"] == 25
+    assert await model.objects("mail1.example.net") == {}
+    zone = (await model.objects("ns1.example.net"))["zone", "example.net"]
+    assert {"owner": "mail1", "ttl": 3600, "type": "A", "data": "192.0.2.7"} in zone["records"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_groups_are_listed_with_their_types_and_what_they_hold(model: Model) -> None:
+    await model.cluster()
+    listed = {group["name"]: group for group in (await model.ask("group.list"))["items"]}
+    assert set(listed) == set(GROUPS)
+    dns, web, mail = listed["dns"], listed["web"], listed["mail"]
+    assert (dns["boxes"], dns["logical_servers"], dns["open_for_signup"]) == (2, 2, 2)
+    assert (web["boxes"], web["logical_servers"], web["open_for_signup"]) == (1, 1, 1)
+    assert (mail["boxes"], mail["logical_servers"]) == (0, 0)
+    assert [(t["name"], t["modelled"]) for t in mail["types"]] == [("qmail", True)]
+    assert (web["addresses"], mail["addresses"]) == ("shared and dedicated", "service")
+    first = await model.ask("group.list", limit=4)
+    second = await model.ask("group.list", limit=100, cursor=first["next"])
+    names = [group["name"] for group in (*first["items"], *second["items"])]
+    assert names == sorted(GROUPS)
+
+
+@pytest_twisted.ensureDeferred
+async def test_r266_a_type_does_not_stand_on_a_system_that_it_does_not_run_on(
+    model: Model,
+) -> None:
+    await model.box("b1", 1, ("windows",))
+    error = await model.refused(
+        "lserver.add", name="w.example.net", group="windows", type="iis", pserver="b1"
+    )
+    assert (error.id, error.field) == ("lserver.type.platform", "pserver")
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+GOOD: tuple[tuple[str, str, str, Any, Any], ...] = (
+    ("r290", "apache", "miva", "mvc", "mvc"),
+    ("r291", "apache", "home_root", "/srv/home", "/srv/home"),
+    ("r292", "apache", "webshell", "webshell5", "webshell5"),
+    ("r293", "apache", "prohibit_dedicated_ip", True, True),
+    ("r294", "apache", "horde_db_server", "mysql.example.net", "mysql.example.net"),
+    ("r296", "apache", "rsync_ips", "192.0.2.1, 2001:DB8::1", ["192.0.2.1", "2001:db8::1"]),
+    ("r298", "iis", "ftp_server", "ftp", "ftp"),
+    ("r299", "iis", "miva", "mv", "mv"),
+    ("r300", "iis", "shared_pool_workers", "4", 4),
+    ("r301", "iis", "dedicated_pool_workers", 8, 8),
+    ("r302", "iis", "prohibit_dedicated_ip", "true", True),
+    ("r305", "qmail", "role", "outgoing", "outgoing"),
+    ("r306", "qmail", "spamassassin_db_server", "mysql.example.net", "mysql.example.net"),
+    ("r307", "qmail", "horde_server", "Apache.Example.Net.", "apache.example.net"),
+    ("r312", "mysql", "phpmyadmin_server", "apache.example.net", "apache.example.net"),
+    ("r313", "mysql", "remote_access", "true", True),
+    ("r314", "postgresql", "phppgadmin_server", "apache.example.net", "apache.example.net"),
+    ("r315", "vps", "solution", "freevps", "freevps"),
+    ("r362", "bind", "role", "slave2", "slave2"),
+    ("r367", "bind", "used_by", "resellers", "resellers"),
+)
+BAD: tuple[tuple[str, str, str, Any], ...] = (
+    ("r290", "apache", "miva", "5.0"),
+    ("r291", "apache", "home_root", "../etc"),
+    ("r291", "apache", "home_root", "/a/../b"),
+    ("r291", "apache", "home_root", '/a"\nInclude x'),
+    ("r292", "apache", "webshell", "webshell6"),
+    ("r293", "apache", "prohibit_dedicated_ip", "maybe"),
+    ("r296", "apache", "rsync_ips", "192.0.2.1, 300.1.1.1"),
+    ("a12", "iis", "ftp_server", "iis and ftp"),
+    ("r300", "iis", "shared_pool_workers", 0),
+    ("r301", "iis", "dedicated_pool_workers", "many"),
+    ("r305", "qmail", "role", "postman"),
+    ("r313", "mysql", "remote_access", 7),
+    ("r315", "vps", "solution", "xen"),
+    ("r362", "bind", "role", "slave3"),
+    ("r367", "bind", "used_by", "nobody"),
+    ("r297", "vps", "no_such", "1"),
+)
+
+
+@pytest_twisted.ensureDeferred
+async def test_r290_to_r315_every_setting_takes_what_it_is_for_and_nothing_else(
+    model: Model,
+) -> None:
+    await one_of_each(model)
+    for row, type_, name, given, stored in GOOD:
+        default = (await options(model, type_))[name]["default"]
+        answer = await set_one(model, type_, **{name: given})
+        assert answer["settings"][name] == stored, row
+        assert (await options(model, type_))[name]["value"] == stored, row
+        again = await set_one(model, type_, **{name: ""})
+        assert name not in again["settings"], row
+        assert (await options(model, type_))[name]["value"] == default, row
+    for row, type_, name, given in BAD:
+        told = await refused(model, type_, **{name: given})
+        assert told == ("lserver.settings.invalid", f"settings.{name}"), row
+
+
+def test_every_setting_of_a_row_is_tried() -> None:
+    tried = {(type_, name) for _, type_, name, _, _ in GOOD}
+    filer = {"file_server_type", "file_server", "file_path", "file_server_volume"}
+    rows = {
+        (known.name, name)
+        for known in KNOWN_TYPES.values()
+        for name, setting in settings_of(known.settings).items()
+        if setting.section != "Server" and name not in filer
+    }
+    assert tried == rows
+
+
+@pytest.mark.parametrize(
+    ("type_", "name", "words"),
+    [
+        ("apache", "horde_db_server", "the default server"),
+        ("qmail", "spamassassin_db_server", "the default server"),
+        ("qmail", "horde_server", "the default server"),
+        ("mysql", "phpmyadmin_server", "the default server"),
+        ("postgresql", "phppgadmin_server", "the box of this server itself"),
+    ],
+)
+def test_a5_local_is_the_default_and_says_what_it_means(type_: str, name: str, words: str) -> None:
+    setting = settings_of(KNOWN_TYPES[type_].settings)[name]
+    assert setting.default == "LOCAL"
+    assert f"LOCAL: {words}" in setting.help
+
+
+@pytest_twisted.ensureDeferred
+async def test_r317_a_file_server_is_for_a_balanced_server_alone(model: Model) -> None:
+    await model.cluster()
+    given = {
+        "file_server_type": "UNIX",
+        "file_server": "10.9.8.7:/vol/vol0",
+        "file_path": "/vol/vol0/hsphere",
+        "file_server_volume": "vol0",
+    }
+    for name, value in given.items():
+        told = await refused(model, "web1", **{name: value})
+        assert told == ("lserver.settings.not-balanced", f"settings.{name}")
+        assert name not in await options(model, "web1")
+    await model.box("web2", 9, ("web",))
+    await model.write(
+        """INSERT INTO lane (box_id, logical_server_id) SELECT b.id, s.id
+           FROM box b, logical_server s WHERE b.name = 'web2' AND s.name = 'web1.example.net'"""
+    )
+    assert (await set_one(model, "web1", **given))["settings"] == given
+    for name, value in (("file_server", "no colon"), ("file_path", "vol0")):
+        told = await refused(model, "web1", **{name: value})
+        assert told == ("lserver.settings.invalid", f"settings.{name}")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_setting_names_only_a_server_that_is_there_and_of_its_group(model: Model) -> None:
+    await one_of_each(model)
+    for named in ("nobody.example.net", "bind.example.net"):
+        told = await refused(model, "mysql", phpmyadmin_server=named)
+        assert told == ("lserver.settings.unknown-server", "settings.phpmyadmin_server")
+
+
+@pytest_twisted.ensureDeferred
+async def test_r286_a_server_that_a_setting_names_is_not_deleted(model: Model) -> None:
+    await one_of_each(model)
+    await set_one(model, "mysql", phpmyadmin_server="apache.example.net")
+    shown = await model.ask("lserver.show", name="apache.example.net")
+    assert shown["used_by"]["settings"] == [
+        {"server": "mysql.example.net", "setting": "phpmyadmin_server"}
+    ]
+    error = await model.refused("lserver.delete", name="apache.example.net")
+    assert (error.id, error.status) == ("lserver.in-use", 409)
+    assert "mysql.example.net (phpmyadmin_server)" in error.message
+    await set_one(model, "mysql", phpmyadmin_server="LOCAL")
+    await model.ask("lserver.delete", name="apache.example.net")
+
+
+@pytest_twisted.ensureDeferred
+async def test_r288_a_refused_deletion_lists_what_uses_the_server(model: Model) -> None:
+    await model.shop()
+    error = await model.refused("lserver.delete", name="web1.example.net")
+    assert error.message == "the server has 1 site, 1 address"
+    error = await model.refused("lserver.delete", name="ns1.example.net")
+    assert error.message == "the server has 2 zones, 1 address"
+
+
+@pytest_twisted.ensureDeferred
+async def test_m5_settings_that_the_daemon_shows_reach_its_object_and_others_do_not(
+    model: Model,
+) -> None:
+    await model.cluster()
+    done = await model.run(
+        "lserver.set",
+        name="web1.example.net",
+        settings={"miva": "mvc", "webshell": "webshell4", "timeout": 30},
+    )
+    assert done.change_id is not None
+    spec = (await model.objects("web1.example.net"))["server", ""]
+    assert spec["settings"] == {"miva": "mvc", "webshell": "webshell4", "timeout": 30}
+    plan = (
+        await model.run(
+            "lserver.set",
+            name="web1.example.net",
+            settings={"prohibit_dedicated_ip": True},
+            dry_run=True,
+        )
+    ).plan
+    assert plan is not None
+    assert (plan.objects, [row.key for row in plan.rows]) == ((), ["web1.example.net"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_setting_what_is_set_already_changes_nothing(model: Model) -> None:
+    await model.cluster()
+    first = await model.run("lserver.set", name="web1.example.net", settings={"timeout": 30})
+    again = await model.run("lserver.set", name="web1.example.net", settings={"timeout": 30})
+    other = await model.ask("lserver.set", name="web1.example.net", settings={"tls_port": 8443})
+    assert (first.change_id is not None, again.change_id) == (True, None)
+    assert other["settings"] == {"timeout": 30, "tls_port": 8443}
+
+
+@pytest_twisted.ensureDeferred
+async def test_r354_a_tls_port_is_no_port_of_plain_http_nor_of_another_server(
+    model: Model,
+) -> None:
+    await model.cluster()
+    told = await refused(model, "web1", tls_port=80)
+    assert told == ("lserver.tls-port.plain", "settings.tls_port")
+    await model.server("web2", "web", "apache", "web1")
+    await model.ask(
+        "ip.add",
+        lserver="web2.example.net",
+        first="192.0.2.3",
+        mask="24",
+        type="shared",
+        port=8443,
+    )
+    assert (await refused(model, "web1", tls_port=8443))[0] == "ip.endpoint.taken"
+    done = await set_one(model, "web1", tls_port=443)
+    assert done["settings"] == {"tls_port": 443}
+    spec = (await model.objects("web1.example.net"))["server", ""]
+    assert spec["settings"]["tls_port"] == 443
+    assert spec["fallback"]["chain"].startswith("secret:")
+    await set_one(model, "web1", tls_port=0)
+    spec = (await model.objects("web1.example.net"))["server", ""]
+    assert (spec["fallback"], spec["settings"]) == (None, {})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_control_port_of_another_server_on_the_box_cannot_be_set(model: Model) -> None:
+    await model.box("b1", 1, ("dns",))
+    await model.server("ns1", "dns", "bind", "b1")
+    await model.server("ns2", "dns", "bind", "b1")
+    assert await refused(model, "ns2", control_port=953) == (
+        "lserver.control-port.taken",
+        "settings.control_port",
+    )
+    assert (await set_one(model, "ns2", control_port=955))["settings"] == {"control_port": 955}
+
+
+@pytest_twisted.ensureDeferred
+async def test_r268_a_description_is_edited(model: Model) -> None:
+    await model.cluster()
+    first = await model.run("lserver.edit", name="web1.example.net", description="for shops")
+    again = await model.run("lserver.edit", name="web1.example.net", description="for shops")
+    shown = await model.ask("lserver.show", name="web1.example.net")
+    assert (shown["description"], first.change_id is None, again.change_id) == (
+        "for shops",
+        False,
+        None,
+    )
+    error = await model.refused("lserver.edit", name="web1.example.net", description="two\nlines")
+    assert error.id == "text.invalid"
+
+
+# --- moves ----------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_r261_a_name_server_without_an_address_moves_to_the_second_box(model: Model) -> None:
+    await model.box("b1", 1, ("dns",))
+    await model.server("ns1", "dns", "bind", "b1")
+    await model.server("ns2", "dns", "bind", "b1")
+    await model.box("b2", 2, ("dns",))
+    answer = await model.ask("lserver.move", name="ns2.example.net", to="b2")
+    assert answer["pserver"] == "b2"
+    shown = await model.ask("lserver.show", name="ns2.example.net")
+    assert [lane["pserver"] for lane in shown["lanes"]] == ["b2"]
+    again = await model.run("lserver.move", name="ns2.example.net", to="b2")
+    assert again.change_id is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_answers_is_not_moved(model: Model) -> None:
+    await model.cluster()
+    await model.box("ns3", 9, ("dns",))
+    error = await model.refused("lserver.move", name="ns1.example.net", to="ns3")
+    assert (error.id, error.status) == ("lserver.move.serving", 409)
+    shown = await model.ask("lserver.show", name="ns1.example.net")
+    assert [lane["pserver"] for lane in shown["lanes"]] == ["ns1"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_move_obeys_the_rules_of_the_box(model: Model) -> None:
+    await model.box("b1", 1, ("dns",))
+    await model.box("b2", 2, ("web",))
+    await model.server("ns1", "dns", "bind", "b1")
+    error = await model.refused("lserver.move", name="ns1.example.net", to="b2")
+    assert error.id == "lserver.group.not-on-box"
+
+
+# --- roles ----------------------------------------------------------------------------------------
+
+
+async def shown_roles(model: Model) -> dict[str, str]:
+    shown = await model.ask("dns.show")
+    return {server["name"]: server["role"] for server in shown["name_servers"]}
+
+
+@pytest_twisted.ensureDeferred
+async def test_r363_roles_are_assigned_in_one_change_and_new_zones_follow_them(
+    model: Model,
+) -> None:
+    await model.cluster()
+    await model.ask("account.add", name="acme")
+    plain = await model.run("domain.add", name="a.test", account="acme", dry_run=True)
+    assert plain.plan is not None
+    assert "master name server" in plain.plan.drawn
+    done = await model.run("dns.roles", master="ns2.example.net", slave1="NS1.example.net.")
+    assert (done.change_id is not None, done.result["warnings"]) == (True, [])
+    assert await shown_roles(model) == {"ns1.example.net": "slave1", "ns2.example.net": "master"}
+    for number in range(5):
+        domain = await model.run("domain.add", name=f"a{number}.test", account="acme", dry_run=True)
+        assert domain.plan is not None
+        assert "master name server" not in domain.plan.drawn
+        assert domain.result["name_servers"] == [
+            {"name": "ns2.example.net", "role": "master"},
+            {"name": "ns1.example.net", "role": "secondary"},
+        ]
+    await model.ask("dns.roles")
+    assert set((await shown_roles(model)).values()) == {"none"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_roles_touch_no_box_and_leave_zones_where_they_are(model: Model) -> None:
+    await model.shop()
+    before = (await model.ask("domain.show", name="shop.test"))["name_servers"]
+    done = await model.run(
+        "dns.roles", master="ns2.example.net", slave1="ns1.example.net", dry_run=True
+    )
+    assert done.plan is not None
+    assert done.plan.objects == ()
+    await model.ask("dns.roles", master="ns2.example.net", slave1="ns1.example.net")
+    assert (await model.ask("domain.show", name="shop.test"))["name_servers"] == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_roles_that_cannot_be_are_refused(model: Model) -> None:
+    await model.cluster()
+    for fields, error_id in (
+        ({"master": "ns9.example.net"}, "dns.roles.unknown"),
+        ({"master": "web1.example.net"}, "dns.roles.unknown"),
+        ({"slave1": "ns1.example.net"}, "dns.roles.no-master"),
+        ({"master": "ns1.example.net", "slave1": "ns1.example.net"}, "dns.roles.twice"),
+    ):
+        assert (await model.refused("dns.roles", **fields)).id == error_id
+    await set_one(model, "ns1", used_by="resellers")
+    await set_one(model, "ns2", used_by="master-admin")
+    error = await model.refused("dns.roles", master="ns1.example.net", slave1="ns2.example.net")
+    assert error.id == "dns.roles.audience"
+    assert set((await shown_roles(model)).values()) == {"none"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_roles_of_servers_for_other_customers_stay(model: Model) -> None:
+    await model.cluster()
+    await model.box("ns3", 8, ("dns",))
+    await model.server("ns3", "dns", "bind")
+    await set_one(model, "ns3", used_by="resellers", role="master")
+    for server in ("ns1", "ns2"):
+        await set_one(model, server, used_by="master-admin")
+    await model.ask("dns.roles", master="ns1.example.net", slave1="ns2.example.net")
+    assert await shown_roles(model) == {
+        "ns1.example.net": "master",
+        "ns2.example.net": "slave1",
+        "ns3.example.net": "master",
+    }
+    assert [each["by_role"] for each in (await model.ask("dns.show"))["audiences"]] == [True, True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_r364_a_second_master_is_warned_of_at_the_moment_of_the_change(
+    model: Model,
+) -> None:
+    await model.cluster()
+    await model.ask("dns.roles", master="ns1.example.net", slave1="ns2.example.net")
+    dry = await model.run(
+        "lserver.set", name="ns2.example.net", settings={"role": "master"}, dry_run=True
+    )
+    assert any("both have the role master" in words for words in dry.result["warnings"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a7_a_change_that_leaves_a_group_without_name_servers_says_so(model: Model) -> None:
+    await model.cluster()
+    await model.ask("account.add", name="acme")
+    first = await set_one(model, "ns1", used_by="resellers")
+    assert first["warnings"] == []
+    dry = await model.run(
+        "lserver.set", name="ns2.example.net", settings={"used_by": "resellers"}, dry_run=True
+    )
+    assert any("their signups fail" in words for words in dry.result["warnings"])
+    await set_one(model, "ns2", used_by="resellers")
+    found = (await model.ask("health.list", rule="dns.audience.none"))["items"]
+    assert [finding["name"] for finding in found] == ["dns for master-admin"]
+    error = await model.refused("domain.add", name="a.test", account="acme")
+    assert error.id == "dns.none-for-audience"
+
+
+# --- records --------------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_r273_the_records_of_a_server_are_generated_and_shown(model: Model) -> None:
+    await model.cluster()
+    shown = await model.ask("lserver.records", name="web1.example.net")
+    assert (shown["in_service_zone"], shown["missing"]) == (True, [])
+    (record,) = shown["records"]
+    assert (record["fqdn"], record["type"], record["data"], record["generated"]) == (
+        "web1.example.net",
+        "A",
+        "192.0.2.3",
+        True,
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_r276_records_of_a_name_outside_the_service_domain_are_told(model: Model) -> None:
+    await model.cluster()
+    await model.box("web2", 9, ("web",))
+    await model.ask(
+        "lserver.add", name="web2.other.test", group="web", type="apache", pserver="web2"
+    )
+    await model.ask(
+        "ip.add", lserver="web2.other.test", first="2001:db8::9", mask="64", type="shared"
+    )
+    shown = await model.ask("lserver.records", name="web2.other.test")
+    assert (shown["in_service_zone"], shown["records"]) == (False, [])
+    assert shown["missing"] == [
+        {"fqdn": "web2.other.test", "type": "AAAA", "ttl": 3600, "data": "2001:db8::9"}
+    ]
