@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from controller.cluster.model_view import ModelView
 from controller.cluster.rules import Finding, Rule
+from templates.registry import KNOWN_TYPES
 
 
 def _separate(group: str, os_family: str = "") -> Callable[[ModelView], Iterator[Finding]]:
@@ -44,14 +45,20 @@ def _separate_rule(group: str, source: str, what: str, os_family: str = "") -> R
 
 def _empty(view: ModelView) -> Iterator[Finding]:
     for box in view.boxes:
-        if not view.on(box):
-            yield Finding(
-                "pserver",
-                box.name,
-                f"the box {box.name} has no logical server",
-                f"hsctl lserver add NAME --group {box.groups[0] if box.groups else 'GROUP'} "
-                f"--type TYPE --pserver {box.name}",
-            )
+        if view.on(box):
+            continue
+        fitting = (
+            f"--group {known.group} --type {known.name}"
+            for known in KNOWN_TYPES.values()
+            if known.group in box.groups and box.os_family in known.platforms
+        )
+        yield Finding(
+            "pserver",
+            box.name,
+            f"the box {box.name} has no logical server",
+            f"hsctl lserver add NAME {next(fitting, '--group GROUP --type TYPE')} "
+            f"--pserver {box.name}",
+        )
 
 
 RULES: tuple[Rule, ...] = (

@@ -35,7 +35,7 @@ def _nobody_for(view: ModelView) -> Iterator[Finding]:
                 "group",
                 f"dns for {audience}",
                 f"every name server is for others than {WORDS[audience]}: their signups fail",
-                "hsctl lserver set NAME used_by=all",
+                f"hsctl lserver set {holders[0].name} used_by=all",
             )
 
 
@@ -50,7 +50,8 @@ def _roles_without_effect(view: ModelView) -> Iterator[Finding]:
                 f"dns for {audience}",
                 f"{wrong}: for {WORDS[audience]}, master and slaves of each new zone are drawn at "
                 "random",
-                "hsctl dns roles --master NAME --slave1 OTHER",
+                f"hsctl dns roles --master {fitting[0].name}"
+                + (f" --slave1 {fitting[1].name}" if len(fitting) > 1 else ""),
             )
 
 
