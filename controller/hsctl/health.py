@@ -64,7 +64,7 @@ def report(items: Iterable[Item]) -> Iterator[str]:
         yield ""
     if severe or mild:
         yield paint(
-            f"{severe} broken {'rule' if severe == 1 else 'rules'}, "
+            f"{severe} {'breach' if severe == 1 else 'breaches'}, "
             f"{mild} {'warning' if mild == 1 else 'warnings'}",
             "red" if severe else "yellow",
             bold=True,

@@ -276,7 +276,7 @@ async def test_health_shows_every_finding_with_its_repair_and_home_counts_them(
     assert "web1.example.net has no default shared IP (tag 2)." in page
     assert "hsctl ip add web1.example.net --from 198.51.100.1 --mask 24 --type shared" in page
     assert 'href="/servers/server/ns1.example.net"' in page
-    assert "0 broken rules, 5 warnings" in page
+    assert "0 breaches, 5 warnings" in page
     assert "ns1.example.net" not in await visitor.text("/health?filter=web1")
     assert 'href="/health"><span' in (home := await visitor.text("/"))
     assert "<strong>5</strong><span>Health findings</span>" in home
