@@ -13,6 +13,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 
+from node_agent.config import ControllerAddress
 from node_agent.wire.enrolment import (
     MAX_ENROLMENT_FRAME,
     Denied,
@@ -31,6 +32,8 @@ ENROLMENT_SECONDS = 30.0
 CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "key.pem"
 CA_FILE = "ca.pem"
+CONTROLLER_FILE = "controller"
+"""Holds ``HOST:PORT`` where the controller that enrolled us listens for agents."""
 
 
 class EnrolmentFailedError(Exception):
@@ -102,16 +105,29 @@ async def enrol(
         raise EnrolmentFailedError(f"no connection to {host}:{port}: {error}") from error
     enrolled = await answer
     check_answer(enrolled, token)
-    save(directory, key, enrolled)
+    save(directory, key, enrolled, host)
     return enrolled
 
 
-def save(directory: Path, key: bytes, enrolled: Enrolled) -> None:
-    """Write what an enrolled box owns; the certificate last, so that with it all is there."""
+def save(directory: Path, key: bytes, enrolled: Enrolled, host: str) -> None:
+    """Write what an enrolled box owns; the certificate last, so that with it all is there.
+
+    ``host`` is where the controller was met: its agents' door is there too.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(directory / KEY_FILE, key)
     replace_durably(directory / CA_FILE, enrolled.ca, mode=0o644)
+    at = f"{f'[{host}]' if ':' in host else host}:{enrolled.agent_port}\n"
+    replace_durably(directory / CONTROLLER_FILE, at.encode(), mode=0o644)
     replace_durably(directory / CERTIFICATE_FILE, enrolled.certificate, mode=0o644)
+
+
+def controllers_met(directory: Path) -> tuple[ControllerAddress, ...]:
+    """Give the controller that enrolled this box, for a configuration that names none."""
+    try:
+        return (ControllerAddress.parse((directory / CONTROLLER_FILE).read_text().strip()),)
+    except (OSError, ValueError):
+        return ()
 
 
 def check_answer(enrolled: Enrolled, token: Token) -> None:

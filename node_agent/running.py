@@ -31,7 +31,7 @@ from node_agent.concurrency import threaded
 from node_agent.config import Config, ControllerAddress
 from node_agent.connection import Dialler, dial_address
 from node_agent.effects.failures import DiskFullError
-from node_agent.enrolment import EnrolmentFailedError, enrol
+from node_agent.enrolment import EnrolmentFailedError, controllers_met, enrol
 from node_agent.entries import pass_by
 from node_agent.identity import NotEnrolledError, boot_id, load_identity, machine_id
 from node_agent.journal import Journal, JournalError
@@ -82,7 +82,8 @@ class RunningAgent:
             tls = MutualTLS(identity.certificate, identity.key, identity.ca)
         except (NotEnrolledError, ValueError) as error:
             raise CannotRunError(str(error)) from error
-        if not config.controllers:
+        controllers = config.controllers or controllers_met(config.state)
+        if not controllers:
             raise CannotRunError("the configuration names no controller")
         self._pool = ThreadPool(1, 1, "journal")
         blocking = threaded(reactor, self._pool)
@@ -112,7 +113,7 @@ class RunningAgent:
             watch_daemons=config.services == "direct",
             at=at,
         )
-        self._dialler = Dialler(reactor, config.controllers, dial_address(reactor, tls), self.agent)
+        self._dialler = Dialler(reactor, controllers, dial_address(reactor, tls), self.agent)
         self._name = tls.name.uri
 
     def start(self) -> None:

@@ -168,6 +168,7 @@ async def test_a14_a_box_is_installed_enrolled_and_started_over_ssh(box: Box) ->
     assert (ended["state"], ended["message"]) == ("done", "the box is enrolled")
     assert set(steps(ended).values()) == {"done"}
     assert box.certificate.exists()
+    assert (box.directory / "state" / "controller").read_text() == "127.0.0.1:8444\n"
     assert (box.directory / "traces").read_text() == "started\n"
     assert await box.model.rows(
         "SELECT count(*) FROM certificate c JOIN box b ON b.id = c.box_id WHERE b.name = 'web9'"
