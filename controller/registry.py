@@ -5,6 +5,7 @@ from random import Random, SystemRandom
 
 from controller.cluster import boxes_edit, change_log, dns_commands, group_list
 from controller.cluster.audit import Audit
+from controller.cluster.box_services import BoxServices
 from controller.cluster.boxes import Boxes
 from controller.cluster.boxes_enrol import Enrolments
 from controller.cluster.boxes_retire import Retirement

@@ -3,6 +3,7 @@
 Panel, API and hsctl come through here, so what one of them may do, or is refused, all are.
 """
 
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -10,14 +11,23 @@ from typing import Any
 import attrs
 import msgspec
 import psycopg2.errors
+from twisted.logger import Logger
 
 from controller.changes import ChangePlan, ChangeWriter, redacted
 from controller.commands import Command, Permission, Registry, Work
 from controller.fleet.committed import Handover
-from controller.principal import Principal
+from controller.principal import Principal, system
 from controller.refusal import CommandError
 from controller.storage import idempotency
-from controller.storage.database import Database, Rollback, Transaction
+from controller.storage.database import (
+    CommitUnknownError,
+    Database,
+    DatabaseUnavailableError,
+    Rollback,
+    Transaction,
+)
+
+_log = Logger()
 
 
 @attrs.frozen
@@ -35,6 +45,32 @@ class OneTime:
 
     answer: Any = attrs.field(repr=False)
     kept: Any
+
+
+@attrs.frozen
+class Note:
+    """What became of something asked for, as a change of the controller's own."""
+
+    command: str
+    request: Mapping[str, Any]
+    relation: str
+    key: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+@attrs.frozen
+class Afterwards:
+    """An answer that is fetched from outside once the transaction has ended, so that no row is
+    locked and no connection taken while a box is asked. A dry run, and a replay, answer ``kept``.
+
+    ``fetch`` may raise `CommandError` where the command reads; one that writes has made its change
+    by then and answers whatever came of it. ``note`` gives what the audit keeps of that answer.
+    """
+
+    fetch: Callable[[], Awaitable[Any]]
+    kept: Any = None
+    note: Callable[[Any], Note] | None = None
 
 
 _TAKEN: dict[str, tuple[str, str, str]] = {
@@ -129,9 +165,8 @@ class CommandRunner:
                     return CommandResult(replay.response, replay.change_id)
             change = ChangeWriter(tx, principal, name, redacted(request), reason)
             answer = await command.function(Work(tx, principal, change), request)
-            kept, answer = (
-                (answer.kept, answer.answer) if isinstance(answer, OneTime) else (answer, answer)
-            )
+            kept = answer.kept if isinstance(answer, OneTime | Afterwards) else answer
+            answer = answer.answer if isinstance(answer, OneTime) else answer
             change_id = await change.close()
             if dry_run:
                 raise Rollback(CommandResult(kept, None, await change.plan()))
@@ -146,13 +181,14 @@ class CommandRunner:
             return CommandResult(answer, change_id)
 
         try:
-            return await self._database.transaction(principal, work, name=name)
+            done = await self._database.transaction(principal, work, name=name)
         except psycopg2.errors.UniqueViolation as error:
             raise _taken(error, request) from error
         finally:
             if self._handover is not None:
                 for change_id in begun:
                     self._handover.ended(change_id)
+        return await self._fetched(done)
 
     async def _read(
         self, principal: Principal, command: Command[Any], request: Any
@@ -161,7 +197,31 @@ class CommandRunner:
             return await command.function(Work(tx, principal, None), request)
 
         result = await self._database.transaction(principal, work, name=command.name, reads=True)
-        return CommandResult(result, None)
+        return await self._fetched(CommandResult(result, None))
+
+    async def _fetched(self, done: CommandResult) -> CommandResult:
+        """Give the result with what was to be fetched after the transaction."""
+        wanted = done.result
+        if not isinstance(wanted, Afterwards):
+            return done
+        answer = await wanted.fetch()
+        if wanted.note is not None:
+            await self._note(wanted.note(answer))
+        return attrs.evolve(done, result=answer)
+
+    async def _note(self, note: Note) -> None:
+        """Write what became of it; the change that asked stands alone where that is impossible."""
+        principal = system("fleet")
+
+        async def work(tx: Transaction) -> None:
+            change = ChangeWriter(tx, principal, note.command, note.request, "")
+            change.row(note.relation, note.key, note.before, note.after)
+            await change.close()
+
+        try:
+            await self._database.transaction(principal, work, name=note.command)
+        except (DatabaseUnavailableError, CommitUnknownError) as error:
+            _log.error("{command} was not noted: {error}", command=note.command, error=error)
 
 
 def _fingerprint(name: str, request: Any) -> bytes:

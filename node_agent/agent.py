@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from node_agent.answering import Answering
 from node_agent.box.interface import Box
 from node_agent.concurrency import Blocking
 from node_agent.effects.failures import BoxUnavailableError
@@ -18,12 +20,14 @@ from node_agent.identity import Identity, Renewal, now
 from node_agent.journal import Journal
 from node_agent.lanes import Lane
 from node_agent.logs import event
+from node_agent.monitoring import Gauge
 from node_agent.records import LaneRecord
 from node_agent.sysinfo import LaneFacts, sample
 from node_agent.wire.messages import (
     PROTOCOL_MAX,
     PROTOCOL_MIN,
     Adopt,
+    Answer,
     Assign,
     Batch,
     Forget,
@@ -31,7 +35,9 @@ from node_agent.wire.messages import (
     FromController,
     Hello,
     InventoryRequest,
+    Monitor,
     Observe,
+    Question,
     RenewalRequest,
     Renewed,
     Retry,
@@ -39,6 +45,7 @@ from node_agent.wire.messages import (
     SystemRequest,
     Welcome,
 )
+from node_agent.wire.questions import Declined
 from pki import __version__
 from pki.keys import KeyRefusedError
 from pki.policy import PeerRefusedError
@@ -46,6 +53,8 @@ from templates.service_type import ServiceType
 
 REPORT_EVERY = 60.0
 """Seconds between two system reports."""
+SHORTEST_SAMPLING = 1.0
+"""Seconds between two samples, at least, whatever a controller asks for."""
 RENEWAL_EVERY = 3600.0
 HOLD_EVERY = 0.25
 """Seconds between two looks for a hold or release set by ``hs-agent`` on the box."""
@@ -85,6 +94,7 @@ class Agent:
         renderer: Callable[[ServiceType], str],
         credentials: Credentials | None = None,
         watch_daemons: bool = True,
+        answering: Answering | None = None,
         at: Callable[[Point], None] = pass_by,
     ) -> None:
         self.lanes: dict[str, Lane] = {}
@@ -99,6 +109,7 @@ class Agent:
         self._renderer = renderer
         self._credentials = credentials
         self._watch_daemons = watch_daemons
+        self._answering = answering
         self._at = at
         self._send: Callable[[FromAgent], None] | None = None
         self._kept: list[FromAgent] | None = None
@@ -106,6 +117,7 @@ class Agent:
         self._working = False
         self._renewal: Renewal | None = None
         self._skew = 0.0
+        self._gauge = Gauge()
         self._calls: dict[str, IDelayedCall] = {}
         self._stopped = False
 
@@ -135,6 +147,8 @@ class Agent:
             lane = self.lanes.get(record.id)
             if lane is not None:
                 lane.hold(record.held)
+            if self._answering is not None and not record.held:
+                await self._blocking(partial(self._answering.desk.released, record.id))
 
     _seen_version = -1
 
@@ -190,10 +204,8 @@ class Agent:
         self._inbox.clear()
         for lane in self.lanes.values():
             lane.session_over()
-        for name in ("report", "renewal"):
-            call = self._calls.pop(name, None)
-            if call is not None and call.active():
-                call.cancel()
+        for name in ("report", "renewal", "sample"):
+            self._end_task(name)
 
     def say(self, message: FromAgent) -> None:
         """Send what a lane says, or keep it for the end of the first report."""
@@ -221,6 +233,10 @@ class Agent:
                 self._detach(self._report_system())
             case Renewed():
                 self._renewed(message)
+            case Monitor():
+                self._monitor(message.every)
+            case Question():
+                self._detach(self._answer(message))
             case Batch() | Observe() | InventoryRequest() | Forget() | Retry() | Adopt():
                 lane = self.lanes.get(message.lane)
                 if lane is None:
@@ -324,6 +340,32 @@ class Agent:
         if self._send is not None:
             self._send(SystemReport(sampled_at=self._time(), facts=report))
 
+    def _monitor(self, every: float) -> None:
+        """Send samples at this interval; at 0 none of them, and no reports unasked."""
+        self._end_task("sample")
+        if every <= 0.0:
+            self._end_task("report")
+            return
+        if "report" not in self._calls:
+            self._every("report", REPORT_EVERY, self._report_system)
+        self._every("sample", max(every, SHORTEST_SAMPLING), self._send_sample, at_once=True)
+
+    async def _send_sample(self) -> None:
+        send = self._send
+        sample = await self._aside(self._gauge.sample)
+        if send is not None and send is self._send:
+            send(sample)
+
+    async def _answer(self, question: Question) -> None:
+        send = self._send
+        if self._answering is None:
+            found = Declined(reason="unknown", words="this box answers no questions")
+            answer = Answer(id=question.id, found=found)
+        else:
+            answer = await self._answering.answer(question, tuple(self.lanes.values()))
+        if send is not None and send is self._send:
+            send(answer)
+
     async def _renew(self) -> None:
         credentials = self._credentials
         if credentials is None or not credentials.identity.renewal_due(now()):
@@ -370,6 +412,11 @@ class Agent:
                 self._detach(run())
 
         self._calls[name] = self._clock.callLater(0 if at_once else seconds, again)
+
+    def _end_task(self, name: str) -> None:
+        call = self._calls.pop(name, None)
+        if call is not None and call.active():
+            call.cancel()
 
     @staticmethod
     def _detach(task: Coroutine[Any, Any, None]) -> None:

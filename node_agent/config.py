@@ -8,6 +8,8 @@ from typing import Literal
 import attrs
 import msgspec
 
+from node_agent.managed import may_be_managed
+
 DEFAULT_PATH = Path("/etc/heliosphere/agent.toml")
 
 
@@ -23,6 +25,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     programs: dict[str, str] = {}
     users: dict[str, str] = {}
     modules: dict[str, str] = {}
+    services_managed: dict[str, str] = {}
 
 
 @attrs.frozen
@@ -57,6 +60,8 @@ class Config:
     programs: dict[str, PurePosixPath]
     users: dict[str, str]
     modules: dict[str, PurePosixPath]
+    services_managed: dict[str, str] = attrs.Factory(dict)
+    """Names of services that a controller may manage here, and their systemd units."""
 
     @property
     def journal(self) -> Path:
@@ -87,6 +92,12 @@ def read_config(path: Path) -> Config:
     for name, program in {**file.programs, **file.modules, "state": file.state}.items():
         if not program.startswith("/"):
             raise ConfigError(f"{path}: {name} = {program!r} must be an absolute path")
+    for name, unit in file.services_managed.items():
+        if not may_be_managed(name, unit):
+            raise ConfigError(
+                f"{path}: services_managed: {name} = {unit!r} is not a name in lower case with a"
+                " unit NAME.service that is not one of heliosphere-"
+            )
     return Config(
         state=state,
         controllers=controllers,
@@ -95,4 +106,5 @@ def read_config(path: Path) -> Config:
         programs={name: PurePosixPath(value) for name, value in file.programs.items()},
         users=file.users if os.geteuid() == 0 else {},
         modules={name: PurePosixPath(value) for name, value in file.modules.items()},
+        services_managed=file.services_managed,
     )

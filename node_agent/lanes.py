@@ -12,8 +12,9 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from node_agent.box.interface import LaneBox
 from node_agent.concurrency import Blocking
-from node_agent.effects.failures import BoxUnavailableError, DiskFullError
+from node_agent.effects.failures import BoxUnavailableError, DiskFullError, EffectFailedError
 from node_agent.engine import Engine
 from node_agent.journal import Journal
 from node_agent.logs import event
@@ -79,6 +80,7 @@ class Lane:
         self._woken = False
         self._stopped = False
         self._suspect = True
+        self._restart = False
         self._failures = 0
         self._retry_call: IDelayedCall | None = None
         self._failed_call: IDelayedCall | None = None
@@ -218,6 +220,46 @@ class Lane:
         except BoxUnavailableError:
             return False
 
+    # --- what is asked of its daemon ---
+
+    @property
+    def box(self) -> LaneBox:
+        """The lane's share of the box."""
+        return self._engine.box
+
+    @property
+    def has_server(self) -> bool:
+        """Whether there is a configuration to run the daemon with."""
+        return self._engine.has_server
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is to be touched here."""
+        return self._held
+
+    @property
+    def message(self) -> str:
+        """The words of the condition."""
+        return self._message
+
+    async def restart_daemon(self) -> None:
+        """Stop the daemon where it runs and start it, between two rounds; then see it answer."""
+        self._restart = self._suspect = True
+        self._failures = 0
+        self._work_now()
+        await self.idle()
+
+    async def stop_daemon(self) -> None:
+        """Stop the daemon of a lane that is held: it would be started again else."""
+        await self.idle()
+        await self._stop_box()
+
+    async def _stop_box(self) -> None:
+        try:
+            await self._engine.box.stop()
+        except EffectFailedError as failed:
+            raise BoxUnavailableError(f"the daemon does not stop: {failed}") from failed
+
     # --- what the operator on the box says ---
 
     def hold(self, held: bool) -> None:
@@ -325,6 +367,10 @@ class Lane:
         if taken_back:
             event("recovered", lane=self.name, taken_back=len(taken_back))
         if self._engine.has_server:
+            restart, self._restart = self._restart, False
+            if restart:
+                event("restarting", lane=self.name)
+                await self._stop_box()
             if not await self._engine.box.running():
                 event("starting", lane=self.name)
                 await self._engine.start()

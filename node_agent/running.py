@@ -24,6 +24,7 @@ from twisted.logger import (
 from twisted.python.threadpool import ThreadPool
 
 from node_agent.agent import Agent, Credentials, Host
+from node_agent.answering import Answering
 from node_agent.box.daemons import Daemons, DirectDaemons, SystemdDaemons
 from node_agent.box.posix import PosixBox
 from node_agent.break_glass import LOCK_FILE
@@ -36,12 +37,19 @@ from node_agent.entries import pass_by
 from node_agent.identity import NotEnrolledError, boot_id, load_identity, machine_id
 from node_agent.journal import Journal, JournalError
 from node_agent.logs import event
+from node_agent.packages import MANAGERS
+from node_agent.services import ServiceDesk
 from node_agent.steady import count_steadily
+from node_agent.stopped import StoppedLanes
+from node_agent.systemd_units import PROGRAMS, SystemdUnits
 from pki.contexts import MutualTLS
 from pki.enrolment import Token, TokenRefusedError
 from templates.registry import SERVICE_TYPES, renderer_digest
 
 T = TypeVar("T")
+
+_ASKED_PROGRAMS = {**PROGRAMS, **{each.program: each.path for each in MANAGERS}}
+"""What is started to answer a question, where ``[programs]`` names no other place."""
 
 
 class CannotRunError(Exception):
@@ -91,6 +99,14 @@ class RunningAgent:
             self._journal = Journal(config.journal)
         except (JournalError, DiskFullError, sqlite3.Error) as error:
             raise CannotRunError(f"the journal cannot be used: {error}") from error
+        programs = {**_ASKED_PROGRAMS, **config.programs}
+        desk = ServiceDesk(
+            units=SystemdUnits(reactor, programs, config.services_managed),
+            journal=self._journal,
+            blocking=blocking,
+            stopped=StoppedLanes(config.state),
+            log_files={name: each.daemon.log_file for name, each in SERVICE_TYPES.items()},
+        )
         box = PosixBox(
             reactor=reactor,
             root=config.lanes,
@@ -111,6 +127,7 @@ class RunningAgent:
             renderer=renderer_digest,
             credentials=Credentials(config.state, identity, tls.swap),
             watch_daemons=config.services == "direct",
+            answering=Answering(reactor, programs, desk),
             at=at,
         )
         self._dialler = Dialler(reactor, controllers, dial_address(reactor, tls), self.agent)

@@ -7,6 +7,7 @@ import attrs
 
 from controller.bootstrap.job import SshJob
 from controller.commands import Work
+from node_agent.wire.questions import AnyAsk, AnyFound
 
 
 @attrs.frozen
@@ -37,6 +38,18 @@ class FleetPort(Protocol):
 
     def request_facts(self, box: str) -> bool:
         """Ask a box (its id) for a fresh system report; False where it is not connected."""
+
+    def connected(self, box: str) -> bool:
+        """Whether a box (its id) has a session with this controller."""
+
+    async def ask(self, box: str, ask: AnyAsk, seconds: float) -> AnyFound:
+        """Ask a box (its id) a question, outside of any transaction.
+
+        Raises `controller.fleet.questions.NoAnswerError`.
+        """
+
+    def set_monitoring(self, box: str, on: bool) -> None:
+        """Have a box (its id) send samples of its load, or none (R250)."""
 
     def refused(self, box: str) -> str:
         """Why a session of the box was refused lately, or nothing."""

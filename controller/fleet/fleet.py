@@ -25,11 +25,14 @@ from controller.fleet.lane_store import lanes_of_boxes
 from controller.fleet.lanes import LaneRow
 from controller.fleet.listener import AgentListener
 from controller.fleet.liveness import SHORTEST_INTERVAL, interval
+from controller.fleet.monitoring import SampleStore, monitored_among
 from controller.fleet.presence import Presence
+from controller.fleet.questions import BoxAwayError
 from controller.fleet.sessions import Services, SessionTable
 from controller.fleet.words import FLEET, ConditionWord
 from controller.storage.database import Database
 from node_agent.wire.messages import Retry, SystemRequest
+from node_agent.wire.questions import AnyAsk, AnyFound
 from pki.revocation import DenyList
 
 log = Logger()
@@ -78,6 +81,7 @@ class Fleet:
         )
         self._comparisons.dispatcher = self._dispatcher
         self._presence = Presence(database, reactor, self.sessions, SHORTEST_INTERVAL)
+        self._samples = SampleStore(database)
         services = Services(
             database=database,
             reactor=reactor,
@@ -87,6 +91,7 @@ class Fleet:
             interval=lambda: interval(len(self.sessions)),
             now=now,
             ended=self._presence.ended,
+            samples=self._samples,
         )
         self._listener = AgentListener(services, self.sessions)
         self._enrolment = EnrolmentListener(
@@ -115,6 +120,7 @@ class Fleet:
         self._listener.listening(self._ports[0])
         self._every(SHORTEST_INTERVAL / 4, self._beat)
         self._every(PRESENCE_SECONDS, lambda: ensureDeferred(self._presence.save()))
+        self._every(PRESENCE_SECONDS, lambda: ensureDeferred(self._samples.save()))
         self._every(RESCAN_SECONDS, lambda: ensureDeferred(self._rescan()))
         return self._ports[0], self._ports[1]
 
@@ -180,6 +186,19 @@ class Fleet:
             session.send(SystemRequest())
         return session is not None
 
+    async def ask(self, box: str, ask: AnyAsk, seconds: float) -> AnyFound:
+        """Ask a box a question; raises `controller.fleet.questions.NoAnswerError`."""
+        session = self.sessions.get(box)
+        if session is None:
+            raise BoxAwayError("the box is not connected")
+        return await session.questions.ask(ask, seconds)
+
+    def set_monitoring(self, box: str, on: bool) -> None:
+        """Have a box send samples of its load, or none. One that is away hears it on connecting."""
+        session = self.sessions.get(box)
+        if session is not None:
+            session.monitor(on)
+
     def connected(self, box: str) -> bool:
         """Whether a box has a session with this controller."""
         return self.sessions.get(box) is not None
@@ -230,6 +249,18 @@ class Fleet:
             if self.sessions.get(box) is session:
                 session.reassign(found[box])
 
+    async def _monitor_again(self) -> None:
+        """Hear of a switch that another controller, or a restore, has set."""
+        boxes = [session.box for session in self.sessions]
+        if not boxes:
+            return
+        wanted = await self._database.transaction(
+            FLEET, partial(monitored_among, boxes=boxes), name="fleet.monitored"
+        )
+        for session in self.sessions:
+            if session.box in boxes:
+                session.monitor(session.box in wanted)
+
     def _beat(self) -> None:
         for serial in self._deny_list.refresh():
             self.revoke([serial])
@@ -238,6 +269,7 @@ class Fleet:
     async def _rescan(self) -> None:
         try:
             await self._reassign()
+            await self._monitor_again()
             await self._dispatcher.rescan()
             serials = [session.peer.serial for session in self.sessions]
             if serials:

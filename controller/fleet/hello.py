@@ -33,6 +33,7 @@ class Beginning:
     history: str
     lanes: tuple[tuple[LaneRow, Verdict], ...]
     watches: tuple[tuple[Watch, bool], ...]
+    monitoring: bool = True
 
 
 async def begin_session(tx: Transaction, box: str, serial: int, hello: Hello) -> Beginning:
@@ -49,12 +50,12 @@ async def begin_session(tx: Transaction, box: str, serial: int, hello: Hello) ->
         """UPDATE box SET session_epoch = session_epoch + 1, machine_id = %s, boot_id = %s,
                   agent_version = %s, connected = true, last_seen_at = now(),
                   first_seen_at = coalesce(first_seen_at, now())
-           WHERE id = %s RETURNING name, session_epoch""",
+           WHERE id = %s RETURNING name, session_epoch, monitoring""",
         (hello.machine_id, hello.boot_id, hello.agent_version, box),
     )
     if taken is None:
         raise SessionRefusedError("unknown-box", "this box is not in the cluster any more")
-    name, epoch = taken
+    name, epoch, monitoring = taken
     (history,) = await tx.row("SELECT history::text FROM cluster")
     reports = {report.lane: report for report in hello.lanes}
     lanes = []
@@ -80,7 +81,7 @@ async def begin_session(tx: Transaction, box: str, serial: int, hello: Hello) ->
         lanes.append((row, verdict))
     watches = await open_watches(tx, box)
     await publish(tx, [{"box": name}])
-    return Beginning(name, epoch, history, tuple(lanes), tuple(watches))
+    return Beginning(name, epoch, history, tuple(lanes), tuple(watches), monitoring)
 
 
 async def _restart(tx: Transaction, lane: LaneKey) -> None:

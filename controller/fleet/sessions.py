@@ -4,6 +4,7 @@ A box is who its certificate says it is. It may speak of its own lanes only; one
 another's is refused, and the log says so.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,11 +22,14 @@ from controller.fleet.events import publish
 from controller.fleet.hello import Beginning, SessionRefusedError
 from controller.fleet.lanes import LaneRow, Verdict
 from controller.fleet.link import LaneLink
+from controller.fleet.monitoring import Dated, SampleStore
+from controller.fleet.questions import Questions
 from controller.fleet.words import FLEET, ConditionWord, ObservedWord, OutcomeWord
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError, printable
 from node_agent.wire.messages import (
     Alive,
+    Answer,
     Assign,
     FromAgent,
     Hello,
@@ -34,12 +38,14 @@ from node_agent.wire.messages import (
     LaneReport,
     LaneState,
     Message,
+    Monitor,
     Observe,
     Observed,
     Outcome,
     Outcomes,
     RenewalRequest,
     Renewed,
+    Sample,
     Stored,
     SystemReport,
     Welcome,
@@ -110,6 +116,7 @@ class Services:
     """The time of day (seconds since the epoch), which boxes compare their clocks with."""
     ended: Callable[["Session"], None]
     """Told of every session that has ended."""
+    samples: SampleStore
 
 
 class Session:
@@ -142,6 +149,9 @@ class Session:
         self.paused = False
         self._renewed_at = -RENEWAL_SECONDS
         self._reporting = False
+        self.questions = Questions(services.reactor, self.send)
+        self._sample_every = -1.0
+        self._sampled_at = -math.inf
         self.links: dict[str, LaneLink] = {}
         self._former: set[str] = set()
         """Lanes taken from the box on this session: it may still speak of them for a while."""
@@ -162,6 +172,7 @@ class Session:
                 now=self._services.now(),
             )
         )
+        self.monitor(beginning.monitoring)
         self._assign([row for row, _ in beginning.lanes])
         reports = {report.lane: report for report in hello.lanes}
         for row, verdict in beginning.lanes:
@@ -172,6 +183,13 @@ class Session:
             link.watched_change = max(link.watched_change, watch.change_id)
             if not seen:
                 self._services.dispatcher.watch(link, watch)
+
+    def monitor(self, on: bool) -> None:
+        """Have the box send samples at the session's interval, or none (R250)."""
+        every = self.interval if on else 0.0
+        if every != self._sample_every:
+            self._sample_every = every
+            self.send(Monitor(every=every))
 
     def _saying(self, words: int) -> None:
         """Read no faster than the database writes: a flood stays in the peer's own buffers."""
@@ -185,8 +203,12 @@ class Session:
             self._read(True)
 
     def reassign(self, rows: Sequence[LaneRow]) -> None:
-        """Take lanes that the box got or lost since its session began."""
+        """Take lanes that the box got or lost since its session began, and its maintenance."""
         wanted = {row.server: row for row in rows}
+        for server, link in self.links.items():
+            if server in wanted and link.paused != wanted[server].paused:
+                link.paused = wanted[server].paused
+                self._services.dispatcher.wake(link, bulk=True)
         if wanted.keys() == self.links.keys():
             return
         for server in self.links.keys() - wanted.keys():
@@ -218,6 +240,7 @@ class Session:
             settled=row.settled,
             server_revision=row.server_revision,
             mode="closed" if verdict.step == "ahead" else "open",
+            paused=row.paused,
         )
         self.links[row.server] = link
         if verdict.message:
@@ -231,7 +254,8 @@ class Session:
         self._services.comparisons.ended(link)
 
     def ended(self) -> None:
-        """Let go of the lanes."""
+        """Let go of the lanes and of what was asked."""
+        self.questions.end()
         for link in self.links.values():
             self._let_go(link)
 
@@ -262,6 +286,10 @@ class Session:
                 self._services.comparisons.page(self._own(message.lane), message)
             case SystemReport():
                 self._report(message)
+            case Sample():
+                self._sample(message)
+            case Answer():
+                self.questions.answered(message)
             case RenewalRequest():
                 self._renew(message)
             case Hello():
@@ -311,6 +339,13 @@ class Session:
         through = link.watched_change if not link.watches else None
         word = ObservedWord(message.zone, message.serial, changes, through)
         self._services.dispatcher.say(link, word)
+
+    def _sample(self, message: Sample) -> None:
+        now = self._services.reactor.seconds()
+        if self._sample_every <= 0.0 or now - self._sampled_at < self._sample_every / 2:
+            return  # not asked for, or more often than asked for
+        self._sampled_at = now
+        self._services.samples.take(Dated(self.box, self.epoch, self._services.now(), message))
 
     def _report(self, message: SystemReport) -> None:
         if self._reporting:

@@ -19,11 +19,12 @@ from controller.client.errors import UsageError
 from controller.client.profiles import Profile, chosen
 from controller.hsctl import displays, views
 from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say
-from controller.hsctl.waiting import Followed, follow
+from controller.hsctl.waiting import Followed, Verdict, follow
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Fields = Mapping[str, Any]
 Output = Literal["table", "json"]
+Judge = Callable[[views.Answer], Verdict]
 
 DEFAULT_TIMEOUT = 60.0
 
@@ -89,18 +90,22 @@ def reads(
     columns: Sequence[str] = (),
     paged: bool = False,
     view: views.View = views.plain,
+    printed: Callable[[views.Answer], None] | None = None,
     empty: str = "",
 ) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
     """Make a verb that reads. ``paged`` answers are lists, fetched page after page.
 
     ``view`` makes what a person sees of an answer, or of an item of a list; ``empty`` is what he is
-    told where a list has none.
+    told where a list has none. ``printed`` prints an answer for him that is no record.
     """
 
     def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, output: Output, limit: int | None = None, **options: Any) -> None:
             fields = function(*args, **options)
+            if printed is not None and output != "json":
+                printed(session().client.read(command, fields))
+                return
             if not paged:
                 show(session().client.read(command, fields), output, view)
                 return
@@ -222,6 +227,7 @@ def write(
     *,
     words: str,
     view: views.View,
+    judged: Judge | None = None,
     dry_run: bool,
     wait: bool,
     timeout: float,
@@ -245,6 +251,11 @@ def write(
         print_json(attrs.asdict(answer))
     elif isinstance(answer.result, dict):
         print_record(view(answer.result))
+    if judged is not None and isinstance(answer.result, dict):
+        verdict = judged(answer.result)
+        sign = "good" if verdict.exit_code == exit_codes.DONE else "bad"
+        displays.settle(sign, f"{verdict.words} [{current.profile.name}]")
+        return verdict.exit_code
     if answer.change is None:
         displays.settle("good", f"{words} [{current.profile.name}]")
         return exit_codes.DONE

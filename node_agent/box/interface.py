@@ -49,6 +49,9 @@ class LaneFiles(Protocol):
     def image(self, path: str) -> AnyImage:
         """Read what stands at ``path``."""
 
+    def tail(self, path: str, most: int) -> bytes:
+        """Read the last ``most`` bytes of a regular file."""
+
     def stage(self, effects: tuple[WriteFile, ...]) -> None:
         """Write the candidates of these files beside them and make their content durable."""
 

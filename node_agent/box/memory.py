@@ -74,6 +74,13 @@ class MemoryFiles:
         """Read what stands at ``path``."""
         return self.nodes.get(path, Absent())
 
+    def tail(self, path: str, most: int) -> bytes:
+        """Read the end of a file."""
+        found = self.content(path)
+        if found is None:
+            raise EffectFailedError(f"{path}: No such file or directory")
+        return found[-most:]
+
     def stage(self, effects: tuple[WriteFile, ...]) -> None:
         """Write candidates, durably."""
         for effect in effects:

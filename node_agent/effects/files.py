@@ -30,6 +30,7 @@ from templates.effects import (
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 ROOM = 64 * 1024
 """Bytes that a daemon needs to take up anything new: below this its refusals blame nobody."""
 MANY = 8
@@ -64,6 +65,17 @@ class PosixFiles:
                     return _image(parent, name)
             except FileNotFoundError:
                 return Absent()
+
+    def tail(self, path: str, most: int) -> bytes:
+        """Read the end of a regular file; a link put there by the daemon's user is not followed."""
+        with _words(path), self._parent(path) as (parent, name):
+            handle = os.open(name, _READ, dir_fd=parent)
+            with os.fdopen(handle, "rb") as file:
+                status = os.fstat(handle)
+                if not stat.S_ISREG(status.st_mode):
+                    raise EffectFailedError(f"{path}: not a file")
+                file.seek(max(status.st_size - most, 0))
+                return file.read(most)
 
     def stage(self, effects: tuple[WriteFile, ...]) -> None:
         """Write candidates and sync their content; a leftover candidate is replaced."""

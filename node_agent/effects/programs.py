@@ -42,8 +42,11 @@ async def run_program(
     arguments: Sequence[str],
     *,
     timeout: float = CHECK_TIMEOUT,
+    most: int = OUTPUT_LIMIT,
 ) -> Finished:
     """Run a program of the table to its end, standard input empty, working directory ``/``.
+
+    ``most`` bytes of its words are kept, those of both its outputs together.
 
     Raises `BoxUnavailableError` where the table or the box has no such program, or where it did not
     end within ``timeout`` seconds; it is killed then.
@@ -53,7 +56,7 @@ async def run_program(
         raise BoxUnavailableError(f"{program!a} is not in this box's table of programs")
     if not path.is_absolute() or not os.access(path, os.X_OK):
         raise BoxUnavailableError(f"{program}: {str(path)!a} is no program on this box")
-    process = _Process()
+    process = _Process(most)
     transport = IReactorProcess(reactor).spawnProcess(
         process, str(path), [str(path), *arguments], dict(ENVIRONMENT), "/"
     )
@@ -84,7 +87,8 @@ async def run_program(
 
 
 class _Process(ProcessProtocol):
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.exited: Deferred[None] = Deferred()
         self.ended: Deferred[None] = Deferred()
         self.expired = False
@@ -92,7 +96,7 @@ class _Process(ProcessProtocol):
         self._output = bytearray()
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        self._output += data[: OUTPUT_LIMIT - len(self._output)]
+        self._output += data[: self._most - len(self._output)]
 
     def processExited(self, reason: Failure) -> None:
         error: Any = reason.value

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from node_agent.wire.questions import AnyAsk, AnyFound
+
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
 
@@ -137,6 +139,32 @@ class SystemReport(Message, frozen=True):
     facts: dict[str, object]
 
 
+class Sample(Message, frozen=True):
+    """How much of the box is in use, once every `Monitor.every`. Sizes in bytes, flows a second.
+
+    ``processor`` is the share in use, 0 to 100; ``load`` the average of one minute; the disk is the
+    fullest one. It is dated by who receives it: a box's clock may be wrong.
+    """
+
+    processor: float
+    load: float
+    memory_used: int
+    memory_total: int
+    disk_used: int
+    disk_total: int
+    disk_read: float
+    disk_written: float
+    net_received: float
+    net_sent: float
+
+
+class Answer(Message, frozen=True):
+    """Answer to the `Question` of this id."""
+
+    id: int
+    found: AnyFound
+
+
 class RenewalRequest(Message, frozen=True):
     """A new certificate signing request (PEM) for the box's own name."""
 
@@ -247,6 +275,20 @@ class SystemRequest(Message, frozen=True):
     """Send a `SystemReport` now."""
 
 
+class Monitor(Message, frozen=True):
+    """Send a `Sample` every so many seconds from now on; 0: none, and no reports unasked."""
+
+    every: float
+
+
+class Question(Message, frozen=True):
+    """Answer this within ``seconds``; the ``id`` is new on this session."""
+
+    id: int
+    seconds: float
+    ask: AnyAsk
+
+
 FromAgent = (
     Hello
     | Stored
@@ -255,6 +297,8 @@ FromAgent = (
     | Observed
     | Inventory
     | SystemReport
+    | Sample
+    | Answer
     | RenewalRequest
     | Alive
 )
@@ -270,5 +314,7 @@ FromController = (
     | Adopt
     | Renewed
     | SystemRequest
+    | Monitor
+    | Question
     | Alive
 )

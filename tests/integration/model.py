@@ -19,6 +19,7 @@ from controller.runner import CommandResult, CommandRunner
 from controller.storage.anchors import AnchorFile
 from controller.storage.database import Database, Transaction
 from controller.storage.secrets import Secrets
+from node_agent.wire.questions import AnyAsk, AnyFound
 
 NOW = 1_800_000_000
 OPERATOR = Principal("provider", "operator:ada", origin="test")
@@ -32,6 +33,11 @@ class NotedFleet:
     retried: list[tuple[str, str, str]] = attrs.field(factory=list)
     asked: list[str] = attrs.field(factory=list)
     adopted: list[tuple[str, bool, int | None]] = attrs.field(factory=list)
+    away: set[str] = attrs.field(factory=set)
+    questions: list[AnyAsk] = attrs.field(factory=list)
+    answers: list[AnyFound | Exception] = attrs.field(factory=list)
+    """What boxes answer, in order."""
+    monitored: list[tuple[str, bool]] = attrs.field(factory=list)
 
     def revoke(self, serials: Iterable[int]) -> None:
         self.revoked.extend(serials)
@@ -50,6 +56,19 @@ class NotedFleet:
 
     def refused(self, box: str) -> str:
         return ""
+
+    def connected(self, box: str) -> bool:
+        return box not in self.away
+
+    async def ask(self, box: str, ask: AnyAsk, seconds: float) -> AnyFound:
+        self.questions.append(ask)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def set_monitoring(self, box: str, on: bool) -> None:
+        self.monitored.append((box, on))
 
 
 @attrs.define

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.wire import messages
+from node_agent.wire import messages, questions
 from node_agent.wire.codec import (
     MAX_DEPTH,
     MAX_FRAME,
@@ -61,6 +61,22 @@ AGENT = [
     messages.Observed(lane=LANE, zone="a.test", serial=2**32 - 1),
     messages.Inventory(lane=LANE, items=(("zone", "a.test", 7),), last=True),
     messages.SystemReport(sampled_at=1.5, facts={"load": [0.1, 2, None, True, "x"]}),
+    messages.Sample(
+        processor=12.5,
+        load=0.75,
+        memory_used=2**30,
+        memory_total=2**33,
+        disk_used=5,
+        disk_total=10,
+        disk_read=0.0,
+        disk_written=4096.5,
+        net_received=1.0,
+        net_sent=2.0,
+    ),
+    messages.Answer(
+        id=7,
+        found=questions.Packages(packages=(questions.Package("bind9", "1:9.18-1"),), more=True),
+    ),
     messages.RenewalRequest(csr=b"csr"),
     messages.Alive(),
 ]
@@ -85,7 +101,37 @@ CONTROLLER = [
     messages.Adopt(lane=LANE, history="h", overwrite=True),
     messages.Renewed(certificate=b"pem"),
     messages.SystemRequest(),
+    messages.Monitor(every=10.0),
+    messages.Question(
+        id=7, seconds=15.0, ask=questions.AskPackages(search="bind", after="a\t1", limit=100)
+    ),
     messages.Alive(),
+]
+ASKED = [
+    questions.AskPackages(search="bind", after="a\t1", limit=100),
+    questions.AskServices(),
+    questions.AskAction(service="ssh", action="restart"),
+    questions.AskLog(service="ssh", lines=50),
+]
+FOUND = [
+    questions.Packages(packages=(questions.Package("bind9", "1:9.18-1"),), more=True),
+    questions.Services(
+        services=(
+            questions.ServiceFacts(
+                name="ssh",
+                kind="system",
+                state="running",
+                boots="enabled",
+                detail="running",
+                actions=("restart", "stop"),
+            ),
+        )
+    ),
+    questions.ActionDone(
+        service=questions.ServiceFacts(name="ns1", kind="lane", state="stopped", boots="disabled")
+    ),
+    questions.LogLines(lines=("one", "two"), cut=True),
+    questions.Declined(reason="not-granted", words="no"),
 ]
 ENROLMENT = [
     Enrol(token="hs1.x", csr=b"csr", machine_id="m"),
@@ -117,6 +163,27 @@ def test_what_a_controller_says_is_as_it_was_in_protocol_1(message: messages.Mes
     golden = (GOLDEN / f"controller-{name(message)}.msgpack").read_bytes()
     assert encode(message) == golden
     assert decode_from_controller(golden) == message
+
+
+def test_every_question_and_answer_has_an_example() -> None:
+    assert {name(one) for one in ASKED} == {k.__name__ for k in typing.get_args(questions.AnyAsk)}
+    assert {name(one) for one in FOUND} == {k.__name__ for k in typing.get_args(questions.AnyFound)}
+
+
+@pytest.mark.parametrize("ask", ASKED, ids=name)
+def test_what_is_asked_is_as_it_was_in_protocol_1(ask: questions.AnyAsk) -> None:
+    message = messages.Question(id=7, seconds=15.0, ask=ask)
+    golden = (GOLDEN / f"controller-Question-{name(ask)}.msgpack").read_bytes()
+    assert encode(message) == golden
+    assert decode_from_controller(golden) == message
+
+
+@pytest.mark.parametrize("found", FOUND, ids=name)
+def test_what_is_answered_is_as_it_was_in_protocol_1(found: questions.AnyFound) -> None:
+    message = messages.Answer(id=7, found=found)
+    golden = (GOLDEN / f"agent-Answer-{name(found)}.msgpack").read_bytes()
+    assert encode(message) == golden
+    assert decode_from_agent(golden) == message
 
 
 @pytest.mark.parametrize("message", ENROLMENT, ids=name)
