@@ -7,7 +7,7 @@ import click
 
 from controller.client import exit_codes
 from controller.client.printable import clean
-from controller.hsctl.terminal import mark, paint, print_json, write
+from controller.hsctl.terminal import paint, print_json, write
 from controller.hsctl.verbs import Output, output_option, pages, session
 
 Item = Mapping[str, Any]
@@ -55,10 +55,8 @@ def report(items: Iterable[Item]) -> Iterator[str]:
         words, rule, reason, repair = (
             clean(str(item[name])) for name in ("words", "rule", "reason", "repair")
         )
-        yield (
-            f"{paint(mark('bad' if refuse else 'moving'), 'red' if refuse else 'yellow')} "
-            f"{paint(words, bold=True)}"
-        )
+        kind = paint("breach" if refuse else "warning", "red" if refuse else "yellow")
+        yield f"{kind}: {paint(words, bold=True)}"
         yield f"    {rule}: {reason}"
         yield f"    {repair}"
         yield ""

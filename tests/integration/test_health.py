@@ -9,8 +9,11 @@ import psycopg2
 import pytest
 from pytest_twisted import ensureDeferred
 
+from controller.cluster.health import KEPT_SECONDS, Health, ListFindings
 from controller.cluster.rule_book import BY_ID, RULES
-from tests.integration.model import Model
+from controller.commands import Work
+from controller.storage.database import Transaction
+from tests.integration.model import OPERATOR, Model
 from tests.integration.repairs import repair
 
 pytest_plugins = ("tests.integration.model",)
@@ -363,3 +366,25 @@ async def test_findings_are_told_apart_by_rule_severity_and_name(model: Model) -
     }
     assert (await model.refused("health.list", rule="no.such")).id == "health.rule.unknown"
     assert (await model.refused("health.list", severity="bad")).id == "health.severity.invalid"
+
+
+@ensureDeferred
+async def test_what_was_found_is_kept_for_a_minute_at_most(model: Model) -> None:
+    await model.cluster()
+    now = 1000.0
+    health = Health(lambda: now)
+
+    async def rules() -> set[str]:
+        async def ask(tx: Transaction) -> set[str]:
+            answer = await health.list(Work(tx, OPERATOR, None), ListFindings())
+            return {item["rule"] for item in answer["items"]}
+
+        return await model.database.transaction(OPERATOR, ask, name="test", reads=True)
+
+    assert await rules() == set()
+    await model.write("UPDATE box SET groups = '{mail}' WHERE name = 'ns1'")  # past all commands
+    assert await rules() == set()
+    now += KEPT_SECONDS
+    assert await rules() == {"lserver.group.not-on-box"}
+    await model.ask("pserver.edit", name="ns1", groups=("dns",))
+    assert await rules() == set()

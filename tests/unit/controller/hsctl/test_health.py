@@ -30,7 +30,9 @@ async def test_each_finding_is_told_with_its_rule_its_reason_and_its_repair(cli:
     answers(cli, BROKEN, WARNED)
     ended = await cli.run("health")
     assert ended.code == 0
-    assert "a server of the group dns cannot have a dedicated address\\x1b[31m" in ended.out
+    words = "a server of the group dns cannot have a dedicated address\\x1b[31m"
+    assert f"breach: {words}\n" in ended.out
+    assert "warning: no service IP\n" in ended.out
     assert "    ip.type.group: Web servers share addresses.\n" in ended.out
     assert "    hsctl ip delete 192.0.2.77 --port 53\n" in ended.out
     assert ended.out.endswith("1 breach, 1 warning\n")
