@@ -11,6 +11,7 @@ from controller.web.panel.rooms import (
     home,
     logical_servers,
     records,
+    server_settings,
     zone_files,
 )
 from controller.web.panel.routing import Route
@@ -19,6 +20,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/", home.show),
     *boxes.ROUTES,
     *logical_servers.ROUTES,
+    *server_settings.ROUTES,
     *addresses.ROUTES,
     *accounts.ROUTES,
     *domains.ROUTES,

@@ -15,6 +15,8 @@ from controller.web.decoding import build_request
 from controller.web.problems import ProblemError
 
 Texts = Mapping[str, Sequence[str]]
+Field = str | Sequence[str] | Mapping[str, str] | None
+"""What a room gives for one field of a command."""
 
 _ONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
@@ -109,18 +111,16 @@ class Visit:
     form: Form
     live: bool = False
 
-    async def ask(self, name: str, /, **fields: str | Sequence[str] | None) -> Any:
+    async def ask(self, name: str, /, **fields: Field) -> Any:
         """Run a command that reads. Raises `CommandError`, `ProblemError`."""
         request = self._request(name, fields)
         return (await self.runner.run(self.principal, name, request)).result
 
-    async def write(
-        self, name: str, /, *, dry_run: bool = False, **fields: str | Sequence[str] | None
-    ) -> Done:
+    async def write(self, name: str, /, *, dry_run: bool = False, **fields: Field) -> Done:
         """Run a command that writes, once however often the form is sent.
 
-        A field that is None is left out; all others are text, read by the field's type. Raises
-        `RefusedError` where the command refuses.
+        A field that is None is left out; a mapping is given as it stands; all others are text, read
+        by the field's type. Raises `RefusedError` where the command refuses.
         """
         once = self.form.text("once")
         key = once if _ONCE.fullmatch(once) else None
@@ -148,10 +148,11 @@ class Visit:
             self.principal, name, request, idempotency_key=key, dry_run=dry_run
         )
 
-    def _request(self, name: str, fields: Mapping[str, str | Sequence[str] | None]) -> Any:
+    def _request(self, name: str, fields: Mapping[str, Field]) -> Any:
+        whole = {field: value for field, value in fields.items() if isinstance(value, Mapping)}
         texts = {
             field: [value] if isinstance(value, str) else list(value)
             for field, value in fields.items()
-            if value is not None
+            if value is not None and field not in whole
         }
-        return build_request(self.registry[name], {}, texts, {})
+        return build_request(self.registry[name], {}, texts, whole)

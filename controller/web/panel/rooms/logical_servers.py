@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from controller.cluster.groups import WEB_GROUPS
+from controller.cluster.groups import TITLES, WEB_GROUPS
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.rooms.settings_form import settings_form, settings_sections
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
-from templates.registry import SERVICE_TYPES
+from templates.registry import KNOWN_TYPES, SERVICE_TYPES
 
 _UP = (("Logical servers", local("servers")),)
 _FIELDS = ("name", "group", "type", "pserver", "description")
@@ -28,7 +29,7 @@ async def show_all(visit: Visit) -> Page:
         "next": found["next"],
         "filter": wanted,
         "group": group,
-        "groups": sorted({kind.group for kind in SERVICE_TYPES.values()}),
+        "groups": sorted(TITLES.items(), key=lambda group: group[1].lower()),
     }
     return Page("servers", "Logical servers", "servers", values, hears=("box", "change"))
 
@@ -43,7 +44,7 @@ async def add(visit: Visit) -> Answer:
     """Add a logical server, then show its page (R271)."""
     form = visit.form
     type_ = form.text("type")
-    group = SERVICE_TYPES[type_].group if type_ in SERVICE_TYPES else ""
+    group = KNOWN_TYPES[type_].group if type_ in KNOWN_TYPES else ""
     try:
         done = await visit.write(
             "lserver.add",
@@ -63,11 +64,17 @@ async def show(visit: Visit, name: str) -> Page:
     return await server_page(visit, name)
 
 
-async def server_page(visit: Visit, name: str, form: Form | None = None) -> Page:
-    """Give the page of a logical server; ``form`` is the refused form of an address."""
+async def server_page(
+    visit: Visit, name: str, form: Form | None = None, *, options: Form | None = None
+) -> Page:
+    """Give the page of a logical server.
+
+    ``form`` is the refused form of an address, ``options`` that of the settings or of a move.
+    """
     server = await visit.ask("lserver.show", name=name)
     addresses = await visit.ask("ip.list", lserver=server["name"], limit="500")
-    type_ = SERVICE_TYPES.get(server["type"])
+    records = await visit.ask("lserver.records", name=server["name"])
+    type_ = KNOWN_TYPES.get(server["type"])
     web = server["group"] in WEB_GROUPS
     kinds = ("shared", "dedicated") if web else ("service",)
     wants_address = web or not addresses["items"]
@@ -85,20 +92,35 @@ async def server_page(visit: Visit, name: str, form: Form | None = None) -> Page
             "default_port": type_.default_port if type_ else "",
             "used": used_by(server),
             "form": form or first,
+            "records": records,
+            "sections": await settings_sections(visit, server["options"]),
+            "options": options or settings_form(server),
+            "boxes": await _other_boxes(visit, server, addresses["items"]),
         },
         crumbs=_UP,
         hears=("box", "change"),
-        status=form.refusal.status if form and form.refusal else 200,
+        status=next((f.refusal.status for f in (form, options) if f and f.refusal), 200),
     )
+
+
+async def _other_boxes(visit: Visit, server: dict[str, Any], addresses: list[Any]) -> list[str]:
+    """Give the boxes that a server can be moved to: none while clients ask it at its addresses."""
+    if addresses or len(server["lanes"]) != 1:
+        return []
+    boxes = (await visit.ask("pserver.list", limit="1000"))["items"]
+    here = {lane["pserver"] for lane in server["lanes"]}
+    return [
+        box["name"] for box in boxes if server["group"] in box["groups"] and box["name"] not in here
+    ]
 
 
 def used_by(server: dict[str, Any]) -> str:
     """Say what keeps a logical server from being deleted, empty where nothing does."""
     words = (("zone", "zones"), ("site", "sites"), ("address", "addresses"))
     counted = [(server["used_by"][many], one, many) for one, many in words]
-    return ", ".join(
-        f"{count} {one if count == 1 else many}" for count, one, many in counted if count
-    )
+    used = [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
+    used += [f"a setting of {each['server']}" for each in server["used_by"]["settings"]]
+    return ", ".join(used)
 
 
 async def signup(visit: Visit, name: str) -> Answer:
@@ -128,7 +150,12 @@ async def _add_page(visit: Visit, form: Form) -> Page:
     values = {
         "form": form,
         "boxes": boxes["items"],
-        "types": sorted(SERVICE_TYPES.values(), key=lambda kind: (kind.group, kind.name)),
+        "types": [
+            (known.name, f"{TITLES[known.group]}: {known.name}", known.name not in SERVICE_TYPES)
+            for known in sorted(
+                KNOWN_TYPES.values(), key=lambda known: (TITLES[known.group].lower(), known.name)
+            )
+        ],
     }
     status = form.refusal.status if form.refusal else 200
     return Page("server-add", "Add a logical server", "servers", values, crumbs=_UP, status=status)

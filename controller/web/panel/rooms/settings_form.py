@@ -1,0 +1,80 @@
+"""The settings of a logical server as a form: made from what the command says of each of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from controller.web.panel.visits import Form, Visit
+
+PREFIX = "settings."
+"""Before the name of a setting; a refusal names its field in the same way."""
+_MOST = 500
+
+
+@attrs.frozen
+class Input:
+    """One field: a text, or a choice between ``choices``, pairs of a value and words for it."""
+
+    field: str
+    title: str
+    hint: str
+    choices: tuple[tuple[str, str], ...] = ()
+    inputmode: str = ""
+
+
+@attrs.frozen
+class Section:
+    """Fields that belong together."""
+
+    title: str
+    inputs: tuple[Input, ...]
+
+
+def settings_form(server: dict[str, Any]) -> Form:
+    """Give the form with the settings as they are, and the description."""
+    values = {PREFIX + option["name"]: text_of(option["value"]) for option in server["options"]}
+    return Form.of(*values, "description", "to", description=server["description"], **values)
+
+
+def text_of(value: object) -> str:
+    """Write a setting as a person types it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+async def settings_sections(visit: Visit, options: Sequence[dict[str, Any]]) -> list[Section]:
+    """Give the sections of the form; a setting that names a server offers those of its group."""
+    named = {}
+    for group in {option["server_group"] for option in options} - {None}:
+        found = await visit.ask("lserver.list", group=group, limit=str(_MOST))
+        named[group] = [server["name"] for server in found["items"]]
+    sections: dict[str, list[Input]] = {}
+    for option in options:
+        sections.setdefault(option["section"], []).append(_input(option, named))
+    return [Section(title, tuple(inputs)) for title, inputs in sections.items()]
+
+
+def _input(option: dict[str, Any], named: dict[str, list[str]]) -> Input:
+    kind, value = option["kind"], text_of(option["value"])
+    choices: list[tuple[str, str]] = []
+    hint = option["help"]
+    if kind == "switch":
+        choices = [("false", "no"), ("true", "yes")]
+    elif kind == "choice":
+        choices = list(option["choices"].items())
+    elif option["server_group"]:
+        names = named[option["server_group"]]
+        choices = [("LOCAL", "LOCAL"), *((name, name) for name in names)]
+        if value not in ("LOCAL", *names):
+            choices.append((value, value))
+    elif kind == "number":
+        hint = f"{hint} {option['minimum']} to {option['maximum']}; usually {option['default']}."
+    return Input(
+        PREFIX + option["name"],
+        option["title"],
+        hint,
+        tuple(choices),
+        "numeric" if kind == "number" else "",
+    )

@@ -1,0 +1,142 @@
+"""Logical servers in the panel: every setting by a form, roles, moves, and what is told of them."""
+
+from collections.abc import AsyncIterator
+from html import unescape
+from pathlib import Path
+
+import pytest_twisted
+from pytest_twisted import ensureDeferred
+
+from templates.registry import KNOWN_TYPES
+from templates.settings import settings_of
+from tests.integration.model import Model
+from tests.integration.test_commands_servers import TYPES, one_of_each
+from tests.panel_site import PanelSite, panel_site
+
+pytest_plugins = ("tests.integration.model",)
+
+
+@pytest_twisted.async_yield_fixture
+async def panel(model: Model, tmp_path: Path) -> AsyncIterator[PanelSite]:
+    async with panel_site(model, tmp_path) as running:
+        yield running
+
+
+@ensureDeferred
+async def test_r289_every_setting_of_every_type_stands_in_a_form_with_its_help(
+    panel: PanelSite,
+) -> None:
+    await one_of_each(panel.model)
+    visitor = await panel.signed_in()
+    for type_ in TYPES:
+        page = unescape(await visitor.text(f"/servers/server/{type_}.example.net"))
+        settings = settings_of(KNOWN_TYPES[type_].settings).values()
+        for setting in settings:
+            shown = f'name="settings.{setting.name}"' in page
+            assert shown != setting.balanced, setting.name
+            if shown:
+                assert setting.help in page
+        assert ("Save the settings" in page) == bool(settings)
+
+
+@ensureDeferred
+async def test_r297_settings_are_saved_and_a_wrong_one_is_marked(panel: PanelSite) -> None:
+    await panel.model.cluster()
+    visitor = await panel.signed_in()
+    place = "/servers/server/web1.example.net"
+    form = {"settings.timeout": "45", "settings.tls_port": "", "settings.miva": "mvc"}
+    reply = await visitor.send(f"{place}/settings", form)
+    assert reply.status == 303, reply.body.decode()
+    shown = await panel.model.ask("lserver.show", name="web1.example.net")
+    assert shown["settings"] == {"timeout": 45, "miva": "mvc"}
+    before = await panel.model.footprint()
+    reply = await visitor.send(f"{place}/settings", {**form, "settings.timeout": "1"})
+    page = unescape(reply.body.decode())
+    assert reply.status == 422
+    assert 'id="f-settings.timeout" name="settings.timeout"' in page
+    assert "Allowed: 5 to 3600" in page
+    reply = await visitor.send(f"{place}/settings", {"settings.tls_port": "80"})
+    assert reply.status == 409
+    assert "its TLS port" in unescape(reply.body.decode())
+    assert await panel.model.footprint() == before
+
+
+@ensureDeferred
+async def test_r267_a_modelled_server_is_added_described_moved_and_says_what_it_is(
+    panel: PanelSite,
+) -> None:
+    for number, name in enumerate(("mail1", "mail2"), start=1):
+        await panel.model.box(name, number, ("mail",))
+    visitor = await panel.signed_in()
+    assert "Mail: qmail (modelled)" in unescape(await visitor.text("/servers/add"))
+    reply = await visitor.send(
+        "/servers/add", {"name": "mail.example.net", "type": "qmail", "pserver": "mail1"}
+    )
+    assert reply.status == 303, reply.body.decode()
+    place = "/servers/server/mail.example.net"
+    assert "no box runs a server of the type qmail" in await visitor.text(place)
+    assert (await visitor.send(f"{place}/description", {"description": "old"})).status == 303
+    assert (await visitor.send(f"{place}/description", {"description": "x" * 501})).status == 422
+    assert (await visitor.send(f"{place}/move", {"to": "mail2"})).status == 303
+    (server,) = (await panel.model.ask("lserver.list"))["items"]
+    assert (server["description"], server["lanes"][0]["pserver"]) == ("old", "mail2")
+    assert (await visitor.send(f"{place}/move", {"to": "nowhere"})).status == 404
+
+
+@ensureDeferred
+async def test_a_server_with_an_address_offers_no_move(panel: PanelSite) -> None:
+    await panel.model.cluster()
+    await panel.model.box("web2", 8, ("web",))
+    visitor = await panel.signed_in()
+    assert "Move to another box" not in await visitor.text("/servers/server/web1.example.net")
+    await panel.model.server("web2", "web", "apache")
+    assert "Move to another box" in await visitor.text("/servers/server/web2.example.net")
+
+
+@ensureDeferred
+async def test_r286_the_page_names_the_setting_that_keeps_a_server(panel: PanelSite) -> None:
+    await one_of_each(panel.model)
+    place = "/servers/server/apache.example.net"
+    visitor = await panel.signed_in()
+    assert f"{place}/delete" in await visitor.text(place)
+    await panel.model.ask(
+        "lserver.set",
+        name="mysql.example.net",
+        settings={"phpmyadmin_server": "apache.example.net"},
+    )
+    page = await visitor.text(place)
+    assert "a setting of mysql.example.net" in page
+    assert f"{place}/delete" not in page
+
+
+@ensureDeferred
+async def test_r361_roles_are_assigned_on_one_page(panel: PanelSite) -> None:
+    await panel.model.cluster()
+    visitor = await panel.signed_in()
+    assert "are placed at random" in await visitor.text("/servers/roles")
+    wanted = {"master": "ns2.example.net", "slave1": "ns1.example.net", "slave2": ""}
+    assert (await visitor.send("/servers/roles", wanted)).status == 303
+    assert "are placed by role" in await visitor.text("/servers/roles")
+    reply = await visitor.send("/servers/roles", {**wanted, "master": "ns1.example.net"})
+    assert reply.status == 422
+    assert "cannot have two roles" in reply.body.decode()
+
+
+@ensureDeferred
+async def test_r371_the_page_says_whose_signups_fail(panel: PanelSite) -> None:
+    await panel.model.cluster()
+    for name in ("ns1", "ns2"):
+        await panel.model.ask(
+            "lserver.set", name=f"{name}.example.net", settings={"used_by": "resellers"}
+        )
+    visitor = await panel.signed_in()
+    assert "Their signups fail" in await visitor.text("/servers/roles")
+
+
+@ensureDeferred
+async def test_r273_the_page_shows_the_generated_records(panel: PanelSite) -> None:
+    await panel.model.cluster()
+    visitor = await panel.signed_in()
+    page = await visitor.text("/servers/server/web1.example.net")
+    assert "A 192.0.2.3, TTL 3600" in page
+    assert "generated" in page
