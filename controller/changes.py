@@ -235,6 +235,11 @@ class ChangeWriter:
         """Count the change as live only when ``lserver_id`` answers ``zone`` with ``serial``."""
         self._watches[lserver_id, zone] = serial
 
+    def forget(self, lserver_id: str) -> None:
+        """Drop what was collected for a logical server that goes in this very change."""
+        self._objects = {key: it for key, it in self._objects.items() if key[0] != lserver_id}
+        self._watches = {key: it for key, it in self._watches.items() if key[0] != lserver_id}
+
     def drew(self, what: str, chosen: str) -> None:
         """Note a choice that chance made, for the plan of a dry run."""
         self._drawn[what] = chosen

@@ -14,6 +14,7 @@ from controller.cluster.health import Health
 from controller.cluster.invitations import Invitations
 from controller.cluster.ip_addresses import IpAddresses
 from controller.cluster.logical_servers import Servers
+from controller.cluster.model_transfer import ModelTransfer
 from controller.cluster.monitoring import Monitoring
 from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
 from controller.cluster.server_editing import ServerEditing
@@ -54,7 +55,7 @@ def build_registry(
     invitations = Invitations(enrolment, clock)
     boxes = Boxes(invitations, fleet, clock)
     domains = Domains(clock, draw or SystemRandom())
-    return Registry(
+    core = Registry(
         (
             *boxes.commands(),
             *group_list.COMMANDS,
@@ -81,3 +82,4 @@ def build_registry(
             *Status(boxes).commands(),
         )
     )
+    return Registry((*core, *ModelTransfer(core).commands()))

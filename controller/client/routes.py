@@ -56,6 +56,8 @@ ROUTES: dict[str, tuple[str, str]] = {
     "site.set": ("PATCH", "/domains/{name}/site"),
     "change.list": ("GET", "/changes"),
     "change.show": ("GET", "/changes/{id}"),
+    "model.export": ("GET", "/model"),
+    "model.import": ("PUT", "/model"),
     "audit.verify": ("GET", "/audit/verification"),
     "fault.list": ("GET", "/faults"),
     "fault.retry": ("POST", "/faults/retry"),

@@ -288,6 +288,7 @@ class Servers:
             (server.id,) * 6,
         )
         await drop_secrets(work.tx, f"fallback:{server.id}")
+        work.change.forget(server.id)
         work.change.row("logical_server", server.name, attrs.asdict(server), None)
         await self.service_zone.sync(work)
         return {"name": server.name}

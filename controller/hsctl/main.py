@@ -21,6 +21,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "record": ("controller.hsctl.records", "record", "Records in the zones of domains."),
     "site": ("controller.hsctl.sites", "site", "Settings and certificates of web sites."),
     "change": ("controller.hsctl.changes", "change", "What was changed, by whom, how far it is."),
+    "model": ("controller.hsctl.model", "model", "The cluster's model as a file."),
     "audit": ("controller.hsctl.audit", "audit", "Prove that no change was altered or removed."),
     "fault": ("controller.hsctl.faults", "fault", "What the boxes could not apply."),
     "health": ("controller.hsctl.health", "health", "What breaks a rule, and what repairs it."),
