@@ -19,9 +19,9 @@ log = Logger()
 
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 """Waits between attempts while the database is away; the last one repeats."""
-GATHER_SECONDS = 0.008
+GATHER_SECONDS = 0.025
 """The first word waits so long for others: that a change was stored and that it is live are mostly
-written together then, and the database has its time for the change itself."""
+written together then, after the boxes had the disk for the change itself."""
 MAX_BATCH = 2000
 """Words written in one transaction, at most."""
 POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
