@@ -9,9 +9,11 @@ import pytest_twisted
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
+from controller.cluster import audit
 from controller.storage.anchoring import CHANGES, INTERVAL_SECONDS, Anchoring
-from controller.storage.anchors import Anchor, AnchorFile
+from controller.storage.anchors import Anchor, AnchorFile, Notes
 from controller.storage.chain import CONTENT, Content
+from controller.storage.database import Transaction
 from controller.storage.sealer import seal_batch
 from tests.integration.model import OPERATOR, Model
 
@@ -312,6 +314,28 @@ async def test_after_a_restore_the_chain_goes_on_from_the_backup(
         ),
     )
     assert (await walk(model))["finding"]["kind"] == "rewritten"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_head_that_is_noted_meanwhile_is_no_finding(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was noted before the chain is read is in it; so the notes are read first."""
+    order: list[str] = []
+    read_notes, links = AnchorFile.read, audit.read_links
+
+    def notes_first(file: AnchorFile) -> Notes:
+        order.append("notes")
+        return read_notes(file)
+
+    async def links_then(tx: Transaction, after: int, size: int) -> list[Content]:
+        order.append("links")
+        return await links(tx, after, size)
+
+    monkeypatch.setattr(AnchorFile, "read", notes_first)
+    monkeypatch.setattr(audit, "read_links", links_then)
+    await model.ask("audit.verify")
+    assert order == ["notes", "links"]
 
 
 @pytest_twisted.ensureDeferred

@@ -12,11 +12,13 @@ from twisted.internet.threads import deferToThread
 
 from controller.principal import system
 from controller.storage import backup
-from controller.storage.anchors import AnchorFile
+from controller.storage.anchors import Anchor, AnchorFile
 from controller.storage.archive import ArchiveError
 from controller.storage.backup import BackupError, Place
 from controller.storage.binaries import find_binaries
+from controller.storage.chain import Head, head_of
 from controller.storage.database import Database, Transaction
+from controller.storage.sealer import seal_batch
 from controller.storage.secrets import Secrets
 from pki.revocation import DENY_LIST_FILE, DenyList
 
@@ -95,6 +97,27 @@ async def test_a_restore_brings_everything_back_under_a_new_history(
     await deferToThread(backup.create, place, tmp_path / "two.backup")
     await deferToThread(backup.restore, place, tmp_path / "two.backup")
     assert await work(place, lambda tx: tx.row("SELECT count(*) FROM account")) == (2,)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restore_notes_from_which_change_the_chain_goes_on(
+    place: Place, tmp_path: Path
+) -> None:
+    async def change(tx: Transaction) -> Head:
+        await tx.run("INSERT INTO change (actor, command, request) VALUES ('a', 'a.b', '{}')")
+        await seal_batch(tx)
+        return await head_of(tx)
+
+    await work(place, furnish)
+    kept = await work(place, change)
+    await deferToThread(backup.create, place, tmp_path / "one.backup")
+    lost = await work(place, change)
+    assert isinstance(kept, Head)
+    assert isinstance(lost, Head)
+    place.anchors.append(Anchor("before", lost.seq, lost.hash.hex()))
+    await deferToThread(backup.restore, place, tmp_path / "one.backup")
+    (note,) = place.anchors.read().standing
+    assert (note.seq, note.hash, note.restored) == (1, kept.hash.hex(), True)
 
 
 @pytest_twisted.ensureDeferred

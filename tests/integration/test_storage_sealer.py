@@ -1,5 +1,7 @@
 """The hash chain over the audit."""
 
+from pathlib import Path
+
 import psycopg2
 import pytest
 import pytest_twisted
@@ -7,6 +9,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from controller.principal import system
+from controller.storage.anchoring import Anchoring
+from controller.storage.anchors import AnchorFile
 from controller.storage.chain import Head, Verified, read_links, verify_links
 from controller.storage.database import Database, Transaction
 from controller.storage.sealer import CHANNEL, Sealer, seal_batch
@@ -116,6 +120,36 @@ async def test_two_sealers_never_seal_at_once(database: Database) -> None:
     assert await database.transaction(PROVIDER, seal_batch, name="second") == 0
     hold.callback(None)
     await first
+    assert (await verify_chain(database)).head.seq == 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_sealer_has_the_head_noted(database: Database, tmp_path: Path) -> None:
+    file = AnchorFile(tmp_path / "audit-anchors")
+    await database.transaction(PROVIDER, write_changes, name="write")
+    sealer = Sealer(database, reactor, Anchoring(database, file, reactor))
+    sealed: Deferred[str] = Deferred()
+    await database.listen(CHANNEL, sealed.callback)
+    await sealer.start()
+    await sealed.addTimeout(30, reactor)
+    await sealer.stop()  # ends when the note is written
+    head = (await verify_chain(database)).head
+    assert [(note.seq, note.hash) for note in file.read().anchors] == [(5, head.hash.hex())]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_note_that_cannot_be_written_does_not_keep_changes_from_being_sealed(
+    database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "audit-anchors").mkdir()
+    await database.transaction(PROVIDER, write_changes, name="write")
+    anchoring = Anchoring(database, AnchorFile(tmp_path / "audit-anchors"), reactor)
+    sealer = Sealer(database, reactor, anchoring)
+    sealed: Deferred[str] = Deferred()
+    await database.listen(CHANNEL, sealed.callback)
+    await sealer.start()
+    await sealed.addTimeout(30, reactor)
+    await sealer.stop()
     assert (await verify_chain(database)).head.seq == 5
 
 
