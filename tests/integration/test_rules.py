@@ -3,11 +3,12 @@
 from collections.abc import Awaitable
 from typing import Any
 
-import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, DeferredList
 
+from controller.cluster.initialisation import initialise
 from controller.refusal import CommandError
+from templates.registry import KNOWN_TYPES
 from tests.integration.model import Model
 
 pytest_plugins = ("tests.integration.model",)
@@ -31,48 +32,50 @@ async def add_box(model: Model, name: str, number: int, os_family: str = "linux"
     )
 
 
-@pytest.mark.parametrize(
-    ("row", "group", "type_", "os_family"),
-    [
-        ("R230", "windows", "iis", "windows"),
-        ("R231", "mssql", "mssql", "windows"),
-        ("R232", "realmedia", "realmedia", "windows"),
-        ("R233", "postgresql", "postgresql", "linux"),
-        ("R234", "vps", "vps", "linux"),
-    ],
-)
-@ensureDeferred
-async def test_r230_to_r234_a_server_that_needs_a_box_of_its_own_gets_no_company(
-    model: Model, row: str, group: str, type_: str, os_family: str
-) -> None:
-    await add_box(model, "b1", 1, os_family)
-    await model.server("alone", group, type_, "b1")
-    company = ("mssql", "mssql") if group != "mssql" else ("windows", "iis")
-    if os_family == "linux":
-        company = ("web", "apache")
-    error = await model.refused(
-        "lserver.add",
-        name="company.example.net",
-        group=company[0],
-        type=company[1],
-        pserver="b1",
-    )
-    # The company may be one that needs a box of its own too; then either rule may be named.
-    named = {f"pserver.separate.{group}", f"pserver.separate.{company[0]}"}
-    assert error.id in named, row
-    assert (error.field, error.value, error.status) == ("pserver", "b1", 409)
+async def no_company(model: Model, group: str, type_: str, company: tuple[str, str]) -> None:
+    """See that the server of ``type_`` is alone on its box, whichever of the two comes first."""
+    os_family = "windows" if "windows" in KNOWN_TYPES[company[1]].platforms else "linux"
+    for number, (first, second) in enumerate(
+        (((group, type_), company), (company, (group, type_))), start=1
+    ):
+        box = f"b{number}"
+        await add_box(model, box, number, os_family)
+        await model.server(f"first{number}", *first, box)
+        error = await model.refused(
+            "lserver.add",
+            name=f"second{number}.example.net",
+            group=second[0],
+            type=second[1],
+            pserver=box,
+        )
+        # The company may need a box of its own too; then either rule may be named.
+        assert error.id in {f"pserver.separate.{group}", f"pserver.separate.{company[0]}"}
+        assert (error.field, error.value, error.status) == ("pserver", box, 409)
 
 
 @ensureDeferred
-async def test_r230_a_box_with_company_does_not_take_a_server_that_needs_its_own(
-    model: Model,
-) -> None:
-    await add_box(model, "b1", 1)
-    await model.server("web1", "web", "apache", "b1")
-    error = await model.refused(
-        "lserver.add", name="pg.example.net", group="postgresql", type="postgresql", pserver="b1"
-    )
-    assert error.id == "pserver.separate.postgresql"
+async def test_r230_windows_web_hosting_needs_a_box_of_its_own(model: Model) -> None:
+    await no_company(model, "windows", "iis", ("realmedia", "realmedia"))
+
+
+@ensureDeferred
+async def test_r231_ms_sql_needs_a_box_of_its_own(model: Model) -> None:
+    await no_company(model, "mssql", "mssql", ("realmedia", "realmedia"))
+
+
+@ensureDeferred
+async def test_r232_windows_real_media_needs_a_box_of_its_own(model: Model) -> None:
+    await no_company(model, "realmedia", "realmedia", ("mssql", "mssql"))
+
+
+@ensureDeferred
+async def test_r233_postgresql_needs_a_box_of_its_own(model: Model) -> None:
+    await no_company(model, "postgresql", "postgresql", ("web", "apache"))
+
+
+@ensureDeferred
+async def test_r234_vps_hosting_needs_a_box_of_its_own(model: Model) -> None:
+    await no_company(model, "vps", "vps", ("web", "apache"))
 
 
 @ensureDeferred
@@ -80,6 +83,52 @@ async def test_r232_real_media_on_linux_may_have_company(model: Model) -> None:
     await add_box(model, "b1", 1)
     await model.server("media", "realmedia", "realmedia", "b1")
     await model.server("web1", "web", "apache", "b1")
+
+
+@ensureDeferred
+async def test_r9_and_r229_one_cluster_has_boxes_of_every_system(model: Model) -> None:
+    for number, os_family in enumerate(("linux", "freebsd", "windows"), start=1):
+        await add_box(model, f"b{number}", number, os_family)
+    boxes = (await model.ask("pserver.list"))["items"]
+    assert [box["os_family"] for box in boxes] == ["linux", "freebsd", "windows"]
+
+
+@ensureDeferred
+async def test_r17_a_cluster_keeps_the_one_service_domain_that_it_has(
+    model: Model, database_url: str
+) -> None:
+    initialise(database_url, "other.example")
+    assert await model.rows("SELECT service_domain FROM cluster") == [("example.net",)]
+
+
+@ensureDeferred
+async def test_r31_and_r34_a_box_and_the_servers_on_it_are_different_things(model: Model) -> None:
+    await add_box(model, "b1", 1)
+    await model.server("web1", "web", "apache", "b1")
+    await model.server("ns1", "dns", "bind", "b1")
+    box = await model.ask("pserver.show", name="b1")
+    assert box["logical_servers"] == ["ns1.example.net", "web1.example.net"]
+    assert (await model.refused("pserver.show", name="web1.example.net")).id == "pserver.unknown"
+    assert (await model.refused("lserver.show", name="b1")).id == "lserver.unknown"
+
+
+@ensureDeferred
+async def test_r36_a_server_joins_only_the_group_of_its_own_nature(model: Model) -> None:
+    await add_box(model, "b1", 1)
+    error = await model.refused(
+        "lserver.add", name="x.example.net", group="mail", type="apache", pserver="b1"
+    )
+    assert (error.id, error.field) == ("lserver.type.invalid", "type")
+
+
+@ensureDeferred
+async def test_r39_and_r40_addresses_and_signup_are_of_logical_servers(model: Model) -> None:
+    await add_box(model, "b1", 1)
+    error = await model.refused(
+        "ip.add", lserver="b1", first="192.0.2.1", mask="24", type="service"
+    )
+    assert (error.id, error.field) == ("lserver.unknown", "lserver")
+    assert (await model.refused("lserver.signup", name="b1", signup=True)).id == "lserver.unknown"
 
 
 @ensureDeferred
@@ -126,6 +175,31 @@ async def test_r38_and_r280_a_group_that_takes_no_customers_is_warned_of(model: 
     assert "no logical server of the group web takes new customers" in told
     await model.ask("lserver.signup", name="web1.example.net", signup=True)
     assert await warnings(model, rule="group.signup.none") == set()
+
+
+@ensureDeferred
+async def test_r260_and_r358_two_name_servers_share_the_only_box_without_a_finding(
+    model: Model,
+) -> None:
+    await add_box(model, "b1", 1)
+    await model.server("ns1", "dns", "bind", "b1")
+    assert (await model.server("ns2", "dns", "bind", "b1"))["pserver"] == "b1"
+    for rule in ("lserver.dns.one-per-box", "lserver.type.one-per-box"):
+        assert await warnings(model, rule=rule) == set()
+
+
+@ensureDeferred
+async def test_a8_a_web_server_without_a_default_shared_address_is_a_finding(model: Model) -> None:
+    await add_box(model, "b1", 1)
+    told = (await model.server("web1", "web", "apache", "b1"))["warnings"]
+    missing = "web1.example.net has no default shared IP (tag 2)"
+    assert missing in told
+    assert await warnings(model, rule="ip.shared.default-missing") == {missing}
+    fields = {"lserver": "web1.example.net", "mask": "24", "type": "shared"}
+    await model.ask("ip.add", first="192.0.2.10", tag=3, **fields)
+    assert await warnings(model, rule="ip.shared.default-missing") == {missing}
+    await model.ask("ip.add", first="192.0.2.11", **fields)
+    assert await warnings(model, rule="ip.shared.default-missing") == set()
 
 
 @ensureDeferred
