@@ -1,6 +1,6 @@
 """The model's commands on a real database, with a fleet that only notes what it is asked."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,6 +12,7 @@ import pytest_twisted
 
 from controller.changes import ChangeState, change_state
 from controller.cluster.initialisation import initialise
+from controller.fleet.questions import NoAnswerError
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.registry import EnrolmentInfo, build_registry
@@ -37,6 +38,8 @@ class NotedFleet:
     questions: list[AnyAsk] = attrs.field(factory=list)
     answers: list[AnyFound | Exception] = attrs.field(factory=list)
     """What boxes answer, in order."""
+    answering: Callable[[AnyAsk], AnyFound] | None = None
+    """What they answer after that; nobody does where this is None."""
     monitored: list[tuple[str, bool]] = attrs.field(factory=list)
 
     def revoke(self, serials: Iterable[int]) -> None:
@@ -62,7 +65,9 @@ class NotedFleet:
 
     async def ask(self, box: str, ask: AnyAsk, seconds: float) -> AnyFound:
         self.questions.append(ask)
-        answer = self.answers.pop(0)
+        if not self.answers and self.answering is not None:
+            return self.answering(ask)
+        answer = self.answers.pop(0) if self.answers else NoAnswerError("nobody answers")
         if isinstance(answer, Exception):
             raise answer
         return answer

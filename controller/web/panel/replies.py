@@ -19,7 +19,7 @@ THEMES = ("auto", "light", "dark")
 YEAR = 365 * 24 * 3600
 LIVE = b"panel-live"
 """The header by which a page asks for its live part alone."""
-_STATIC = re.compile(rb"/static/([0-9a-f]{16})/([a-z0-9][a-z0-9.-]{0,63})")
+_STATIC = re.compile(rb"/static/([0-9a-f]{16})/([A-Za-z0-9][A-Za-z0-9.-]{0,63})")
 
 
 @attrs.frozen

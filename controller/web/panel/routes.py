@@ -3,6 +3,7 @@
 from controller.web.panel.rooms import (
     accounts,
     addresses,
+    box_insight,
     boxes,
     changes,
     domains,
@@ -19,6 +20,7 @@ from controller.web.panel.routing import Route
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", home.show),
     *boxes.ROUTES,
+    *box_insight.ROUTES,
     *logical_servers.ROUTES,
     *server_settings.ROUTES,
     *addresses.ROUTES,

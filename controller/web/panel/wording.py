@@ -13,6 +13,8 @@ _SENTENCES = {
     "pserver.add": "Box {name} added",
     "pserver.enroll": "New enrolment line for box {name}",
     "pserver.delete": "Box {name} deleted",
+    "pserver.service": "Box {name} asked to {action} {service}",
+    "pserver.service-answer": "Box {name}: {action} {service} {outcome}",
     "lserver.add": "Logical server {name} added",
     "lserver.set": "Settings of {name} changed",
     "lserver.edit": "Description of {name} changed",
