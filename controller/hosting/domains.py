@@ -143,12 +143,12 @@ class Domains:
         service_domain = await check_free(work.tx, name, account)
         servers = await self._name_servers(work)
         web = await self._web_server(work, request.on)
-        (domain_id,) = await work.tx.row(
+        work.tx.run_with_next(
             """WITH made AS (
                    INSERT INTO domain (owner_id, name, reversed) VALUES (%s, %s, %s)
                    RETURNING id, owner_id
                ) INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id)
-               SELECT owner_id, id, %s, %s FROM made RETURNING domain_id""",
+               SELECT owner_id, id, %s, %s FROM made""",
             (account, name, names.reversed_name(name), web.id, web.ip_address_id),
         )
         work.change.row("domain", name, None, {"name": name, "account": account_shown})
@@ -163,7 +163,7 @@ class Domains:
         zone = await create_zone(
             work,
             row,
-            domain_id=domain_id,
+            domain=name,
             servers=servers,
             records=generated_records(name, servers, web.address),
         )
@@ -173,7 +173,7 @@ class Domains:
         await project_site(work, site)
         await project_parent_site(work, name)
         return {
-            "id": domain_id,
+            "id": site.domain_id,
             "name": name,
             "unicode": names.unicode_name(name),
             "account": account_shown,

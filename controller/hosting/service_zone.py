@@ -99,7 +99,7 @@ class ServiceZone:
             await rewrite_zone(work, zone, records, now=now, servers=servers)
             return
         row = ZoneRow(0, domain, next_serial(0, now), TTL, f"hostmaster.{domain}.", None)
-        await create_zone(work, row, domain_id=None, servers=servers, records=records)
+        await create_zone(work, row, domain=None, servers=servers, records=records)
 
     async def _able(self, tx: Transaction, leaving: str) -> tuple[NameServer, ...]:
         found = await tx.rows(

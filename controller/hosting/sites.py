@@ -15,6 +15,7 @@ class Site:
     """A site as stored, with the names of what it stands on."""
 
     row: SiteRow
+    domain_id: int
     server: str
     address: str
     port: int
@@ -29,7 +30,7 @@ SELECT s.id, d.name, s.owner_id, s.logical_server_id::text, s.settings,
        NOT EXISTS (SELECT 1 FROM domain w WHERE w.name = 'www.' || d.name),
        l.name, host(i.address), i.port, s.version,
        c.id, encode(c.digest, 'hex'), k.id, encode(k.digest, 'hex'),
-       coalesce((l.settings->>'tls_port')::int, 0)
+       coalesce((l.settings->>'tls_port')::int, 0), d.id
 FROM site s JOIN domain d ON d.id = s.domain_id
 JOIN logical_server l ON l.id = s.logical_server_id
 JOIN ip_address i ON i.id = s.ip_address_id
@@ -57,6 +58,7 @@ async def load_site(tx: Transaction, domain: str) -> Site | None:
             www=row[5],
             certificate=certificate,
         ),
+        domain_id=row[15],
         server=row[6],
         address=row[7],
         port=row[8],
