@@ -497,7 +497,13 @@ async def test_a_new_address_needs_no_new_account_file(lane: Lane) -> None:
         server=ServerSpec(
             name=old.name,
             endpoints=(*old.endpoints, Endpoint(address="127.0.0.1", port=port)),
-            settings=ApacheSettings(server_admin="admin@web.test", max_request_workers=500),
+            settings=ApacheSettings(
+                server_admin="admin@web.test",
+                max_request_workers=500,
+                miva="mv",
+                home_root="/srv/home",
+                webshell="webshell4",
+            ),
         ),
     )
     lane.context = new

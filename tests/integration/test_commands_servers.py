@@ -1,14 +1,21 @@
 """Logical servers: their groups, types, settings and moves, one test for each rule."""
 
+import json
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from controller.cluster.groups import GROUPS
+from controller.cluster.server_settings import check_references
+from controller.refusal import CommandError
+from controller.storage.database import Transaction
 from templates.registry import KNOWN_TYPES, SERVICE_TYPES
 from templates.settings import settings_of
-from tests.integration.model import Model
+from tests.integration.model import OPERATOR, Model
 
 TYPES = {
     "apache": ("web", "linux"),
@@ -245,6 +252,43 @@ async def test_r286_a_server_that_a_setting_names_is_not_deleted(model: Model) -
     assert "mysql.example.net (phpmyadmin_server)" in error.message
     await set_one(model, "mysql", phpmyadmin_server="LOCAL")
     await model.ask("lserver.delete", name="apache.example.net")
+
+
+@pytest_twisted.ensureDeferred
+async def test_r286_a_server_cannot_go_while_a_setting_is_made_to_name_it(model: Model) -> None:
+    await model.box("b1", 1, ("web",))
+    await model.box("b2", 2, ("mysql",))
+    await model.server("web", "web", "apache", "b1")
+    await model.server("mysql", "mysql", "mysql", "b2")
+    named, go_on = Deferred[None](), Deferred[None]()
+
+    async def name_it(tx: Transaction) -> None:
+        given = {"phpmyadmin_server": "web.example.net"}
+        await check_references(tx, KNOWN_TYPES["mysql"], given)
+        named.callback(None)
+        await go_on
+        await tx.run(
+            "UPDATE logical_server SET settings = %s::jsonb WHERE name = 'mysql.example.net'",
+            (json.dumps(given),),
+        )
+
+    async def delete() -> Any:
+        return await model.run("lserver.delete", name="web.example.net")
+
+    setting = Deferred.fromCoroutine(model.database.transaction(OPERATOR, name_it, name="test"))
+    await named
+    deletion = Deferred.fromCoroutine(delete())
+    deletion.addErrback(lambda failure: failure.value)
+    for _ in range(600):
+        waiting = await model.rows("SELECT 1 FROM pg_locks WHERE NOT granted")
+        if waiting or deletion.called:
+            break
+        await deferLater(reactor, 0.05)
+    go_on.callback(None)
+    await setting
+    refused = await deletion
+    assert isinstance(refused, CommandError)
+    assert refused.id == "lserver.in-use"
 
 
 @pytest_twisted.ensureDeferred

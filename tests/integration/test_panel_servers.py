@@ -1,5 +1,6 @@
 """Logical servers in the panel: every setting by a form, roles, moves, and what is told of them."""
 
+import re
 from collections.abc import AsyncIterator
 from html import unescape
 from pathlib import Path
@@ -140,3 +141,26 @@ async def test_r273_the_page_shows_the_generated_records(panel: PanelSite) -> No
     page = await visitor.text("/servers/server/web1.example.net")
     assert "A 192.0.2.3, TTL 3600" in page
     assert "generated" in page
+
+
+@ensureDeferred
+async def test_a7_a_change_with_a_warning_is_shown_first_and_made_when_sent_again(
+    panel: PanelSite,
+) -> None:
+    await panel.model.cluster()
+    await panel.model.ask("lserver.set", name="ns1.example.net", settings={"used_by": "resellers"})
+    visitor = await panel.signed_in()
+    place = "/servers/server/ns2.example.net/settings"
+    before = await panel.model.footprint()
+    reply = await visitor.send(place, {"settings.used_by": "resellers"})
+    page = reply.body.decode()
+    assert reply.status == 409
+    assert "their signups fail" in page
+    assert await panel.model.footprint() == before
+    confirmed = re.search('name="confirmed" value="([^"]*)"', page)
+    assert confirmed is not None
+    form = {"settings.used_by": "resellers", "confirmed": unescape(confirmed[1])}
+    assert (await visitor.send(place, {**form, "confirmed": "something else"})).status == 409
+    assert (await visitor.send(place, form)).status == 303
+    shown = await panel.model.ask("lserver.show", name="ns2.example.net")
+    assert shown["settings"]["used_by"] == "resellers"

@@ -6,8 +6,11 @@ from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.rooms.logical_servers import server_page
 from controller.web.panel.rooms.settings_form import PREFIX
 from controller.web.panel.routing import Route
-from controller.web.panel.visits import Form, RefusedError, Visit
+from controller.web.panel.visits import Form, Refusal, RefusedError, Visit
 
+CONFIRM = "confirm"
+"""The field of a refusal that is only a warning; a form that shows one sends `CONFIRMED` along."""
+CONFIRMED = "confirmed"
 _ROLES = ("master", "slave1", "slave2")
 
 
@@ -17,10 +20,21 @@ async def set_all(visit: Visit, name: str) -> Answer:
     fields = [field for field in form.texts if field.startswith(PREFIX)]
     settings = {field.removeprefix(PREFIX): form.text(field) for field in fields}
     try:
+        dry = await visit.write("lserver.set", dry_run=True, name=name, settings=settings)
+        if told := _unconfirmed(form, dry):
+            return await server_page(visit, name, options=form.refused(told, *fields))
         done = await visit.write("lserver.set", name=name, settings=settings)
     except RefusedError as error:
         return await server_page(visit, name, options=form.refused(error.refusal, *fields))
     return _back(done)
+
+
+def _unconfirmed(form: Form, dry: Any) -> Refusal | None:
+    """Give what a person is to be told before the change is made, once: the warnings of it (A7)."""
+    warnings = " ".join(f"{words}." for words in dry.result["warnings"])
+    if not warnings or form.text(CONFIRMED) == warnings:
+        return None
+    return Refusal(warnings, CONFIRM, "send the form again to do it all the same", 409)
 
 
 async def describe(visit: Visit, name: str) -> Answer:
@@ -51,13 +65,12 @@ async def roles(visit: Visit) -> Page:
 async def assign(visit: Visit) -> Answer:
     """Assign the roles of all name servers in one change."""
     form = visit.form
+    roles = {role: form.text(role) for role in _ROLES}
     try:
-        done = await visit.write(
-            "dns.roles",
-            master=form.text("master"),
-            slave1=form.text("slave1"),
-            slave2=form.text("slave2"),
-        )
+        dry = await visit.write("dns.roles", dry_run=True, **roles)
+        if told := _unconfirmed(form, dry):
+            return await _roles_page(visit, form.refused(told, *_ROLES))
+        done = await visit.write("dns.roles", dry_run=False, **roles)
     except RefusedError as error:
         return await _roles_page(visit, form.refused(error.refusal, *_ROLES))
     return Redirect(local("servers", "roles", change=done.change_id))

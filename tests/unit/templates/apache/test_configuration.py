@@ -10,6 +10,7 @@ import pytest
 from templates.apache.objects import ApacheSettings, ServerSpec
 from templates.apache.service import APACHE, plan
 from templates.effects import ProbeHttp, UnitPlan, WriteFile
+from templates.objects import encode_spec
 from templates.service_type import SERVER_ID, Endpoint, LaneContext, PlanRefusedError, Unit
 from tests.certificates import certificate
 
@@ -122,6 +123,20 @@ def test_server_admin_shows_on_error_pages() -> None:
     assert 'ServerAdmin "web@admin.test"\nServerSignature EMail\n' in conf
     with pytest.raises(PlanRefusedError, match="server_admin"):
         made(with_settings(server_admin='x"@y.test'))
+
+
+def test_m5_hosting_options_reach_the_configuration_and_defaults_leave_no_trace() -> None:
+    plain = text(made())
+    assert not any(word in plain for word in ("HS_HOME", "HS_WEBSHELL", "miva"))
+    shown = text(made(with_settings(miva="mvc", home_root="/srv/home", webshell="webshell5")))
+    assert 'Define HS_HOME "/srv/home"\n' in shown
+    assert 'Define HS_WEBSHELL "webshell5"\n' in shown
+    assert "AddType application/x-miva-merchant .mvc\n" in shown
+
+
+def test_a_setting_at_its_default_is_not_sent_to_the_box() -> None:
+    """An agent that does not know a setting yet can go on reading its server."""
+    assert msgspec.msgpack.decode(encode_spec(ApacheSettings(timeout=30))) == {"timeout": 30}
 
 
 def test_percent_in_the_lanes_directory_is_no_place_holder() -> None:
