@@ -68,16 +68,19 @@ _STUCK = {
 }
 
 
-def judge(revision: int, lane: LaneFacts, outcome: OutcomeFacts | None) -> tuple[LaneWord, str]:
+def judge(
+    revision: int, lane: LaneFacts, outcome: OutcomeFacts | None, early: int | None = None
+) -> tuple[LaneWord, str]:
     """Say how far a lane is with an object at ``revision``. Unknown is never shown as done.
 
+    ``early`` is the revision of the object that the lane applied before its turn, if it did.
     What a lane that is ahead has settled was counted under another history: it tells nothing here.
     """
     if lane.condition == "ahead":
         return _not_settled(revision, lane)
     if outcome is not None and (lane.settled >= revision or outcome.revision >= revision):
         return outcome.outcome, outcome.message
-    if lane.settled >= revision:
+    if lane.settled >= revision or (early is not None and early >= revision):
         return "live", ""
     return _not_settled(revision, lane)
 
@@ -110,13 +113,15 @@ def overall(lanes: Iterable[LaneProgress]) -> Literal["pending", "done", "failed
 _PROGRESS = """
 SELECT c.change_id, b.name, s.name, c.kind, c.key, c.revision,
        l.stored_revision, l.settled_revision, l.condition, l.message,
-       b.connected, b.first_seen_at IS NOT NULL, e.revision, e.outcome, e.message
+       b.connected, b.first_seen_at IS NOT NULL, e.revision, e.outcome, e.message, a.revision
 FROM change_object c
 JOIN lane l ON l.logical_server_id = c.logical_server_id
 JOIN box b ON b.id = l.box_id
 JOIN logical_server s ON s.id = c.logical_server_id
 LEFT JOIN object_outcome e ON e.box_id = l.box_id AND e.logical_server_id = c.logical_server_id
                           AND e.kind = c.kind AND e.key = c.key
+LEFT JOIN applied_early a ON a.box_id = l.box_id AND a.logical_server_id = c.logical_server_id
+                         AND a.kind = c.kind AND a.key = c.key
 WHERE c.change_id = ANY(%s)
 ORDER BY c.change_id, s.name, b.name, c.kind, c.key
 """
@@ -143,8 +148,8 @@ async def change_states(tx: Transaction, change_ids: Sequence[int]) -> dict[int,
     lanes: dict[int, list[LaneProgress]] = {change_id: [] for change_id in change_ids}
     for row in await tx.rows(_PROGRESS, (list(change_ids),)):
         change_id, box, server, kind, key, revision, *facts = row
-        outcome = OutcomeFacts(*facts[6:]) if facts[6] is not None else None
-        state, message = judge(revision, LaneFacts(*facts[:6]), outcome)
+        outcome = OutcomeFacts(*facts[6:9]) if facts[6] is not None else None
+        state, message = judge(revision, LaneFacts(*facts[:6]), outcome, facts[9])
         lanes[change_id].append(LaneProgress(box, server, kind, key, revision, state, message))
     for row in await tx.rows(_SERIALS, (list(change_ids),)):
         change_id, box, server, zone, serial, seen, *facts = row

@@ -228,6 +228,37 @@ class FleetCluster:
 
         return int(await self.do(write))
 
+    async def fill(self, server: str, count: int) -> int:
+        """Commit one change of many new objects, as a bulk import does; give its id."""
+
+        async def write(tx: Transaction) -> int:
+            (change,) = await tx.row(
+                """WITH made AS (
+                       INSERT INTO change (actor, command, request) VALUES ('test', 'fill', '{}')
+                       RETURNING id),
+                   object AS (
+                       SELECT s.id AS server, 'fill' || n || '.test' AS key, s.revision + n AS
+                              revision, made.id AS change
+                       FROM logical_server s, made, generate_series(1, %s) AS n
+                       WHERE s.id = %s),
+                   desired AS (
+                       INSERT INTO desired_object (logical_server_id, kind, key, revision,
+                                                   kind_version, spec, change_id)
+                       SELECT server, 'zone', key, revision, 1, 'x', change FROM object),
+                   logged AS (
+                       INSERT INTO change_object (change_id, logical_server_id, kind, key,
+                                                  revision, after)
+                       SELECT change, server, 'zone', key, revision, 'x' FROM object),
+                   bumped AS (
+                       UPDATE logical_server SET revision = revision + %s WHERE id = %s)
+                   SELECT id FROM made""",
+                (count, server, count, server),
+            )
+            await tx.rows("SELECT pg_notify('hs_change', %s)", (str(change),))
+            return int(change)
+
+        return int(await self.do(write))
+
     async def until_settled(self, server: str) -> None:
         """Wait until every lane of a server has settled all that it must serve."""
         await self.until(

@@ -4,7 +4,7 @@ It stores batches, answers, and settles what it stored, as an agent does; a test
 these steps from it. Nothing is written anywhere, so a thousand of them fit one process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -108,6 +108,7 @@ class SimulatedAgent:
 
     tls: MutualTLS
     machine_id: str = "machine-1"
+    boot_id: str = "boot"
     greet: bool = True
     stores: bool = True
     settles: bool = True
@@ -136,7 +137,7 @@ class SimulatedAgent:
             protocol_min=self.protocol_min,
             protocol_max=self.protocol_max,
             agent_version="0.1",
-            boot_id="boot",
+            boot_id=self.boot_id,
             machine_id=self.machine_id,
             os_family="linux",
             kinds={"bind": {"zone": 1, "server": 1}},
@@ -192,6 +193,7 @@ class SimulatedAgent:
     def store(self, batch: Batch) -> None:
         """Store, say so, and (when it settles) tell the outcomes."""
         lane = self.lanes[batch.lane]
+        early = [item for item in batch.items if item.revision > max(lane.stored, batch.through)]
         lane.store(batch)
         self.send(
             Stored(
@@ -203,13 +205,18 @@ class SimulatedAgent:
         )
         if self.settles:
             lane.settled = lane.stored
-            self._outcomes(batch.lane, lane)
+            self._outcomes(batch.lane, lane, early)
 
-    def _outcomes(self, name: str, lane: SimulatedLane) -> None:
+    def _outcomes(self, name: str, lane: SimulatedLane, applied: Sequence[Item] = ()) -> None:
         outcomes = tuple(
             Outcome(item.kind, item.key, item.revision, "quarantined", "bad")
             for item in lane.objects.values()
             if item.key in self.failing
+        )
+        outcomes += tuple(
+            Outcome(item.kind, item.key, item.revision, "applied")
+            for item in applied
+            if item.key not in self.failing
         )
         self.send(Outcomes(lane=name, settled_revision=lane.settled, outcomes=outcomes))
 

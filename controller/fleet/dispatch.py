@@ -3,44 +3,38 @@
 The process that commits a change hands it over, and a lane that waits for nothing else is sent it
 from memory (ADR 11). Else the commit's NOTIFY names the change, and one read finds the lanes it
 touched and what each is to be sent. Lanes with a long way to go are read apart, so that a fill
-never delays what a person waits for on another lane. A rescan finds what a lost wake-up missed.
+never delays what a person waits for on another lane; on the same lane it overtakes the fill
+(ADR 12). A rescan finds what a lost wake-up missed.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import attrs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from controller.fleet.acknowledgement import AcknowledgementWriter
-from controller.fleet.committed import Committed, Pending, ServerChange, Watch
+from controller.fleet.committed import Committed, ServerChange, Watch
 from controller.fleet.lane_store import (
     BATCH_BYTES,
     BATCH_OBJECTS,
-    Backlog,
+    SMALL_CHANGE,
     LaneKey,
     Touched,
-    backlogs,
     behind,
     missed_watches,
-    named,
-    touched_by,
 )
 from controller.fleet.link import InFlight, LaneLink, acknowledged
+from controller.fleet.loading import Found, Inline, Load, fetched, read
 from controller.fleet.words import FLEET, ConditionWord, Said, StoredWord, Word, Written
 from controller.storage.database import Database, Transaction
-from controller.storage.secrets import SecretError
 from node_agent.wire.codec import WireError
 from node_agent.wire.messages import Batch, Item, Observe, Stored
 from node_agent.wire.object_hash import from_text
 
 log = Logger()
-
-Inline = Callable[[Transaction, bytes, Sequence[int]], Awaitable[bytes]]
-"""Puts secrets into a spec's bytes where it refers to them (`controller.storage.secrets`)."""
 
 URGENT_LANES = 64
 BULK_LANES = 8
@@ -50,28 +44,6 @@ HANDED_LANES = 16
 HANDED_CHANGES = 1000
 """Changes handed over whose NOTIFY is still awaited, at most; an older one costs a read."""
 RETRY_SECONDS = 1.0
-
-
-@attrs.frozen
-class Load:
-    """What one read found for one lane, with specs as they are sent; ``refused`` says why not."""
-
-    link: LaneLink
-    through: int
-    complete: bool
-    objects: tuple[tuple[Pending, bytes | None], ...]
-    again: int
-    """How many names of the link's ``again`` this load takes."""
-    refused: str = ""
-
-
-@attrs.frozen
-class Found:
-    """What one read found."""
-
-    touched: Sequence[Touched]
-    watches: Sequence[Watch]
-    loads: Sequence[Load]
 
 
 class Dispatcher:
@@ -156,24 +128,22 @@ class Dispatcher:
         """
         if self._stopped:
             return
+        small = sum(len(change.objects) for change in committed.servers) <= SMALL_CHANGE
         for change in committed.servers:
+            touched = Touched(committed.change_id, change.server, change.revision)
+            names = {(each.kind, each.key): each.revision for each in change.objects}
             sendable = _fits(change)
             for number, link in enumerate(self.links_of(change.server)):
-                touched = Touched(committed.change_id, change.server, change.revision)
-                if (
-                    sendable
-                    and number < HANDED_LANES
-                    and link.ready
-                    and not link.again
-                    and link.stored == change.before
-                ):
-                    self._touch(link, touched)
+                waits_for_nothing = link.ready and not link.again and link.stored == change.before
+                self._touch(link, touched)
+                if waits_for_nothing and sendable and number < HANDED_LANES:
                     objects = tuple((pending, pending.spec) for pending in change.objects)
-                    self._send(Load(link, change.revision, True, objects, 0))
-                else:
-                    self._touch(link, touched)
-                    if link.ready:
-                        self.wake(link)
+                    self._send(Load(link, change.revision, True, objects))
+                    continue
+                if small:
+                    link.put_early(names)
+                if link.ready:
+                    self.wake(link)
         for watch in committed.watches:
             for link in self.links_of(watch.server):
                 self.watch(link, watch)
@@ -236,14 +206,21 @@ class Dispatcher:
             try:
                 found = await self._database.transaction(
                     FLEET,
-                    partial(self._read, changes=changes, links=links, chosen=chosen),
+                    partial(
+                        read,
+                        changes=changes,
+                        links=links,
+                        served=self._by_server,
+                        chosen=chosen,
+                        inline=self._inline,
+                    ),
                     name="fleet.dispatch",
                     reads=True,
                 )
             except Exception as error:
                 # The database is away, whatever way it says so: nothing may be forgotten, and the
                 # loop must live on.
-                self._fetched(chosen)
+                fetched(chosen)
                 log.error("nothing can be dispatched now: {error}", error=error)
                 if urgent:
                     self._changes = changes + self._changes
@@ -253,60 +230,13 @@ class Dispatcher:
                 if not self._stopped:
                     self._reactor.callLater(RETRY_SECONDS, partial(self._start, urgent=urgent))
                 return
-            self._fetched(chosen)
+            fetched(chosen)
             self._announce(found, chosen)
             if changes and not found.touched:
                 self._lanes_changed()
             for load in found.loads:
                 self._send(load)
         self._running[urgent] = False
-
-    @staticmethod
-    def _fetched(chosen: Iterable[LaneLink]) -> None:
-        for link in chosen:
-            link.fetching = False
-
-    async def _read(
-        self,
-        tx: Transaction,
-        changes: Sequence[int],
-        links: Sequence[LaneLink],
-        chosen: list[LaneLink],
-    ) -> Found:
-        self._fetched(chosen)  # a retried transaction begins anew
-        chosen.clear()
-        touched, watches = await touched_by(tx, changes) if changes else ([], [])
-        candidates = {link.key: link for link in links}
-        for touch in touched:
-            candidates.update(self._by_server.get(touch.server, {}))
-        chosen.extend(link for link in candidates.values() if link.ready)
-        for link in chosen:
-            link.fetching = True
-        plain = {link.key: link.stored for link in chosen if not link.again}
-        found = await backlogs(tx, plain) if plain else {}
-        loads = []
-        for link in chosen:
-            if link.again:
-                names = link.again[:BATCH_OBJECTS]
-                objects: Sequence[Pending] = await named(tx, link.key[1], names)
-                backlog = Backlog(link.stored, True, tuple(objects))
-                loads.append(await self._load(tx, link, backlog, len(names)))
-            elif link.key in found:
-                loads.append(await self._load(tx, link, found[link.key], 0))
-        return Found(touched, watches, loads)
-
-    async def _load(self, tx: Transaction, link: LaneLink, backlog: Backlog, again: int) -> Load:
-        objects = []
-        for pending in backlog.objects:
-            spec = pending.spec
-            if spec is not None and pending.secrets:
-                try:
-                    spec = await self._inline(tx, spec, pending.secrets)
-                except SecretError as error:
-                    words = f"{pending.kind} {pending.key}: a secret cannot be opened: {error}"
-                    return Load(link, link.stored, True, (), 0, words)
-            objects.append((pending, spec))
-        return Load(link, backlog.through, not backlog.more, tuple(objects), again)
 
     def _announce(self, found: Found, chosen: Sequence[LaneLink]) -> None:
         for touch in found.touched:
@@ -339,7 +269,7 @@ class Dispatcher:
         if load.refused:
             self._hold(link, load.refused)
             return
-        link.again = link.again[load.again :]
+        link.took(load.turn, load.left, load.complete)
         if not load.objects and load.through <= link.stored:
             if link.again or link.server_revision > link.stored:
                 self.wake(link, bulk=bool(link.again))
@@ -414,13 +344,13 @@ class Dispatcher:
         self.say(link, word, partial(self._stored, link, flight, told if comparable else None))
 
     def _stored(self, link: LaneLink, flight: InFlight, told: int | None, written: Written) -> None:
-        link.stored, link.in_flight = flight.through, None
+        link.advance(flight.through)
         if link.ended:
             return
         if told is not None and told != written.hashes.get(link.key, told):
             self._mismatch(link)
         if link.again or not flight.complete:
-            self.wake(link, bulk=True)
+            self.wake(link, bulk=link.overtook or not link.early)
         elif link.server_revision > link.stored:
             self.wake(link)
 

@@ -19,12 +19,13 @@ from controller.fleet.acknowledgement import AcknowledgementWriter
 from controller.fleet.certificates import Issuer, revoked_among
 from controller.fleet.committed import Handover
 from controller.fleet.comparison import Comparisons
-from controller.fleet.dispatch import Dispatcher, Inline
+from controller.fleet.dispatch import Dispatcher
 from controller.fleet.enrolment import EnrolmentListener
 from controller.fleet.lane_store import lanes_of_boxes
 from controller.fleet.lanes import LaneRow
 from controller.fleet.listener import AgentListener
 from controller.fleet.liveness import SHORTEST_INTERVAL, interval
+from controller.fleet.loading import Inline
 from controller.fleet.monitoring import SampleStore, monitored_among
 from controller.fleet.presence import Presence
 from controller.fleet.questions import BoxAwayError

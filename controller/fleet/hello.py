@@ -8,6 +8,7 @@ from controller.fleet.committed import Watch
 from controller.fleet.events import publish
 from controller.fleet.lane_store import LaneKey, lanes_of_boxes, open_watches
 from controller.fleet.lanes import LaneRow, Verdict, judge
+from controller.fleet.word_rows import forget_all_early
 from controller.storage.database import Transaction
 from node_agent.wire.messages import Hello
 
@@ -46,6 +47,7 @@ async def begin_session(tx: Transaction, box: str, serial: int, hello: Hello) ->
     )
     if revoked is not None:
         raise SessionRefusedError("revoked", "this certificate was revoked; enrol the box again")
+    await _forget_early(tx, box, hello.boot_id)
     taken = await tx.maybe(
         """UPDATE box SET session_epoch = session_epoch + 1, machine_id = %s, boot_id = %s,
                   agent_version = %s, connected = true, last_seen_at = now(),
@@ -66,6 +68,8 @@ async def begin_session(tx: Transaction, box: str, serial: int, hello: Hello) ->
         if verdict.step == "restart":
             await _restart(tx, (box, found.server))
             row = attrs.evolve(found, stored=0, settled=0, expected_hash=0)
+        if verdict.step != "resume":
+            await forget_all_early(tx, (box, found.server))
         condition = "ahead" if verdict.step == "ahead" else report.condition if report else "new"
         await tx.run(
             """UPDATE lane SET condition = %s, message = %s, renderer = %s
@@ -82,6 +86,22 @@ async def begin_session(tx: Transaction, box: str, serial: int, hello: Hello) ->
     watches = await open_watches(tx, box)
     await publish(tx, [{"box": name}])
     return Beginning(name, epoch, history, tuple(lanes), tuple(watches), monitoring)
+
+
+async def _forget_early(tx: Transaction, box: str, boot_id: str) -> None:
+    """Forget what lanes applied early, where it is settled by now or the machine began anew.
+
+    A box tells what is live before it is on the disk: only its own crash can take that back. The
+    lock keeps out what an older session still has to say.
+    """
+    await tx.run(
+        """SELECT 1 FROM box WHERE id = %s FOR UPDATE;
+           DELETE FROM applied_early a USING box b, lane l
+           WHERE b.id = %s AND a.box_id = b.id AND l.box_id = b.id
+             AND l.logical_server_id = a.logical_server_id
+             AND (b.boot_id IS DISTINCT FROM %s OR a.revision <= l.settled_revision)""",
+        (box, box, boot_id),
+    )
 
 
 async def _restart(tx: Transaction, lane: LaneKey) -> None:

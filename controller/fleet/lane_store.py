@@ -16,6 +16,8 @@ from controller.storage.database import Transaction
 BATCH_OBJECTS = 500
 BATCH_BYTES = 1024 * 1024
 """A batch holds at most this many objects, and stops growing after this many bytes of specs."""
+SMALL_CHANGE = 50
+"""A change of at most this many objects is what a person waits for: it may overtake a fill."""
 
 LaneKey = tuple[str, str]
 """(box id, logical server id)."""
@@ -141,6 +143,62 @@ async def named(tx: Transaction, server: str, names: Sequence[ObjectName]) -> li
         ([kind for kind, _ in names], [key for _, key in names], server),
     )
     return [_pending(row[:8], deleted=row[8]) for row in rows]
+
+
+async def named_in_bytes(
+    tx: Transaction, server: str, names: Sequence[ObjectName]
+) -> tuple[tuple[Pending, ...], tuple[ObjectName, ...]]:
+    """Give objects by name, as many as a batch may hold by their bytes, and the names left over."""
+    rows = await tx.rows(
+        """SELECT q.kind, q.key FROM (
+               SELECT d.kind, d.key, sum(coalesce(octet_length(d.spec), 0)) OVER w
+                      - coalesce(octet_length(d.spec), 0) AS bytes_before
+               FROM unnest(%s::text[], %s::text[]) AS q(kind, key)
+               JOIN desired_object d
+                    ON d.logical_server_id = %s AND d.kind = q.kind AND d.key = q.key
+               WINDOW w AS (ORDER BY d.revision)
+           ) q WHERE q.bytes_before >= %s""",
+        ([kind for kind, _ in names], [key for _, key in names], server, BATCH_BYTES),
+    )
+    over = {(kind, key) for kind, key in rows}
+    left = tuple(name for name in names if name in over)
+    return tuple(await named(tx, server, [name for name in names if name not in over])), left
+
+
+async def small_changes(
+    tx: Transaction, changes: Sequence[int]
+) -> dict[str, dict[ObjectName, int]]:
+    """Give what the small ones among ``changes`` touched on each server, with its revision."""
+    rows = await tx.rows(
+        f"""SELECT o.logical_server_id::text, o.kind, o.key, o.revision
+            FROM unnest(%s::bigint[]) AS c(id)
+            JOIN change_object o ON o.change_id = c.id
+            WHERE {_SMALL} ORDER BY o.revision""",  # noqa: S608 - a text of ours
+        (list(changes), SMALL_CHANGE + 1, SMALL_CHANGE),
+    )
+    found: dict[str, dict[ObjectName, int]] = {}
+    for server, kind, key, revision in rows:
+        found.setdefault(server, {})[kind, key] = revision
+    return found
+
+
+async def newest_small(tx: Transaction, server: str, after: int) -> dict[ObjectName, int]:
+    """Give the newest objects after a revision that small changes touched, a batch at most."""
+    rows = await tx.rows(
+        f"""WITH newest AS (
+                SELECT kind, key, revision, change_id FROM desired_object
+                WHERE logical_server_id = %s AND revision > %s ORDER BY revision DESC LIMIT %s)
+            SELECT n.kind, n.key, n.revision
+            FROM (SELECT DISTINCT change_id AS id FROM newest) AS c
+            JOIN newest n ON n.change_id = c.id
+            WHERE {_SMALL} ORDER BY n.revision""",  # noqa: S608 - a text of ours
+        (server, after, BATCH_OBJECTS, SMALL_CHANGE + 1, SMALL_CHANGE),
+    )
+    return {(kind, key): revision for kind, key, revision in rows}
+
+
+_SMALL = """(SELECT count(*) FROM (
+    SELECT FROM change_object s WHERE s.change_id = c.id LIMIT %s) AS few) <= %s"""
 
 
 async def desired(tx: Transaction, server: str) -> dict[ObjectName, Desired]:

@@ -1,12 +1,12 @@
 """One lane of one session: what it has stored, what is on its way, what it is waited for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import attrs
 
 from controller.fleet.committed import Pending, Watch
-from controller.fleet.lane_store import LaneKey
+from controller.fleet.lane_store import BATCH_OBJECTS, LaneKey
 from controller.fleet.repair import ObjectName
 from controller.fleet.words import Acknowledged
 from node_agent.wire.messages import Message
@@ -34,6 +34,14 @@ class InFlight:
     trusted: bool = False
 
 
+@attrs.frozen
+class Turn:
+    """Objects that a lane is to be sent next by their names: of its ``again`` or its ``early``."""
+
+    sort: Literal["again", "early"]
+    names: tuple[ObjectName, ...]
+
+
 @attrs.define(eq=False)
 class LaneLink:
     """A lane as its session works it. Dispatch reads and moves it; the session owns it."""
@@ -57,6 +65,16 @@ class LaneLink:
     batches: int = 0
     again: tuple[ObjectName, ...] = ()
     """Objects that a repair sends again, whatever their revision."""
+    early: dict[ObjectName, int] = attrs.field(factory=dict)
+    """Objects of small changes (with their revisions) that overtake what the lane is behind by."""
+    filling: bool = False
+    """Whether more than the last batch of the backlog was pending when it was read."""
+    overtook: bool = False
+    """Whether the last batch was one of ``early``: the next is not, so that a fill goes on."""
+    sent_early: int = 0
+    """The highest revision that was sent early and is not known to be settled."""
+    looked_early: bool = False
+    """Whether it was looked what else is to overtake, since the session began."""
     repaired: bool = False
     """Whether a comparison was made on this session: one is enough."""
     complete_outcomes: bool = True
@@ -75,6 +93,44 @@ class LaneLink:
             not self.ended and self.mode == "open" and self.in_flight is None and not self.fetching
         )
 
+    @property
+    def behind(self) -> bool:
+        """Whether it takes more than the next batch to send all that is committed."""
+        return self.filling or self.server_revision - self.stored > BATCH_OBJECTS
+
+    @property
+    def _overtakes(self) -> bool:
+        """Whether anything would be overtaken: what is next in turn anyway needs no other way."""
+        return self.behind and min(self.early.values()) > self.stored + 1
+
+    def put_early(self, objects: Mapping[ObjectName, int]) -> None:
+        """Have objects overtake, if the lane turns out to be behind; a batch of them at most."""
+        if len(self.early) + len(objects) <= BATCH_OBJECTS:
+            self.early.update(objects)
+
+    def turn(self) -> Turn | None:
+        """Give what is to be sent by name next; None for the oldest of what is not stored."""
+        if self.early and not self.overtook and (self.again or self._overtakes):
+            return Turn("early", tuple(self.early))
+        return Turn("again", self.again[:BATCH_OBJECTS]) if self.again else None
+
+    def took(self, turn: Turn | None, left: tuple[ObjectName, ...], complete: bool) -> None:
+        """Note what the next batch holds: a turn but for what is ``left`` of it, or a backlog."""
+        self.overtook = turn is not None and turn.sort == "early"
+        if turn is None:
+            self.filling = not complete
+        elif turn.sort == "again":
+            self.again = left + self.again[len(turn.names) :]
+        else:
+            for name in set(turn.names).difference(left):
+                self.sent_early = max(self.sent_early, self.early.pop(name, 0))
+
+    def advance(self, stored: int) -> None:
+        """Note that the batch on its way is stored."""
+        self.stored, self.in_flight = stored, None
+        if self.early:
+            self.early = {name: last for name, last in self.early.items() if last > stored}
+
     def settle(self, revision: int, *, complete: bool) -> tuple[int, ...]:
         """Note that all up to ``revision`` has an outcome; give the changes that end by it.
 
@@ -85,6 +141,13 @@ class LaneLink:
         for change in done:
             del self.changes[change]
         return done
+
+    def overtaken(self) -> bool:
+        """Tell, once, that all that was sent early has come to be settled in its turn."""
+        if not 0 < self.sent_early <= self.settled:
+            return False
+        self.sent_early = 0
+        return True
 
     def watch(self, watch: Watch) -> bool:
         """Take a watch; tell whether the box is to be asked now."""

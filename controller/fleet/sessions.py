@@ -319,7 +319,9 @@ class Session:
         )
         complete, link.complete_outcomes = link.complete_outcomes, False
         changes = link.settle(message.settled_revision, complete=complete)
-        word = OutcomeWord(message.settled_revision, outcomes, complete, changes)
+        word = OutcomeWord(
+            message.settled_revision, outcomes, complete, changes, overtaken=link.overtaken()
+        )
         self._services.dispatcher.say(link, word)
 
     def _lane_state(self, link: LaneLink, message: LaneState) -> None:

@@ -4,7 +4,7 @@ Every write is conditional on the session's epoch, under a lock of the box's row
 session still had to say is dropped, never written.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from controller.fleet.events import publish
 from controller.fleet.lane_store import LaneKey
@@ -155,6 +155,17 @@ async def _write_outcomes(tx: Transaction, words: Sequence[tuple[Said, OutcomeWo
              AND o.kind = d.kind AND o.key = d.key AND o.revision < d.revision""",
         lanes[:3],
     )
+    if complete:
+        # A box that tells of less than it once told may have lost what it applied early as well.
+        await tx.run(
+            """DELETE FROM applied_early a
+               USING unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::bool[])
+                     AS q(box, server, settled, complete), lane l
+               WHERE l.box_id = q.box AND l.logical_server_id = q.server AND q.complete
+                 AND q.settled < l.settled_revision
+                 AND a.box_id = q.box AND a.logical_server_id = q.server""",
+            lanes,
+        )
     await tx.run(
         """UPDATE lane SET settled_revision = q.settled
            FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::bool[])
@@ -173,7 +184,58 @@ async def _write_outcomes(tx: Transaction, words: Sequence[tuple[Said, OutcomeWo
     )
     if complete:
         moved.update(await _forget_unnamed(tx, complete, list(newest)))
+    early = [
+        (name, outcome)
+        for name, outcome in newest.items()
+        if outcome.outcome == "applied" and outcome.revision > settled[name[0]]
+    ]
+    moved.update(await _mark_early(tx, early))
+    overtaken = {said.lane for said, word in words if word.overtaken}
+    if overtaken:
+        await _forget_early(tx, {lane: settled[lane] for lane in overtaken})
     return moved
+
+
+async def _mark_early(
+    tx: Transaction, applied: Sequence[tuple[tuple[LaneKey, str, str], Outcome]]
+) -> set[int]:
+    """Remember what lanes applied before older objects; give the changes that moved.
+
+    Only versions that there were: a box cannot fill the table with names of its own.
+    """
+    if not applied:
+        return set()
+    rows = await tx.rows(
+        """WITH known AS (
+               SELECT q.*, c.change_id
+               FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bigint[])
+                    AS q(box, server, kind, key, revision)
+               JOIN change_object c ON c.logical_server_id = q.server AND c.kind = q.kind
+                    AND c.key = q.key AND c.revision = q.revision),
+           written AS (
+               INSERT INTO applied_early AS a (box_id, logical_server_id, kind, key, revision)
+               SELECT box, server, kind, key, revision FROM known
+               ON CONFLICT (box_id, logical_server_id, kind, key) DO UPDATE
+               SET revision = excluded.revision WHERE a.revision < excluded.revision)
+           SELECT DISTINCT change_id FROM known""",
+        (*_names([name for name, _ in applied]), [outcome.revision for _, outcome in applied]),
+    )
+    return {row[0] for row in rows}
+
+
+async def forget_all_early(tx: Transaction, lane: LaneKey) -> None:
+    """Forget what a lane applied early: it may hold something else than it told."""
+    await tx.run("DELETE FROM applied_early WHERE box_id = %s AND logical_server_id = %s", lane)
+
+
+async def _forget_early(tx: Transaction, lanes: Mapping[LaneKey, int]) -> None:
+    """Forget what each lane applied early, up to a revision: it is settled in its turn."""
+    await tx.run(
+        """DELETE FROM applied_early a
+           USING unnest(%s::uuid[], %s::uuid[], %s::bigint[]) AS q(box, server, through)
+           WHERE a.box_id = q.box AND a.logical_server_id = q.server AND a.revision <= q.through""",
+        ([lane[0] for lane in lanes], [lane[1] for lane in lanes], list(lanes.values())),
+    )
 
 
 async def _forget_unnamed(

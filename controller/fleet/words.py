@@ -47,6 +47,8 @@ class OutcomeWord:
     complete: bool
     changes: tuple[int, ...] = ()
     """Changes known to be touched by this, beside those that the objects belong to."""
+    overtaken: bool = False
+    """Whether what was applied early may be settled by now, and need not be remembered apart."""
 
 
 @attrs.frozen

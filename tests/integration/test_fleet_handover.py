@@ -6,7 +6,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from controller.fleet import dispatch
+from controller.fleet import dispatch, loading
 from controller.fleet.committed import Committed, Pending, ServerChange
 from controller.fleet.lane_store import touched_by
 from controller.storage.database import Transaction
@@ -25,7 +25,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.extend(changes)
         return await touched_by(tx, changes)
 
-    monkeypatch.setattr(dispatch, "touched_by", noting)
+    monkeypatch.setattr(loading, "touched_by", noting)
     return seen
 
 
