@@ -1,11 +1,11 @@
 """All rules over the whole model: the command ``health.list``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
-from controller.cluster.model_loading import load_view
+from controller.cluster.model_loading import Part, load_view
 from controller.cluster.rule_book import BY_ID, RULES
 from controller.cluster.rules import Breach, breaches
 from controller.commands import Command, Work
@@ -44,6 +44,15 @@ def _shown(breach: Breach) -> dict[str, Any]:
         "reason": rule.reason,
         "repair": finding.repair,
     }
+
+
+async def words_about(tx: Transaction, servers: Iterable[str]) -> dict[str, list[str]]:
+    """Say which rules logical servers break: words by name, for servers given by their ids."""
+    found: dict[str, list[str]] = {}
+    for breach in breaches(await load_view(tx, Part.of(servers=servers)), RULES):
+        if breach.finding.kind == "lserver":
+            found.setdefault(breach.finding.name, []).append(breach.finding.words)
+    return found
 
 
 _STAMP = """

@@ -11,6 +11,7 @@ from controller.cluster.boxes import find_box, time_text
 from controller.cluster.control_ports import with_control_port
 from controller.cluster.free_text import text_line
 from controller.cluster.guard import watch
+from controller.cluster.health import words_about
 from controller.cluster.ports import ServiceZonePort
 from controller.cluster.server_settings import (
     check_references,
@@ -127,17 +128,13 @@ def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
         "modelled": row[3] not in SERVICE_TYPES,
         "lanes": [_lane(lane, row[3]) for lane in row[10]],
         "ips": row[11],
-        "warnings": _warnings(row[2], row[11]),
     }
 
 
-def _warnings(group: str, ips: list[dict[str, Any]]) -> list[str]:
-    """Say what a server still needs (R334, R339)."""
-    if group in groups.WEB_GROUPS:
-        if not any(ip["type"] == "shared" and ip["tag"] == groups.DEFAULT_TAG for ip in ips):
-            return [f"no default shared IP (tag {groups.DEFAULT_TAG})"]
-        return []
-    return [] if ips else ["no service IP: exactly one is needed before it can serve"]
+async def _all_shown(tx: Transaction, found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Give logical servers with the rules that they break."""
+    warnings = await words_about(tx, (row[0] for row in found))
+    return [{**_shown(row), "warnings": warnings.get(row[1], [])} for row in found]
 
 
 _USED = """
@@ -236,7 +233,8 @@ class Servers:
                 ORDER BY s.name LIMIT %s""",
             (after_text(request.cursor), contains(request.filter), request.group, size + 1),
         )
-        return page([_shown(row) for row in found], size, lambda item: str(item["name"]))
+        shown = await _all_shown(work.tx, found)
+        return page(shown, size, lambda item: str(item["name"]))
 
     async def show(self, work: Work, request: NamedServer) -> dict[str, Any]:
         """Show one logical server: its settings with their help, and what uses it.
@@ -244,7 +242,9 @@ class Servers:
         Zones and sites are counted up to 1000.
         """
         server = await find_server(work.tx, request.name)
-        shown = _shown(await work.tx.row(f"{_LIST} WHERE s.id = %s", (server.id,)))
+        (shown,) = await _all_shown(
+            work.tx, await work.tx.rows(f"{_LIST} WHERE s.id = %s", (server.id,))
+        )
         known = KNOWN_TYPES[server.service_type]
         balanced = len(shown["lanes"]) > 1
         return {

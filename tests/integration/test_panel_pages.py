@@ -199,7 +199,7 @@ async def test_a_logical_server_is_set_up_and_taken_away_by_forms(panel: PanelSi
     )
     assert reply.status == 303, reply.body.decode()
     place = "/servers/server/ns9.example.net"
-    assert "No service IP" in await visitor.text(place)
+    assert "ns9.example.net has no service IP" in await visitor.text(place)
     reply = await visitor.send(
         f"{place}/addresses", {"first": "192.0.2.9", "mask": "24", "type": "service"}
     )
