@@ -13,7 +13,6 @@ from controller.fleet.lane_store import BATCH_OBJECTS, LaneKey, desired, named
 from controller.fleet.link import LaneLink
 from controller.fleet.loading import Inline
 from controller.fleet.repair import ObjectName, Repair, compare, is_mass_delete
-from controller.fleet.word_rows import forget_all_early
 from controller.fleet.words import FLEET, ConditionWord
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError
@@ -194,14 +193,12 @@ async def settle(
     )
     if not fresh:
         raise LookupError("the session is not the box's any more")
-    await forget_all_early(tx, link.key)
     return Compared(repair, removed, through, "")
 
 
 async def keep(tx: Transaction, link: LaneLink, inventory: dict[ObjectName, int]) -> int:
     """Note what an adopted box holds, of unknown content; give the revision to go on from."""
     await tx.run("DELETE FROM lane_object WHERE box_id = %s AND logical_server_id = %s", link.key)
-    await forget_all_early(tx, link.key)
     await _remember(tx, link.key, inventory)
     (revision,) = await tx.row("SELECT revision FROM logical_server WHERE id = %s", (link.key[1],))
     await tx.run(

@@ -8,7 +8,6 @@ from controller.fleet.committed import Watch
 from controller.fleet.events import publish
 from controller.fleet.lane_store import LaneKey, lanes_of_boxes, open_watches
 from controller.fleet.lanes import LaneRow, Verdict, judge
-from controller.fleet.word_rows import forget_all_early
 from controller.storage.database import Transaction
 from node_agent.wire.messages import Hello
 
@@ -69,7 +68,11 @@ async def begin_session(tx: Transaction, box: str, serial: int, hello: Hello) ->
             await _restart(tx, (box, found.server))
             row = attrs.evolve(found, stored=0, settled=0, expected_hash=0)
         if verdict.step != "resume":
-            await forget_all_early(tx, (box, found.server))
+            # The box may hold something else than it once told.
+            await tx.run(
+                "DELETE FROM applied_early WHERE box_id = %s AND logical_server_id = %s",
+                (box, found.server),
+            )
         condition = "ahead" if verdict.step == "ahead" else report.condition if report else "new"
         await tx.run(
             """UPDATE lane SET condition = %s, message = %s, renderer = %s

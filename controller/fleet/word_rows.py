@@ -223,11 +223,6 @@ async def _mark_early(
     return {row[0] for row in rows}
 
 
-async def forget_all_early(tx: Transaction, lane: LaneKey) -> None:
-    """Forget what a lane applied early: it may hold something else than it told."""
-    await tx.run("DELETE FROM applied_early WHERE box_id = %s AND logical_server_id = %s", lane)
-
-
 async def _forget_early(tx: Transaction, lanes: Mapping[LaneKey, int]) -> None:
     """Forget what each lane applied early, up to a revision: it is settled in its turn."""
     await tx.run(

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 
 from controller.fleet import dispatch, loading
 from controller.fleet.committed import Committed, Pending, ServerChange
-from controller.fleet.lane_store import touched_by
+from controller.fleet.lane_store import LaneKey, backlogs, touched_by
 from controller.storage.database import Transaction
 from node_agent.wire.messages import Assign, Batch, InventoryRequest, Observe
 from tests.fleet_cluster import FleetCluster
@@ -186,9 +186,31 @@ async def test_of_many_lanes_the_later_ones_are_read(
         await agent.connect(reactor, cluster.agent_port)
     await cluster.change(server, {"first.test": b"1"})
     await cluster.until_settled(server)
+    read: set[LaneKey] = set()
+
+    async def noting(tx: Transaction, lanes: Any) -> Any:
+        read.update(lanes)
+        return await backlogs(tx, lanes)
+
+    monkeypatch.setattr(loading, "backlogs", noting)
     await cluster.change(server, {"a.test": b"1"}, notify=False, handed=True)
     await cluster.until_settled(server)
-    assert all(len(agent.said(Batch)) == 2 for _, agent in boxes)
+    assert len(read) == 2
+    assert all(agent.lanes[server].live()["a.test"] == b"1" for _, agent in boxes)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lane_under_repair_is_not_called_complete(cluster: FleetCluster) -> None:
+    server, agent = await one_lane(cluster)
+    (link,) = cluster.fleet._dispatcher.links_of(server)
+    link.again = (("zone", "first.test"),)
+    await cluster.change(server, {"a.test": b"1"}, notify=False, handed=True)
+    await cluster.until_settled(server)
+    assert [(b.through, [i.key for i in b.items]) for b in agent.said(Batch)] == [
+        (1, ["a.test"]),
+        (1, ["first.test"]),
+        (2, ["a.test"]),
+    ]
 
 
 @pytest_twisted.ensureDeferred
