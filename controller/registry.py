@@ -63,7 +63,7 @@ def build_registry(
             *boxes_edit.COMMANDS,
             *Enrolments(invitations, ssh).commands(),
             *Retirement(fleet).commands(),
-            *Monitoring(clock).commands(),
+            *Monitoring(clock, fleet).commands(),
             *BoxServices(fleet).commands(),
             *Servers(service_zone).commands(),
             *ServerEditing(ServerProjection(secrets, self_signed)).commands(),

@@ -1,4 +1,4 @@
-"""What people decide of a box after it was added: its fields, its intent, its monitoring."""
+"""What people decide of a box after it was added: its fields and its intent."""
 
 from typing import Any
 
@@ -35,14 +35,6 @@ class SetIntent:
 
     name: str
     intent: str
-
-
-@attrs.frozen
-class SwitchMonitoring:
-    """Whether a box samples itself (R250)."""
-
-    name: str
-    monitoring: bool
 
 
 @attrs.frozen
@@ -144,24 +136,6 @@ async def set_intent(work: Work, request: SetIntent) -> dict[str, Any]:
     }
 
 
-async def switch_monitoring(work: Work, request: SwitchMonitoring) -> dict[str, Any]:
-    """Switch the monitoring of a box on or off (R250)."""
-    box = await find_box(work.tx, request.name)
-    touched = await work.tx.run(
-        """UPDATE box SET monitoring = %s, version = version + 1
-           WHERE id = %s AND monitoring <> %s""",
-        (request.monitoring, box.id, request.monitoring),
-    )
-    if touched:
-        work.change.row(
-            "box",
-            box.name,
-            {"monitoring": not request.monitoring},
-            {"monitoring": request.monitoring},
-        )
-    return {"name": box.name, "monitoring": request.monitoring}
-
-
 COMMANDS: tuple[Command[Any], ...] = (
     Command(
         "pserver.edit",
@@ -182,14 +156,5 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Say what is wanted of a physical server",
         set_intent,
         "open, no-signup, draining or maintenance.",
-    ),
-    Command(
-        "pserver.monitoring",
-        "PUT",
-        "/pservers/{name}/monitoring",
-        SwitchMonitoring,
-        "provider.write",
-        "Switch the monitoring of a physical server on or off",
-        switch_monitoring,
     ),
 )

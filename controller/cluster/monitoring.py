@@ -1,4 +1,4 @@
-"""How much of a box was in use over time: the command ``pserver.load`` (R249 to R251)."""
+"""How much of a box was in use over time, and whether that is measured (R249 to R251)."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from controller.cluster.boxes import find_box, time_text
+from controller.cluster.ports import FleetPort
 from controller.commands import Command, Work
 from controller.fleet.monitoring import RINGS, SERIES
 from controller.refusal import CommandError
@@ -23,6 +24,14 @@ class ShowLoad:
     span: str = "hour"
 
 
+@attrs.frozen
+class SwitchMonitoring:
+    """Whether a box samples itself (R250)."""
+
+    name: str
+    monitoring: bool
+
+
 _READ = f"""
 SELECT extract(epoch FROM at)::bigint, {", ".join(SERIES)} FROM box_sample
 WHERE box_id = %s AND step = %s AND at > %s AND at <= %s ORDER BY at
@@ -35,9 +44,10 @@ def _rounded(name: str, value: float) -> float | int:
 
 @attrs.frozen
 class Monitoring:
-    """The command; ``clock`` gives seconds since the epoch."""
+    """The commands; ``clock`` gives seconds since the epoch."""
 
     clock: Callable[[], float]
+    fleet: FleetPort
 
     async def load(self, work: Work, request: ShowLoad) -> dict[str, Any]:
         """Give samples as columns of equal length, oldest first; ``at`` in seconds (epoch)."""
@@ -72,8 +82,21 @@ class Monitoring:
             },
         }
 
+    async def switch(self, work: Work, request: SwitchMonitoring) -> dict[str, Any]:
+        """Switch the monitoring of a box on or off; one that is connected hears it at once."""
+        box, on = await find_box(work.tx, request.name), request.monitoring
+        touched = await work.tx.run(
+            """UPDATE box SET monitoring = %s, version = version + 1
+               WHERE id = %s AND monitoring <> %s""",
+            (on, box.id, on),
+        )
+        if touched:
+            work.change.row("box", box.name, {"monitoring": not on}, {"monitoring": on})
+        work.tx.after_commit(lambda: self.fleet.set_monitoring(box.id, on))
+        return {"name": box.name, "monitoring": on}
+
     def commands(self) -> tuple[Command[Any], ...]:
-        """Give the command for the registry."""
+        """Give the commands for the registry."""
         return (
             Command(
                 "pserver.load",
@@ -86,5 +109,15 @@ class Monitoring:
                 "Means of ten seconds for an hour, of a minute for a day, of a quarter of an hour "
                 "for thirty days. The series are columns of equal length beside `at` (seconds "
                 "since the epoch); sizes are in bytes, flows in bytes a second.",
+            ),
+            Command(
+                "pserver.monitoring",
+                "PUT",
+                "/pservers/{name}/monitoring",
+                SwitchMonitoring,
+                "provider.write",
+                "Switch the monitoring of a physical server on or off",
+                self.switch,
+                "Off: the box takes no samples, and is asked for no packages and services.",
             ),
         )

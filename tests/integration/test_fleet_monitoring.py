@@ -209,6 +209,19 @@ def test_only_so_many_questions_are_open_at_once() -> None:
 
 
 @ensureDeferred
+async def test_r250_a_switched_monitoring_reaches_the_box_once_it_is_committed(
+    model: Model,
+) -> None:
+    await model.box("ns1", 1, ("dns",))
+    (box,) = (await model.rows("SELECT id::text FROM box"))[0]
+    await model.run("pserver.monitoring", name="ns1", monitoring=False, dry_run=True)
+    assert model.fleet.monitored == []
+    await model.ask("pserver.monitoring", name="ns1", monitoring=False)
+    assert model.fleet.monitored == [(box, False)]
+    assert (await model.ask("pserver.load", name="ns1"))["monitoring"] is False
+
+
+@ensureDeferred
 async def test_r249_the_load_of_a_box_is_read_by_span(model: Model) -> None:
     await model.box("ns1", 1, ("dns",))
     (box,) = (await model.rows("SELECT id::text FROM box"))[0]

@@ -132,8 +132,7 @@ def _shown(graph: Graph, series: Mapping[str, Sequence[float]]) -> dict[str, Any
     return {
         "title": graph.title,
         "names": " ".join(name for name, _ in graph.series),
-        "labels": json.dumps([words for _, words in graph.series]),
-        "words": " / ".join(words for _, words in graph.series),
+        "words": [words for _, words in graph.series],
         "kind": graph.kind,
         "top": top,
         "last": f"{last} of {written(graph.kind, top)}" if graph.top and values else last,

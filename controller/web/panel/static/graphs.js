@@ -30,39 +30,51 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   let charts = [];
 
+  const room = (place) => {
+    const style = getComputedStyle(place);
+    return Math.max(place.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight), 200);
+  };
+
   const chart = (place, data) => {
     const kind = KINDS[place.dataset.kind];
-    const labels = JSON.parse(place.dataset.labels);
+    const now = place.closest(".card").querySelector(".hs-now");
+    const last = now.textContent;
     const names = place.dataset.series.split(" ");
     const top = Number(place.dataset.top);
-    const ink = colour("--tblr-secondary") || "#667";
-    const line = colour("--tblr-border-color") || "#ccc";
+    const ink = colour("--hs-graph-ink");
+    const line = colour("--hs-graph-line");
     const strokes = [colour("--hs-graph-1"), colour("--hs-graph-2")];
     const [short, long] = moments[data.span].map((how) => new Intl.DateTimeFormat(undefined, how));
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    // Under the pointer the card's head tells of that moment, else of the last one.
+    const told = (plot) => {
+      const place = plot.cursor.idx;
+      const values = place == null ? [] : names.map((_, number) => plot.data[number + 1][place]);
+      const known = values.length && values.every((value) => value != null);
+      now.textContent = known ? `${long.format(plot.data[0][place] * 1000)}: ${values.map(kind.write).join(" / ")}` : last;
+    };
     const options = {
-      width: Math.max(place.clientWidth, 200),
+      width: room(place),
       height: HEIGHT,
-      padding: [10, 8, 0, 0],
+      padding: [10, 22, 0, 0],
       cursor: { y: false, drag: { x: false, y: false } },
-      legend: { show: true },
+      legend: { show: false },
       scales: {
         x: { min: data.since, max: data.until },
         y: { range: (_, low, high) => [0, top || Math.max((high || 0) * 1.15, kind.least)] },
       },
       axes: [
-        { ...axis, space: 64, values: (_, splits) => splits.map((at) => short.format(at * 1000)) },
-        { ...axis, size: 76, space: 36, ...(kind.binary ? { incrs: POWERS } : {}), values: (_, splits) => splits.map(kind.write) },
+        { ...axis, size: 30, space: 64, values: (_, splits) => splits.map((at) => short.format(at * 1000)) },
+        { ...axis, size: 76, space: 26, ...(kind.binary ? { incrs: POWERS } : {}), values: (_, splits) => splits.map(kind.write) },
       ],
+      hooks: { setCursor: [told] },
       series: [
-        { label: "At", value: (_, at) => (at == null ? "" : long.format(at * 1000)) },
+        {},
         ...names.map((_, number) => ({
-          label: labels[number],
           stroke: strokes[number],
           fill: number === 0 ? `${strokes[0]}22` : undefined,
           width: 1.5,
           points: { show: false },
-          value: (_, value) => (value == null ? "" : kind.write(value)),
         })),
       ],
     };
@@ -81,8 +93,8 @@
 
   const fit = () => {
     for (const drawn of charts) {
-      const width = drawn.root.parentElement.clientWidth;
-      if (width && Math.abs(width - drawn.width) > 1) drawn.setSize({ width, height: HEIGHT });
+      const width = room(drawn.root.parentElement);
+      if (Math.abs(width - drawn.width) > 1) drawn.setSize({ width, height: HEIGHT });
     }
   };
 
