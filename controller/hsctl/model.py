@@ -2,7 +2,6 @@
 
 import json
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from controller.client.errors import RefusedError, UsageError
-from controller.hsctl import model_file
+from controller.cluster import model_file
 from controller.hsctl.terminal import print_json, say
 from controller.hsctl.verbs import Output, output_option, session, writes
 
@@ -60,16 +59,11 @@ setattr(export_model.callback, "__hsctl_command__", "model.export")  # noqa: B01
 def read(file: Path) -> dict[str, Any]:
     """Read a model: TOML, or JSON where it begins so. Raises `UsageError`."""
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text()
-        if text.lstrip().startswith("{"):
-            found: dict[str, Any] = json.loads(text)
-        else:
-            found = tomllib.loads(text)
+        return model_file.parsed(sys.stdin.read() if str(file) == "-" else file.read_text())
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
     except ValueError as error:  # not JSON, not TOML, not UTF-8
         raise UsageError(f"{file}: {error}") from error
-    return found
 
 
 def imported(answer: Mapping[str, Any]) -> dict[str, Any]:

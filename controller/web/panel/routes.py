@@ -11,6 +11,7 @@ from controller.web.panel.rooms import (
     health,
     home,
     logical_servers,
+    model,
     records,
     server_settings,
     zone_files,
@@ -29,6 +30,7 @@ ROUTES: tuple[Route, ...] = (
     *records.ROUTES,
     *zone_files.ROUTES,
     *changes.ROUTES,
+    *model.ROUTES,
     *faults.ROUTES,
     *health.ROUTES,
 )

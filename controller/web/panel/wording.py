@@ -24,6 +24,7 @@ _SENTENCES = {
     "lserver.delete": "Logical server {name} deleted",
     "ip.add": "Address {first} given to {lserver}",
     "ip.delete": "Address {ip} deleted",
+    "model.import": "Model imported",
     "account.add": "Account {name} added",
     "account.delete": "Account {name} deleted",
     "domain.add": "Domain {name} added",

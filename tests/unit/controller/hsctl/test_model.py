@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_twisted import ensureDeferred
 
-from controller.hsctl.model_file import written
+from controller.cluster.model_file import written
 from tests.unit.controller.hsctl.conftest import Cli
 from tests.web_site import Told
 

@@ -1,7 +1,11 @@
-"""The model as a TOML file: a table for each thing, so that two of them compare line by line."""
+"""The model as a TOML file: a table for each thing, so that two of them compare line by line.
+
+Pure, and without what takes long to import: hsctl and the panel both write and read it.
+"""
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +24,13 @@ def written(model: Mapping[str, Any]) -> str:
         for name, thing in model[section].items():
             lines += ["", *_table(f"{section}.{_key(name)}", thing)]
     return "\n".join(lines) + "\n"
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Read a model: TOML, or JSON where it begins so. Raises ValueError with the place."""
+    found: dict[str, Any]
+    found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    return found
 
 
 def _table(path: str, thing: Mapping[str, Any]) -> Iterator[str]:
