@@ -103,8 +103,6 @@ class ServiceDesk:
         self.stopped.discard(lane)
 
     async def _act_on_lane(self, lane: Lane, action: ServiceAction) -> None:
-        if not lane.has_server:
-            raise EffectFailedError("it has no configuration yet")
         if action in ("enable", "disable"):
             raise EffectFailedError(
                 "a logical server is started by its agent whenever it is served"
@@ -112,6 +110,8 @@ class ServiceDesk:
         by_request = lane.held and lane.id in self.stopped
         if lane.held and not by_request:
             raise EffectFailedError(HELD)
+        if not (lane.has_server or by_request):
+            raise EffectFailedError("it has no configuration yet")
         if action == "stop":
             await self._stop(lane)
         elif by_request:
@@ -142,8 +142,10 @@ class ServiceDesk:
         await lane.idle()
 
     async def _lane_facts(self, lane: Lane) -> ServiceFacts:
-        state: ServiceState = "running" if await lane.running() else "stopped"
         by_request = lane.held and lane.id in self.stopped
+        state: ServiceState = "running" if await lane.running() else "stopped"
+        if not (lane.has_server or by_request):
+            state = "unknown"
         actions: tuple[ServiceAction, ...] = (
             ("restart", "stop") if state == "running" else ("start",)
         )

@@ -66,6 +66,14 @@ def test_a_discarded_candidate_is_gone(files: LaneFiles) -> None:
     files.discard(("a",))
 
 
+def test_the_end_of_a_file_is_read(files: LaneFiles) -> None:
+    put(files, "logs/error.log", b"one\ntwo\n")
+    assert files.tail("logs/error.log", 4) == b"two\n"
+    assert files.tail("logs/error.log", 1000) == b"one\ntwo\n"
+    with pytest.raises(EffectFailedError):
+        files.tail("logs/none.log", 4)
+
+
 def test_a_commit_without_a_candidate_is_refused(files: LaneFiles) -> None:
     with pytest.raises(EffectFailedError):
         files.commit((WriteFile("a", b"one"),))
@@ -209,6 +217,22 @@ def test_what_replaces_a_file_is_newer_also_after_the_clock_was_set_back(
     assert replaced > tomorrow
     files.restore("zones/a.zone", image)
     assert (root / "zones/a.zone").stat().st_mtime_ns > replaced
+
+
+def test_s16_a_log_that_is_a_link_a_fifo_or_a_folder_is_not_read(
+    lane: tuple[PosixFiles, Path], tmp_path: Path
+) -> None:
+    files, root = lane
+    secret = tmp_path / "shadow"
+    secret.write_text("secret")
+    (root / "logs").mkdir()
+    (root / "logs/link.log").symlink_to(secret)
+    os.mkfifo(root / "logs/fifo.log")
+    (root / "logs/folder.log").mkdir()
+    (root / "elsewhere").symlink_to(tmp_path)
+    for path in ("logs/link.log", "logs/fifo.log", "logs/folder.log", "elsewhere/shadow"):
+        with pytest.raises(EffectFailedError):
+            files.tail(path, 100)
 
 
 def test_a_fifo_in_the_way_does_not_hang_the_agent(lane: tuple[PosixFiles, Path]) -> None:

@@ -14,19 +14,24 @@ from node_agent.identity import load_identity
 from node_agent.journal import Journal
 from node_agent.wire.messages import (
     Adopt,
+    Answer,
     Hello,
     Inventory,
     InventoryRequest,
     LaneAssignment,
     LaneState,
+    Monitor,
     Observe,
     Observed,
     Outcomes,
+    Question,
     Retry,
+    Sample,
     Stored,
     SystemReport,
     SystemRequest,
 )
+from node_agent.wire.questions import AskServices, Declined
 from pki.contexts import MutualTLS
 from tests.scripted_controller import ScriptedController
 from tests.unit.node_agent.bench_of_one import LANE, server, zone
@@ -229,3 +234,30 @@ def _aged(controller: ScriptedController) -> bytes:
         .not_valid_after(now + timedelta(days=10))
     )
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@pytest_twisted.ensureDeferred
+async def test_r250_samples_are_sent_when_they_are_asked_for_and_no_more_when_not(
+    controller: ScriptedController, running: Running
+) -> None:
+    await controller.until(lambda: controller.said(Outcomes))
+    assert controller.said(Sample) == []
+    controller.send(Monitor(every=1.0))
+    await controller.until(lambda: len(controller.said(Sample)) >= 2)
+    controller.send(Monitor(every=0.0))
+    controller.send(SystemRequest())
+    reports = len(controller.said(SystemReport))
+    await controller.until(lambda: len(controller.said(SystemReport)) > reports)
+    assert not {"sample", "report"} & running.agent._calls.keys()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_box_that_answers_no_questions_says_so(
+    controller: ScriptedController, running: Running
+) -> None:
+    await controller.until(lambda: controller.said(Outcomes))
+    controller.send(Question(id=3, seconds=5.0, ask=AskServices()))
+    await controller.until(lambda: controller.said(Answer))
+    (answer,) = controller.said(Answer)
+    assert answer.id == 3
+    assert isinstance(answer.found, Declined)
