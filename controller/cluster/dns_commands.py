@@ -130,9 +130,10 @@ async def assign(work: Work, request: AssignRoles) -> dict[str, Any]:
     Only servers for the same customers are touched: a pair that is for others keeps its roles.
     Zones that exist stay where they are.
     """
+    # Boxes are locked before logical servers, as all commands do.
+    guard = await watch(work.tx, servers=[server.id for server in await _name_servers(work.tx)])
     servers = await _name_servers(work.tx, lock=True)
     wanted = _wanted(request, servers)
-    guard = await watch(work.tx, servers=[server.id for server in servers])
     touched = {a for a in AUDIENCES for server in wanted.values() if serves(server.used_by, a)}
     roles = {server.id: role for role, server in wanted.items()}
     changed = []

@@ -5,8 +5,10 @@ from typing import Any
 import attrs
 
 from controller.cluster.boxes import Boxes, ListBoxes
+from controller.cluster.logical_servers import NOT_RUN
 from controller.commands import Command, Work
 from controller.pages import MAX_LIMIT
+from templates.registry import SERVICE_TYPES
 
 
 @attrs.frozen
@@ -72,7 +74,7 @@ class Status:
                     "type": row[2],
                     "box": row[3],
                     "connected": row[4],
-                    "condition": row[5],
+                    "condition": row[5] if row[2] in SERVICE_TYPES else NOT_RUN,
                     "message": row[6],
                     "revision": row[7],
                     "stored_revision": row[8],

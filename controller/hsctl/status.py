@@ -100,7 +100,7 @@ def _lane_lines(lane: Answer) -> Iterator[str]:
     words = lane_words(
         lane["connected"], lane["condition"], lane["settled_revision"], lane["revision"]
     )
-    good = words == "up to date"
+    good = words in ("up to date", "modelled")
     where = "no address yet" if lane["address"] is None else place(lane["address"], lane["port"])
     plain = (
         f"    {_cut(clean(str(lane['logical_server'])), 36):36}  {clean(str(lane['type'])):8}  "

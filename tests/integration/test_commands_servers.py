@@ -73,6 +73,10 @@ async def test_a16_every_group_has_a_type_and_a_server_of_each_can_be_added(mode
         (lane,) = shown["lanes"]
         assert (lane["condition"] == "modelled") == shown["modelled"]
         assert ("no box runs" in lane["message"]) == shown["modelled"]
+    lanes = (await model.ask("status.show"))["lanes"]
+    assert {lane["type"]: lane["condition"] == "modelled" for lane in lanes} == {
+        type_: type_ not in SERVICE_TYPES for type_ in TYPES
+    }
 
 
 @pytest_twisted.ensureDeferred

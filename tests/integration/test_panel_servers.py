@@ -76,6 +76,7 @@ async def test_r267_a_modelled_server_is_added_described_moved_and_says_what_it_
     assert reply.status == 303, reply.body.decode()
     place = "/servers/server/mail.example.net"
     assert "no box runs a server of the type qmail" in await visitor.text(place)
+    assert "/servers/server/mail.example.net" not in await visitor.text("/")  # no trouble
     assert (await visitor.send(f"{place}/description", {"description": "old"})).status == 303
     assert (await visitor.send(f"{place}/description", {"description": "x" * 501})).status == 422
     assert (await visitor.send(f"{place}/move", {"to": "mail2"})).status == 303

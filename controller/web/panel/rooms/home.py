@@ -1,5 +1,6 @@
 """Home: the cluster at a glance, what is in trouble, what was done last."""
 
+from controller.cluster.logical_servers import NOT_RUN
 from controller.web.panel.answers import Page
 from controller.web.panel.visits import Visit
 
@@ -13,7 +14,8 @@ async def show(visit: Visit) -> Page:
     behind = [
         lane
         for lane in status["lanes"]
-        if lane["condition"] not in ("ok", "new") or lane["settled_revision"] < lane["revision"]
+        if lane["condition"] not in ("ok", "new", NOT_RUN)
+        or lane["settled_revision"] < lane["revision"]
     ]
     troubled = [box for box in status["boxes"] if box["condition"] != "connected"]
     return Page(
