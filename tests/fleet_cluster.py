@@ -223,10 +223,14 @@ class FleetCluster:
                     (ServerChange(server, revision, pending),) if pending else (),
                     tuple(Watch(change, *watch) for watch in watches),
                 )
+                self.fleet.handover.committing(change)
                 tx.after_commit(partial(self.fleet.handover.committed, committed))
             return int(change)
 
-        return int(await self.do(write))
+        change = int(await self.do(write))
+        if handed:
+            self.fleet.handover.ended(change)
+        return change
 
     async def fill(self, server: str, count: int) -> int:
         """Commit one change of many new objects, as a bulk import does; give its id."""
