@@ -42,7 +42,9 @@ def load(name: str, span: str) -> Mapping[str, Any]:
 @click.command()
 @click.argument("name")
 @click.option("--search", metavar="TEXT", help="Only packages whose name contains this.")
-@reads("pserver.packages", columns=("name", "version"), paged=True, empty="no such package")
+@reads(
+    "pserver.packages", columns=("name", "version"), paged=True, view=dict, empty="no such package"
+)
 def packages(name: str, search: str | None) -> Mapping[str, Any]:
     """List the packages that are installed on a box. The box is asked; nothing is kept.
 

@@ -371,7 +371,8 @@ def _name_server(found: Answer) -> str:
 
 
 def _about(request: Answer) -> str:
-    named = [request.get(name) for name in ("domain", "lserver", "name", "ip", "type", "values")]
+    fields = ("domain", "lserver", "name", "ip", "type", "values", "service", "action", "outcome")
+    named = [request.get(name) for name in fields]
     words = []
     for value in named:
         if isinstance(value, list):
