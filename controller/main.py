@@ -116,6 +116,29 @@ def reset_password(config_file: Path, name: str, create: bool, password_stdin: b
 @admin.command()
 @_config_option
 @click.argument("name")
+def enable(config_file: Path, name: str) -> None:
+    """Let an operator in again whom `hsctl operator disable` shut out. Tokens stay revoked.
+
+    \b
+    hs-controller admin enable ann
+    """
+    from controller import set_up
+    from controller.storage import people
+
+    async def let_in(database: "Database") -> None:
+        async def work(tx: "Transaction") -> None:
+            await people.enable_operator(tx, name)
+
+        await database.transaction(_HOST, work, name="admin.enable")
+
+    config = _read(config_file)
+    with _told(), set_up.database_of(config) as url:
+        _with_database(url, let_in)
+
+
+@admin.command()
+@_config_option
+@click.argument("name")
 @click.option("--label", default="hs-controller admin token", help="What it is for.")
 @click.option("--days", type=click.IntRange(min=1), help="How long it works; for ever by default.")
 def token(config_file: Path, name: str, label: str, days: int | None) -> None:

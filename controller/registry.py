@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import boxes_edit, change_log, dns_commands, group_list
+from controller.cluster import boxes_edit, change_log, dns_commands, group_list, operators
 from controller.cluster.audit import Audit
 from controller.cluster.box_services import BoxServices
 from controller.cluster.boxes import Boxes
@@ -76,6 +76,7 @@ def build_registry(
             *Sites(clock, secrets).commands(),
             *change_log.COMMANDS,
             *Audit(anchors).commands(),
+            *operators.COMMANDS,
             *Faults(fleet).commands(),
             *Recovery(fleet, clock).commands(),
             *Health(clock).commands(),

@@ -26,6 +26,8 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "fault": ("controller.hsctl.faults", "fault", "What the boxes could not apply."),
     "health": ("controller.hsctl.health", "health", "What breaks a rule, and what repairs it."),
     "recover": ("controller.hsctl.recovery", "recover", "Go on with boxes that are ahead."),
+    "operator": ("controller.hsctl.operators", "operator", "Who may sign in."),
+    "token": ("controller.hsctl.operators", "token", "API tokens of operators."),
     "status": ("controller.hsctl.status", "status", "The state of the cluster."),
     "backup": ("controller.hsctl.backups", "backup", "Back up and restore the controller."),
     "support": ("controller.hsctl.support", "support", "Collect what a bug report needs."),

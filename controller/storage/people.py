@@ -70,18 +70,26 @@ async def set_password(tx: Transaction, name: str, password_hash: str) -> None:
     await tx.run("DELETE FROM web_session WHERE operator_id = %s", (number,))
 
 
-async def disable_operator(tx: Transaction, name: str) -> None:
-    """Shut an operator out: password, sessions, tokens. Raises LookupError."""
+async def disable_operator(tx: Transaction, name: str) -> int:
+    """Shut an operator out: password, sessions, tokens; give how many tokens worked until now.
+
+    Raises LookupError.
+    """
     (number,) = await tx.row(
         "UPDATE operator SET disabled_at = coalesce(disabled_at, now()) WHERE name = %s"
         " RETURNING id",
         (name,),
     )
     await tx.run("DELETE FROM web_session WHERE operator_id = %s", (number,))
-    await tx.run(
+    return await tx.run(
         "UPDATE api_token SET revoked_at = now() WHERE operator_id = %s AND revoked_at IS NULL",
         (number,),
     )
+
+
+async def enable_operator(tx: Transaction, name: str) -> None:
+    """Let an operator in again, by the former password; tokens stay revoked. Raises LookupError."""
+    await tx.row("UPDATE operator SET disabled_at = NULL WHERE name = %s RETURNING id", (name,))
 
 
 async def create_token(

@@ -159,6 +159,8 @@ def test_a_reset_password_is_printed_once_and_an_unknown_operator_is_said_so(hos
     unknown = host.host("admin", "reset-password", "bob")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "no such operator" in unknown.stderr
+    assert host.host("admin", "enable", "ann").returncode == 0
+    assert "no such operator" in host.host("admin", "enable", "bob").stderr
     weak = host.host("admin", "reset-password", "ann", "--password-stdin", stdin="short\n")
     assert weak.returncode == 1
 
