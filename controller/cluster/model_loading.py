@@ -54,15 +54,16 @@ LEFT JOIN box b ON b.id = l.box_id
 """
 
 _SERVERS_OF_PART = """
-WHERE s.group_name = 'dns' OR s.id = ANY(%s::uuid[])
-   OR s.id IN (SELECT logical_server_id FROM lane WHERE box_id = ANY(%s::uuid[]))
+WHERE s.id IN (SELECT id FROM logical_server WHERE group_name = 'dns'
+               UNION SELECT unnest(%s::uuid[])
+               UNION SELECT logical_server_id FROM lane WHERE box_id = ANY(%s::uuid[]))
 """
 
 # Dedicated addresses are counted together; see `Addresses`.
 _ADDRESSES = """
 SELECT s.name, i.type, host(min(i.address)), i.prefix, i.port, i.tag, count(*)
 FROM ip_address i JOIN logical_server s ON s.id = i.logical_server_id
-WHERE %s::uuid[] IS NULL OR i.logical_server_id = ANY(%s::uuid[])
+{where}
 GROUP BY s.name, i.type, i.prefix, i.port, i.tag,
          CASE WHEN i.type <> 'dedicated' THEN i.address
               WHEN i.prefix = masklen(i.address) THEN set_masklen(i.address, 0)::cidr::inet
@@ -76,10 +77,16 @@ SELECT host(i.address), s.name, i.port, coalesce((s.settings->>'tls_port')::int,
 FROM ip_address i JOIN ip_address o ON o.address = i.address AND o.id <> i.id
 JOIN logical_server s ON s.id = i.logical_server_id
 JOIN logical_server t ON t.id = o.logical_server_id
-WHERE CASE WHEN %s::uuid[] IS NULL THEN i.id < o.id
-           ELSE i.logical_server_id = ANY(%s::uuid[]) END
+WHERE {where}
 ORDER BY i.address, s.name, t.name
 """
+
+# A text of its own for each: one for both could not be planned well.
+_OF_PART = "i.logical_server_id = ANY(%s::uuid[])"
+_ALL_ADDRESSES = _ADDRESSES.format(where="")
+_ADDRESSES_OF_PART = _ADDRESSES.format(where=f"WHERE {_OF_PART}")
+_ALL_SHARED = _SHARED_ADDRESSES.format(where="i.id < o.id")
+_SHARED_OF_PART = _SHARED_ADDRESSES.format(where=_OF_PART)
 
 _CLUSTER = """
 SELECT (SELECT count(*) FROM box),
@@ -102,21 +109,22 @@ async def load_view(tx: Transaction, part: Part | None = None) -> ModelView:
         boxes = await tx.rows(f"{_BOXES} ORDER BY b.name")
         found = await tx.rows(f"{_SERVERS} GROUP BY s.id ORDER BY s.name")
         here = found
-        ids = None
+        addresses = await tx.rows(_ALL_ADDRESSES)
+        shared = await tx.rows(_ALL_SHARED)
     else:
         boxes = await tx.rows(
             f"{_BOXES} {_BOXES_OF_PART} ORDER BY b.name", (list(part.boxes), list(part.servers))
         )
-        touched = {row[0] for row in boxes}
+        touched = [row[0] for row in boxes]
         names = {row[1] for row in boxes}
         found = await tx.rows(
             f"{_SERVERS} {_SERVERS_OF_PART} GROUP BY s.id ORDER BY s.name",
-            (list(part.servers), list(touched)),
+            (list(part.servers), touched),
         )
         here = [row for row in found if row[0] in part.servers or names & set(row[4])]
         ids = [row[0] for row in here]
-    addresses = await tx.rows(_ADDRESSES, (ids, ids))
-    shared = await tx.rows(_SHARED_ADDRESSES, (ids, ids))
+        addresses = await tx.rows(_ADDRESSES_OF_PART, (ids,))
+        shared = await tx.rows(_SHARED_OF_PART, (ids,))
     count, groups = await tx.row(_CLUSTER)
     return ModelView(
         boxes=tuple(_box(row) for row in boxes),
