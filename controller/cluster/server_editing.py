@@ -7,6 +7,7 @@ import attrs
 
 from controller.cluster.boxes import find_box
 from controller.cluster.control_ports import with_control_port
+from controller.cluster.dns_roles import PROVIDER, WORDS, serves
 from controller.cluster.free_text import text_line
 from controller.cluster.guard import watch
 from controller.cluster.logical_servers import find_server
@@ -21,6 +22,9 @@ from controller.projection.servers import ServerRow
 from controller.projection.stored import ServerProjection
 from controller.refusal import CommandError
 from templates.registry import KNOWN_TYPES
+
+NAMED = 5
+"""How many zones a warning names."""
 
 
 @attrs.frozen
@@ -79,7 +83,7 @@ class ServerEditing:
                    WHERE id = %s""",
                 (json.dumps(after), server.id),
             )
-            warnings = await guard.check(work.tx)
+            warnings = await guard.check(work.tx) + await self._left_behind(work, server, after)
             work.change.row(
                 "logical_server", server.name, {"settings": stored}, {"settings": after}
             )
@@ -90,6 +94,22 @@ class ServerEditing:
             "options": shown_settings(known, after, balanced=balanced),
             "warnings": warnings,
         }
+
+    async def _left_behind(
+        self, work: Work, server: ServerRow, settings: dict[str, Any]
+    ) -> list[str]:
+        """Tell of zones that stay on a name server which is for others now (R367 to R370)."""
+        before, after = server.settings.get("used_by", "all"), settings.get("used_by", "all")
+        if server.group != "dns" or before == after or serves(str(after), PROVIDER):
+            return []
+        found = await work.tx.rows(
+            """SELECT z.name FROM zone_server n JOIN zone z ON z.id = n.zone_id
+               WHERE n.logical_server_id = %s AND z.owner_id IS NOT NULL LIMIT %s""",
+            (server.id, NAMED + 1),
+        )
+        names = ", ".join(sorted(name for (name,) in found[:NAMED]))
+        more = " and others" if len(found) > NAMED else ""
+        return [f"zones of {WORDS[PROVIDER]} stay on it: {names}{more}"] if found else []
 
     async def edit(self, work: Work, request: EditServer) -> dict[str, Any]:
         """Change the description (R268, R284)."""

@@ -52,7 +52,11 @@ def _options(options: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def _used(used: Answer) -> str:
-    words = [f"{used[name]} {name}" for name in ("zones", "sites", "addresses") if used.get(name)]
+    words = [
+        f"{used[many]} {one if used[many] == 1 else many}"
+        for one, many in (("zone", "zones"), ("site", "sites"), ("address", "addresses"))
+        if used.get(many)
+    ]
     words += [f"{one['server']} ({one['setting']})" for one in used.get("settings") or ()]
     return ", ".join(words) or "nothing"
 

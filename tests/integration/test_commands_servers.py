@@ -465,6 +465,8 @@ async def test_r363_roles_are_assigned_in_one_change_and_new_zones_follow_them(
 async def test_roles_touch_no_box_and_leave_zones_where_they_are(model: Model) -> None:
     await model.shop()
     before = (await model.ask("domain.show", name="shop.test"))["name_servers"]
+    for server in (await model.ask("dns.show"))["name_servers"]:
+        assert server["zones_as_master"] + server["zones_as_slave"] == 2
     done = await model.run(
         "dns.roles", master="ns2.example.net", slave1="ns1.example.net", dry_run=True
     )
@@ -535,6 +537,16 @@ async def test_a7_a_change_that_leaves_a_group_without_name_servers_says_so(mode
     assert [finding["name"] for finding in found] == ["dns for master-admin"]
     error = await model.refused("domain.add", name="a.test", account="acme")
     assert error.id == "dns.none-for-audience"
+
+
+@pytest_twisted.ensureDeferred
+async def test_r370_zones_that_stay_on_a_server_for_others_are_named(model: Model) -> None:
+    await model.shop()
+    dry = await model.run(
+        "lserver.set", name="ns1.example.net", settings={"used_by": "resellers"}, dry_run=True
+    )
+    assert "zones of the provider's own customers stay on it: shop.test" in dry.result["warnings"]
+    assert (await set_one(model, "ns1", used_by="master-admin"))["warnings"] == []
 
 
 # --- records --------------------------------------------------------------------------------------
