@@ -25,6 +25,20 @@ def test_settled_without_an_exception_is_live() -> None:
     assert word(attrs.evolve(LANE, settled=5, connected=False)) == "live"
 
 
+@pytest.mark.parametrize(
+    ("early", "shown"), [(None, "sending"), (4, "sending"), (5, "live"), (6, "live")]
+)
+def test_what_was_applied_before_its_turn_is_live_at_that_revision(
+    early: int | None, shown: str
+) -> None:
+    assert judge(5, LANE, None, early)[0] == shown
+
+
+def test_an_exception_goes_before_what_was_applied_before_its_turn() -> None:
+    assert judge(5, LANE, OutcomeFacts(5, "failed", "no"), 5) == ("failed", "no")
+    assert judge(5, attrs.evolve(LANE, condition="ahead"), None, 5)[0] == "held"
+
+
 def test_stored_is_not_done() -> None:
     assert word(LANE) == "sending"
     assert word(attrs.evolve(LANE, stored=5)) == "stored"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from controller.fleet.committed import Pending, Watch
 from controller.fleet.conditions import BoxFacts, LaneFacts, conditions
 from controller.fleet.lanes import LaneRow, judge
-from controller.fleet.link import LaneLink, acknowledged, serial_reached
+from controller.fleet.link import LaneLink, Turn, acknowledged, serial_reached
 from controller.fleet.liveness import interval, is_silent, must_speak
 from controller.fleet.repair import Desired, compare, is_mass_delete
 from node_agent.wire.messages import LaneReport
@@ -120,6 +120,48 @@ def link() -> LaneLink:
         settled=0,
         server_revision=0,
     )
+
+
+CLICK = {("zone", "shop.test"): 2000}
+
+
+def test_a_click_overtakes_only_where_something_would_be_overtaken() -> None:
+    lane = link()
+    lane.put_early(CLICK)
+    lane.server_revision = 500
+    assert lane.turn() is None
+    lane.server_revision = 2000
+    assert lane.turn() == Turn("early", (("zone", "shop.test"),))
+    lane.advance(1999)
+    lane.filling = True
+    assert lane.turn() is None  # it is next in turn
+
+
+def test_every_second_batch_is_one_of_the_fill() -> None:
+    lane = link()
+    lane.server_revision = 3000
+    lane.put_early(CLICK)
+    lane.took(lane.turn(), (), complete=False)
+    lane.put_early({("zone", "b.test"): 2001})
+    assert lane.turn() is None
+    lane.took(None, (), complete=False)
+    assert lane.turn() == Turn("early", (("zone", "b.test"),))
+
+
+def test_no_more_than_a_batch_is_early() -> None:
+    lane = link()
+    for number in range(20):
+        lane.put_early({("zone", f"{number}-{n}.test"): 2000 for n in range(50)})
+    assert len(lane.early) == 500
+
+
+def test_a_repair_goes_on_where_a_batch_of_it_was_cut_short() -> None:
+    lane = link()
+    lane.again = tuple(("zone", f"{n}.test") for n in range(600))
+    turn = lane.turn()
+    assert turn is not None
+    lane.took(turn, turn.names[450:], complete=False)
+    assert lane.again == tuple(("zone", f"{n}.test") for n in range(450, 600))
 
 
 def test_watches_are_asked_a_bounded_number_at_a_time() -> None:
