@@ -22,6 +22,7 @@ import node_agent.main
 import pki.main
 from controller.client import exit_codes
 from controller.cluster.ports import FleetPort
+from controller.cluster.request_rules import REQUEST_RULES
 from controller.cluster.rule_book import RULES
 from controller.hsctl.main import main as hsctl
 from controller.registry import EnrolmentInfo, build_registry
@@ -81,6 +82,9 @@ def rules_page() -> str:
         f"| `{rule.id}` | {rule.severity} | {rule.reason} | {', '.join(rule.sources)} |\n"
         for rule in RULES
     )
+    requests = "".join(
+        f"| `{rule.id}` | {rule.reason} | {', '.join(rule.sources)} |\n" for rule in REQUEST_RULES
+    )
     return f"""# The rules of the cluster
 
 {_MADE}
@@ -90,7 +94,14 @@ breach of either kind, with the command that repairs it.
 
 | rule | a command would | why it matters | from |
 |---|---|---|---|
-{rows}"""
+{rows}
+## Rules of single requests
+
+They are refused by what is asked; no model can break them, so health has nothing to look for.
+
+| rule | why it matters | from |
+|---|---|---|
+{requests}"""
 
 
 def made() -> dict[Path, str]:

@@ -83,10 +83,10 @@ def new_breaches(before: ModelView, after: ModelView, rules: Sequence[Rule]) -> 
 
 
 def refusal(breach: Breach) -> CommandError:
-    """Give the refusal that names the broken rule."""
+    """Give the refusal that names the broken rule and says why it is one."""
     return CommandError(
         breach.rule.id,
-        breach.finding.words,
+        f"{breach.finding.words}. {breach.rule.reason.removesuffix('.')}",
         field=breach.rule.field,
         value=breach.finding.value or breach.finding.name,
         allowed=breach.finding.allowed or breach.rule.allowed,

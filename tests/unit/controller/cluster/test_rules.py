@@ -1,9 +1,11 @@
 """Rules over views made by hand: what is new, what is refused, and what a check must not see."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import controller
 from controller.cluster import rules_addresses, rules_boxes, rules_dns, rules_servers
 from controller.cluster.model_view import (
     Addresses,
@@ -14,6 +16,8 @@ from controller.cluster.model_view import (
     Server,
     SharedAddress,
 )
+from controller.cluster.request_rules import REQUEST_RULES
+from controller.cluster.rule_book import BY_ID
 from controller.cluster.rules import Finding, Rule, breaches, new_breaches, refusal
 
 
@@ -48,7 +52,7 @@ def test_only_what_a_change_breaks_is_new() -> None:
 def test_a_refusal_names_the_rule_the_object_and_what_would_do() -> None:
     (breach,) = breaches(ModelView(boxes=(box("long"),)), [SHORT])
     error = refusal(breach)
-    assert (error.id, error.message, error.status) == ("box.short", "long is long", 409)
+    assert (error.id, error.message, error.status) == ("box.short", "long is long. Short", 409)
     assert (error.field, error.value, error.allowed) == ("name", "long", "three letters")
 
 
@@ -142,3 +146,12 @@ def test_r354_an_address_is_shared_only_on_different_ports(other: Endpoint, take
         shared_addresses=(SharedAddress("192.0.2.9", Endpoint("web1", 80, 443), other),)
     )
     assert bool(breaches(view, rules_addresses.RULES)) is taken
+
+
+def test_every_rule_of_a_request_is_one_that_a_command_raises() -> None:
+    tree = Path(controller.__file__).parent
+    raised = "".join(
+        path.read_text() for path in sorted(tree.rglob("*.py")) if path.name != "request_rules.py"
+    )
+    assert [rule.id for rule in REQUEST_RULES if f'"{rule.id}"' not in raised] == []
+    assert not {rule.id for rule in REQUEST_RULES} & set(BY_ID)

@@ -1,0 +1,53 @@
+"""Rules of single requests: what a command refuses by what is asked, and no model can break. Data.
+
+They stand beside the rules of the model (`rule_book`) in the table of all rules. Commands raise the
+`CommandError` with the rule's id itself; a test sees that each id is one that is raised.
+"""
+
+import attrs
+
+
+@attrs.frozen
+class RequestRule:
+    """A rule of a request: its id, where it comes from, and why it is one."""
+
+    id: str
+    sources: tuple[str, ...]
+    reason: str
+
+
+REQUEST_RULES: tuple[RequestRule, ...] = (
+    RequestRule("pserver.groups.invalid", ("R243", "A16"), "A box has one server group or more."),
+    RequestRule("pserver.os.invalid", ("R229",), "A box runs Linux, FreeBSD or Windows."),
+    RequestRule(
+        "pserver.in-use", ("R255", "R257"), "A box is deleted only when it is free of servers."
+    ),
+    RequestRule("lserver.group.invalid", ("R265", "A16"), "A server belongs to a group."),
+    RequestRule(
+        "lserver.type.invalid", ("R36", "R266"), "Servers of one nature and purpose form a group."
+    ),
+    RequestRule(
+        "pserver.unknown",
+        ("R262", "R267"),
+        "The box of a server is in the configuration before it.",
+    ),
+    RequestRule(
+        "lserver.in-use",
+        ("R286", "R287", "R288"),
+        "A server goes when nothing runs on it and its addresses are gone.",
+    ),
+    RequestRule("ip.mask.invalid", ("R326", "M6"), "A mask is a netmask or a prefix length."),
+    RequestRule(
+        "ip.range.invalid", ("R325",), "A range is of one family and ends after it begins."
+    ),
+    RequestRule("ip.range.one-by-one", ("R333",), "Only dedicated addresses are added as a range."),
+    RequestRule("ip.type.reserved", ("R344",), "System management addresses are for later use."),
+    RequestRule("ip.tag.not-shared", ("R351",), "A tag tells shared addresses of a server apart."),
+    RequestRule("ip.tag.taken", ("R353",), "One tag stands for one shared address of a server."),
+    RequestRule("ip.in-use", ("R357",), "An address is changed while nothing uses it."),
+    RequestRule(
+        "dns.none-for-audience",
+        ("R371", "A7"),
+        "A zone needs a name server that its customer may use.",
+    ),
+)
