@@ -37,6 +37,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "ip.add": ("POST", "/ips"),
     "ip.list": ("GET", "/ips"),
     "ip.show": ("GET", "/ips/{ip}"),
+    "ip.edit": ("PATCH", "/ips/{ip}"),
     "ip.delete": ("DELETE", "/ips/{ip}"),
     "account.add": ("POST", "/accounts"),
     "account.list": ("GET", "/accounts"),

@@ -8,6 +8,7 @@ import click
 from controller.hsctl import views
 from controller.hsctl.verbs import deletes, reads, writes
 
+_TYPES = click.Choice(["shared", "dedicated", "service", "dns-reseller", "outgoing", "bouncing"])
 _port = click.option("--port", type=int, metavar="N", help="Its port; the service type's own else.")
 
 
@@ -27,9 +28,7 @@ def ip() -> None:
 )
 @click.option("--to", "last", default="", metavar="B", help="The last address of a range.")
 @click.option("--mask", required=True, metavar="M", help="255.255.255.0, or a prefix: 24.")
-@click.option(
-    "--type", "type_", required=True, type=click.Choice(["shared", "dedicated", "service"])
-)
+@click.option("--type", "type_", required=True, type=_TYPES)
 @click.option("--tag", type=int, metavar="N", help="Tag of a shared address (2).")
 @_port
 @writes("ip.add", "addresses added to {lserver}", view=views.addresses_added)
@@ -62,19 +61,22 @@ def add(
 
 @ip.command("list")
 @click.argument("lserver", required=False)
+@click.option("--type", "type_", type=_TYPES, help="Only of this type.")
+@click.option("--free", is_flag=True, help="Only dedicated ones that no site has.")
 @reads(
     "ip.list",
     columns=("ip", "prefix", "port", "type", "tag", "logical_server", "used_by"),
     paged=True,
     empty="no addresses: hsctl ip add",
 )
-def list_addresses(lserver: str | None) -> Mapping[str, Any]:
+def list_addresses(lserver: str | None, type_: str | None, free: bool) -> Mapping[str, Any]:
     """List the addresses, all or those of one logical server.
 
     \b
     hsctl ip list web1.example.net
+    hsctl ip list web1.example.net --free
     """
-    return {"lserver": lserver}
+    return {"lserver": lserver, "type": type_, "free": "true" if free else None}
 
 
 @ip.command()
@@ -93,11 +95,34 @@ def show(address: str, port: int | None) -> Mapping[str, Any]:
 @ip.command()
 @click.argument("address")
 @_port
+@click.option("--mask", metavar="M", help="255.255.255.0, or a prefix: 24.")
+@click.option("--tag", type=int, metavar="N", help="Tag of a shared address.")
+@click.option("--new-port", type=int, metavar="N", help="Another port, while nothing uses it.")
+@writes("ip.edit", "address {ip} changed", view=views.address)
+def edit(
+    *, address: str, port: int | None, mask: str | None, tag: int | None, new_port: int | None
+) -> Mapping[str, Any]:
+    """Change mask, tag or port of an address; what is not named stays.
+
+    \b
+    hsctl ip edit 192.0.2.11 --mask 255.255.255.255
+    """
+    return {"ip": address, "port": port, "mask": mask, "tag": tag, "new_port": new_port}
+
+
+@ip.command()
+@click.argument("address")
+@_port
+@click.option("--to", "last", metavar="B", help="The last of a range of dedicated addresses.")
+@click.option("--confirm", type=int, metavar="N", help="The number of addresses of a large range.")
 @deletes("ip.delete", "address {ip}")
-def delete(address: str, port: int | None) -> Mapping[str, Any]:
-    """Delete an address that nothing uses.
+def delete(
+    address: str, port: int | None, last: str | None, confirm: int | None
+) -> Mapping[str, Any]:
+    """Delete an address, or a range of them, that nothing uses.
 
     \b
     hsctl ip delete 192.0.2.11
+    hsctl ip delete 192.0.2.100 --to 192.0.2.250 --confirm 151
     """
-    return {"ip": address, "port": port}
+    return {"ip": address, "port": port, "last": last, "confirm": confirm}
