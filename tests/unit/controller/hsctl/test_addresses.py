@@ -1,0 +1,31 @@
+"""That addresses are asked for as they were typed."""
+
+from pytest_twisted import ensureDeferred
+
+from controller.cluster.ip_addresses import DeleteAddresses, EditAddress, ListAddresses
+from tests.unit.controller.hsctl.conftest import Cli
+from tests.web_site import Told
+
+
+@ensureDeferred
+async def test_a_range_is_deleted_with_its_number_and_an_address_edited(cli: Cli) -> None:
+    cli.answers({"ip": "192.0.2.100"})
+    range_ = ("192.0.2.100", "--to", "192.0.2.250", "--confirm", "151")
+    assert (await cli.run("ip", "delete", *range_, "--yes")).code == 0
+    edit = ("192.0.2.11", "--port", "80", "--mask", "32", "--new-port", "81")
+    assert (await cli.run("ip", "edit", *edit)).code == 0
+    assert [asked.request for asked in cli.written] == [
+        DeleteAddresses("192.0.2.100", None, "192.0.2.250", 151),
+        EditAddress("192.0.2.11", 80, "32", None, 81),
+    ]
+
+
+@ensureDeferred
+async def test_addresses_are_listed_by_type_and_the_free_ones(cli: Cli) -> None:
+    cli.runner.answer = lambda asked: Told({"items": [], "next": None})
+    await cli.run("ip", "list", "web1.example.net", "--type", "dedicated", "--free")
+    await cli.run("ip", "list")
+    assert [asked.request for asked in cli.runner.asked] == [
+        ListAddresses("web1.example.net", "dedicated", True, 500),
+        ListAddresses(limit=500),
+    ]
