@@ -36,6 +36,34 @@ REQUEST_RULES: tuple[RequestRule, ...] = (
         ("R286", "R287", "R288"),
         "A server goes when nothing runs on it and its addresses are gone.",
     ),
+    RequestRule(
+        "lserver.settings.invalid",
+        ("R289", "R297", "A12"),
+        "A setting takes what its service type says, within its range.",
+    ),
+    RequestRule(
+        "lserver.settings.unknown-server",
+        ("R294", "R306", "R307", "R312", "R314", "A5"),
+        "A setting names a logical server that is there, and of the group that it needs.",
+    ),
+    RequestRule(
+        "lserver.settings.not-balanced",
+        ("R317", "R318", "R319", "R320", "R321", "A4"),
+        "Only a server that runs on several boxes shares a file server among them.",
+    ),
+    RequestRule(
+        "lserver.control-port.taken",
+        ("R267",),
+        "Each daemon of a box is controlled at its own port.",
+    ),
+    RequestRule(
+        "lserver.move.serving", ("R261",), "What clients ask is served until another box serves it."
+    ),
+    RequestRule("dns.roles.no-master", ("R362", "A6"), "Roles count only where one is master."),
+    RequestRule("dns.roles.twice", ("R362", "R364"), "A server has one role for new zones."),
+    RequestRule(
+        "dns.roles.audience", ("R367", "R371"), "A zone is on servers that its customer may use."
+    ),
     RequestRule("ip.mask.invalid", ("R326", "M6"), "A mask is a netmask or a prefix length."),
     RequestRule(
         "ip.range.invalid", ("R325",), "A range is of one family and ends after it begins."
