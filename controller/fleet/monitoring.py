@@ -85,7 +85,7 @@ _WRITE = f"""
 INSERT INTO box_sample AS s (box_id, step, slot, at, samples, {", ".join(SERIES)})
 SELECT q.box, r.step, (floor(q.at / r.step)::bigint %% r.places)::int,
        to_timestamp(floor(q.at / r.step) * r.step), 1, {", ".join(f"q.{name}" for name in SERIES)}
-FROM unnest(%s::uuid[], %s::bigint[], %s::float8[]{", %s::real[]" * len(SERIES)})
+FROM unnest(%s::uuid[], %s::bigint[], %s::float8[]{", %s::float8[]" * len(SERIES)})
      AS q(box, epoch, at, {", ".join(SERIES)})
 JOIN box b ON b.id = q.box AND b.session_epoch = q.epoch AND b.monitoring
 CROSS JOIN unnest(%s::int[], %s::int[]) AS r(step, places)

@@ -13,10 +13,10 @@ CREATE TABLE box_sample (
     samples      integer NOT NULL,            -- how many the row is the mean of
     processor    real NOT NULL,               -- share in use, 0 to 100
     load         real NOT NULL,
-    memory_used  real NOT NULL,               -- bytes
-    memory_total real NOT NULL,
-    disk_used    real NOT NULL,               -- of the fullest disk
-    disk_total   real NOT NULL,
+    memory_used  double precision NOT NULL,   -- bytes
+    memory_total double precision NOT NULL,
+    disk_used    double precision NOT NULL,   -- of the fullest disk
+    disk_total   double precision NOT NULL,
     disk_read    real NOT NULL,               -- bytes a second
     disk_written real NOT NULL,
     net_received real NOT NULL,
