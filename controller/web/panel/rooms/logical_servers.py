@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from controller.cluster.groups import TITLES, WEB_GROUPS
+from controller.cluster.groups import GROUPS, TITLES, WEB_GROUPS
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.rooms.settings_form import settings_form, settings_sections
 from controller.web.panel.routing import Route
@@ -29,7 +29,7 @@ async def show_all(visit: Visit) -> Page:
         "next": found["next"],
         "filter": wanted,
         "group": group,
-        "groups": sorted(TITLES.items(), key=lambda group: group[1].lower()),
+        "groups": list(TITLES.items()),
     }
     return Page("servers", "Logical servers", "servers", values, hears=("box", "change"))
 
@@ -152,8 +152,10 @@ async def _add_page(visit: Visit, form: Form) -> Page:
         "boxes": boxes["items"],
         "types": [
             (known.name, f"{TITLES[known.group]}: {known.name}", known.name not in SERVICE_TYPES)
+            # What a box serves comes first: nobody adds a modelled server by not choosing.
             for known in sorted(
-                KNOWN_TYPES.values(), key=lambda known: (TITLES[known.group].lower(), known.name)
+                KNOWN_TYPES.values(),
+                key=lambda known: (known.name not in SERVICE_TYPES, GROUPS.index(known.group)),
             )
         ],
     }
