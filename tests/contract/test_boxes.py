@@ -233,6 +233,8 @@ def test_s16_a_log_that_is_a_link_a_fifo_or_a_folder_is_not_read(
     for path in ("logs/link.log", "logs/fifo.log", "logs/folder.log", "elsewhere/shadow"):
         with pytest.raises(EffectFailedError):
             files.tail(path, 100)
+    with pytest.raises(EffectFailedError, match="not a file"):
+        files.tail("logs/fifo.log", 100)
 
 
 def test_a_fifo_in_the_way_does_not_hang_the_agent(lane: tuple[PosixFiles, Path]) -> None:

@@ -63,7 +63,7 @@ async def test_a_package_manager_that_fails_or_hangs_is_told(tmp_path: Path) -> 
         await installed(reactor, table, seconds=0.05)
 
 
-SOME = tuple(Package(f"lib{number:03}", "1") for number in range(250))
+SOME = tuple(Package(f"lib{number:04}", "1") for number in range(1200))
 
 
 def test_a_search_takes_any_part_of_the_name_whatever_its_case() -> None:
