@@ -1,6 +1,5 @@
 """``hsctl lserver``: the logical servers."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,18 +23,14 @@ def lserver() -> None:
     """
 
 
-def settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE``: a number, true or false are what they look like, all else is text."""
-    found: dict[str, Any] = {}
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Read ``NAME=VALUE``; the controller reads each value by its setting."""
+    found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"not a setting: {text} (NAME=VALUE)")
-        try:
-            read = json.loads(value)
-        except ValueError:
-            read = value
-        found[name] = read if isinstance(read, bool | int | float | list) else value
+        found[name] = value
     return found
 
 
@@ -67,7 +62,7 @@ def add(
         "type": type_,
         "pserver": pserver,
         "description": description,
-        "settings": settings(given),
+        "settings": pairs(given),
     }
 
 
@@ -117,14 +112,14 @@ def records(name: str) -> Mapping[str, Any]:
 def set_settings(name: str, given: tuple[str, ...]) -> Mapping[str, Any]:
     """Change settings of a logical server; what is not named stays.
 
-    KEY= takes a setting back to its default. lserver show lists what can be set.
+    KEY= takes a setting back to its default; a list has commas. lserver show tells what can be set.
 
     \b
     hsctl lserver set web1.example.net tls_port=443 timeout=30
     hsctl lserver set ns1.example.net role=master used_by=all
     hsctl lserver set mysql1.example.net phpmyadmin_server=web1.example.net
     """
-    return {"name": name, "settings": settings(given)}
+    return {"name": name, "settings": pairs(given)}
 
 
 @lserver.command()

@@ -16,6 +16,7 @@ from controller.storage.database import Transaction
 from templates.registry import KNOWN_TYPES, SERVICE_TYPES
 from templates.settings import settings_of
 from tests.integration.model import OPERATOR, Model
+from tests.integration.repairs import repair
 
 TYPES = {
     "apache": ("web", "linux"),
@@ -327,6 +328,29 @@ async def test_m5_settings_that_the_daemon_shows_reach_its_object_and_others_do_
     ).plan
     assert plan is not None
     assert (plan.objects, [row.key for row in plan.rows]) == ((), ["web1.example.net"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_r296_hsctl_gives_settings_as_they_are_typed(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await model.cluster()
+    await model.box("web2", 9, ("web",))
+    web1, web2 = "web1.example.net", "web2.example.net"
+    given = "rsync_ips=192.0.2.1,2001:db8::1 timeout=30 prohibit_dedicated_ip=true home_root=/1"
+    await repair(model, f"hsctl lserver set {web1} {given}", monkeypatch)
+    add = f"hsctl lserver add {web2} --group web --type apache --pserver web2 --set timeout=30"
+    await repair(model, add, monkeypatch)
+    assert (await model.ask("lserver.show", name=web2))["settings"] == {"timeout": 30}
+    assert (await model.ask("lserver.show", name=web1))["settings"] == {
+        "rsync_ips": ["192.0.2.1", "2001:db8::1"],
+        "timeout": 30,
+        "prohibit_dedicated_ip": True,
+        "home_root": "/1",
+    }
+    await repair(model, f"hsctl lserver set {web1} rsync_ips= timeout= home_root=", monkeypatch)
+    shown = await model.ask("lserver.show", name=web1)
+    assert shown["settings"] == {"prohibit_dedicated_ip": True}
 
 
 @pytest_twisted.ensureDeferred
