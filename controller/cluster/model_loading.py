@@ -34,7 +34,8 @@ class Part:
 
 
 _BOXES = """
-SELECT b.id::text, b.name, host(b.address), masklen(b.address), b.os_family, b.groups, b.intent
+SELECT b.id::text, b.name, host(b.address), masklen(b.address), b.os_family, b.groups, b.intent,
+       b.retired_at IS NOT NULL
 FROM box b
 """
 
@@ -140,7 +141,7 @@ async def load_view(tx: Transaction, part: Part | None = None) -> ModelView:
 
 
 def _box(row: tuple[Any, ...]) -> Box:
-    return Box(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), row[6])
+    return Box(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), row[6], row[7])
 
 
 def _server(row: tuple[Any, ...]) -> Server:

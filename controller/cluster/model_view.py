@@ -17,6 +17,8 @@ class Box:
     os_family: str
     groups: tuple[str, ...]
     intent: str = "open"
+    retired: bool = False
+    """Whether it was said to be gone for good."""
 
 
 @attrs.frozen

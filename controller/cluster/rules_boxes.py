@@ -45,7 +45,7 @@ def _separate_rule(group: str, source: str, what: str, os_family: str = "") -> R
 
 def _empty(view: ModelView) -> Iterator[Finding]:
     for box in view.boxes:
-        if view.on(box):
+        if box.retired or view.on(box):
             continue
         fitting = (
             f"--group {known.group} --type {known.name}"
@@ -61,6 +61,19 @@ def _empty(view: ModelView) -> Iterator[Finding]:
         )
 
 
+def _left_behind(view: ModelView) -> Iterator[Finding]:
+    for box in view.boxes:
+        if box.retired:
+            for server in view.on(box):
+                yield Finding(
+                    "lserver",
+                    server.name,
+                    f"{server.name} is on {box.name}, a box that is gone for good",
+                    f"hsctl lserver move {server.name} --to BOX",
+                    value=box.name,
+                )
+
+
 RULES: tuple[Rule, ...] = (
     _separate_rule("windows", "R230", "Windows web hosting"),
     _separate_rule("mssql", "R231", "MS SQL for user databases"),
@@ -73,5 +86,12 @@ RULES: tuple[Rule, ...] = (
         "warn",
         "A physical server is there to run logical servers; it is not set up before it has one.",
         _empty,
+    ),
+    Rule(
+        "pserver.retired.in-use",
+        ("R255",),
+        "warn",
+        "What was on a box that is gone is served by nobody, and keeps the box from being deleted.",
+        _left_behind,
     ),
 )

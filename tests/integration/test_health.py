@@ -87,6 +87,12 @@ async def _name_server(model: Model) -> None:
     await model.server("ns1", "dns", "bind", "b1")
 
 
+async def _box_gone(model: Model) -> None:
+    await _web_server(model)
+    await _box(model, "b2", 2)
+    await model.ask("pserver.retire", name="b1", box_is_gone=True)
+
+
 async def _group_taken_from_the_box(model: Model) -> None:
     await _name_server(model)
     await model.write("UPDATE box SET groups = '{web}'")
@@ -234,6 +240,7 @@ CASES = (
         {"BOX": "b2"},
     ),
     Case("pserver.empty", "b1", _empty_box, {"NAME": "web1.example.net"}),
+    Case("pserver.retired.in-use", "web1.example.net", _box_gone, {"BOX": "b2"}),
     Case("lserver.group.not-on-box", "ns1.example.net", _group_taken_from_the_box),
     Case("lserver.type.one-per-box", "web2.example.net", _two_web_servers, {"BOX": "b2"}),
     Case("lserver.group.spread", "web2.example.net", _two_types_of_one_group, {"BOX": "b2"}),
