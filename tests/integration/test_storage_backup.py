@@ -50,6 +50,9 @@ async def furnish(tx: Transaction) -> None:
         "INSERT INTO enrolment_token (digest, box_id, expires_at)"
         " SELECT 'x', id, now() + interval '1 hour' FROM box"
     )
+    await tx.run(
+        "INSERT INTO box_sample SELECT id, 10, 0, now(), 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 FROM box"
+    )
 
 
 async def work(place: Place, function: Callable[[Transaction], object]) -> object:
@@ -87,6 +90,7 @@ async def test_a_restore_brings_everything_back_under_a_new_history(
         assert history != manifest.history
         assert await tx.rows("SELECT connected FROM box") == [(False,)]
         assert await tx.rows("SELECT 1 FROM enrolment_token") == []
+        assert await tx.rows("SELECT 1 FROM box_sample") == []
         assert await Secrets.load(place.secrets_key).read(tx, reference.id) == CLEAR
 
     await work(place, look)
