@@ -41,6 +41,7 @@ FIRST_RETRY, LONGEST_RETRY = 0.5, 60.0
 WATCH_EVERY = 5.0
 """Seconds between two looks at the daemon."""
 INVENTORY_PAGE = 5000
+HELD = "held on the box by hs-agent"
 AHEAD = "the controller's history is another one; adopt or overwrite"
 RETRIED: tuple[OutcomeName, ...] = ("quarantined", "failed", "held", "waiting")
 
@@ -71,6 +72,7 @@ class Lane:
         self._send = send
         self._watch_daemon = watch_daemon
         self._held = record.held
+        self._held_why = (record.condition == "held" and record.message) or HELD
         self._ahead = record.condition == "ahead"
         self._history = record.history
         self._message = record.message
@@ -262,15 +264,15 @@ class Lane:
 
     # --- what the operator on the box says ---
 
-    def hold(self, held: bool) -> None:
-        """Touch nothing from the next step on, or go on."""
+    def hold(self, held: bool, why: str = HELD) -> None:
+        """Touch nothing from the next step on, and say ``why``; or go on."""
         if held == self._held:
             return
-        self._held = held
+        self._held, self._held_why = held, why
         event("held" if held else "released", lane=self.name)
         self._suspect = True
         if held and not self._busy:
-            self._say("held", "held on the box by hs-agent")
+            self._say("held", why)
         self._work_now()
 
     # --- working ---
@@ -326,7 +328,7 @@ class Lane:
             await self._make_well()
         if not self._may_apply:
             if self._held:
-                self._say("held", "held on the box by hs-agent")
+                self._say("held", self._held_why)
             elif self._ahead and self._may_touch:
                 self._say("ahead", AHEAD)
             return await self._store_only()

@@ -30,6 +30,7 @@ from node_agent.wire.questions import (
     ServiceState,
 )
 
+STOPPED = "stopped by request: changes wait until it is started"
 HELD = "it is held on the box: hs-agent release lets it go on"
 
 
@@ -129,7 +130,7 @@ class ServiceDesk:
             self.journal.set_held(lane.id, True)
 
         await self.blocking(hold)
-        lane.hold(True)
+        lane.hold(True, STOPPED)
         await lane.stop_daemon()
 
     async def _release(self, lane: Lane) -> None:
@@ -151,7 +152,7 @@ class ServiceDesk:
         )
         detail = lane.service_type
         if by_request:
-            detail += ", stopped by request: changes wait until it is started"
+            detail = f"{detail}, {STOPPED}"
         elif lane.held:
             detail, actions = f"{detail}, {HELD}", ()
         elif not lane.has_server:

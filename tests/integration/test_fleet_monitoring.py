@@ -1,5 +1,6 @@
 """Samples and questions between boxes and the fleet, and the rings that keep the samples."""
 
+import msgspec
 import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
@@ -103,6 +104,21 @@ async def test_samples_of_an_older_session_or_an_unmonitored_box_are_dropped(
     await cluster.run("UPDATE box SET monitoring = false")
     await write(cluster, box, 1_800_000_000, 1.0)
     assert await cluster.rows("SELECT count(*) FROM box_sample") == [(0,)]
+
+
+@ensureDeferred
+async def test_s08_numbers_that_no_box_can_have_are_kept_within_bounds(
+    cluster: FleetCluster,
+) -> None:
+    box, _ = await cluster.add_box()
+    wild = msgspec.structs.replace(
+        sample(), processor=1e300, memory_used=2**63 - 1, disk_read=-5.0, net_sent=1e308
+    )
+    await cluster.do(lambda tx: write_samples(tx, [Dated(box, 0, 1_800_000_000, wild)]))
+    found = await cluster.rows(
+        "SELECT processor, memory_used, disk_read, net_sent FROM box_sample WHERE step = 10"
+    )
+    assert found == [(100.0, 1e18, 0.0, pytest.approx(1e18))]
 
 
 @ensureDeferred

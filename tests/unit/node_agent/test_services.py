@@ -193,6 +193,7 @@ async def test_r251_a_stopped_lane_stays_down_takes_its_changes_and_comes_back_b
     await box.bench.lane.stop()
     box.bench.start()
     box.bench.pass_time()
+    assert box.bench.lane.state().message.startswith("stopped by request")
     assert not box.bench.daemon.alive, "a new life of the agent started what was stopped"
     assert isinstance(await box.act("toy1", "start"), ActionDone)
     assert box.bench.daemon.serials == {"a.test": 2}
