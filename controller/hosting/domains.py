@@ -98,7 +98,8 @@ HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) ORDER BY s.na
 
 _SEEN = """
 SELECT s.name, min(CASE WHEN n.role = 'secondary' THEN v.serial
-                        WHEN l.settled_revision >= o.revision AND e.outcome IS NULL THEN z.serial
+                        WHEN greatest(l.settled_revision, a.revision) >= o.revision
+                             AND e.outcome IS NULL THEN z.serial
                    END)
 FROM zone z JOIN zone_server n ON n.zone_id = z.id
 JOIN logical_server s ON s.id = n.logical_server_id
@@ -106,11 +107,13 @@ JOIN lane l ON l.logical_server_id = s.id
 JOIN desired_object o ON o.logical_server_id = s.id AND o.kind = 'zone' AND o.key = z.name
 LEFT JOIN object_outcome e ON e.box_id = l.box_id AND e.logical_server_id = s.id
                           AND e.kind = o.kind AND e.key = o.key
+LEFT JOIN applied_early a ON a.box_id = l.box_id AND a.logical_server_id = s.id
+                         AND a.kind = o.kind AND a.key = o.key
 LEFT JOIN zone_observation v ON v.box_id = l.box_id AND v.logical_server_id = s.id
                             AND v.zone = z.name
 WHERE z.id = %s GROUP BY s.name
 """
-"""A master has been probed when its lane has settled; a secondary is watched."""
+"""A master has been probed when its lane has settled, or early; a secondary is watched."""
 
 _WEB_SERVERS = """
 SELECT s.id::text, s.name, min(b.name), i.id, host(i.address)

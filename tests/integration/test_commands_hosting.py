@@ -159,6 +159,26 @@ async def test_a_site_goes_only_to_a_web_server_with_a_shared_ip(model: Model) -
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_master_that_overtook_its_lane_is_shown_to_serve_what_it_applied(
+    model: Model,
+) -> None:
+    async def seen() -> list[int | None]:
+        shown = await model.ask("domain.show", name="shop.test")
+        return [s["seen"] for s in shown["name_servers"] if s["role"] == "master"]
+
+    serial = (await model.shop())["serial"]
+    assert await seen() == [None]
+    await model.write(
+        "INSERT INTO applied_early SELECT l.box_id, l.logical_server_id, o.kind, o.key,"
+        " o.revision - 1 FROM desired_object o JOIN lane l USING (logical_server_id)"
+        " WHERE o.kind = 'zone' AND o.key = 'shop.test'"
+    )
+    assert await seen() == [None]
+    await model.write("UPDATE applied_early SET revision = revision + 1")
+    assert await seen() == [serial]
+
+
+@pytest_twisted.ensureDeferred
 async def test_r28_a_zone_is_on_both_name_servers_and_r26_its_draw_is_kept(model: Model) -> None:
     answer = await model.shop()
     kept = await model.rows(
