@@ -113,6 +113,18 @@ async def test_r250_every_tab_says_that_monitoring_is_off(panel: PanelSite) -> N
 
 
 @ensureDeferred
+async def test_r250_monitoring_is_switched_by_a_button(panel: PanelSite) -> None:
+    visitor = await panel.signed_in()
+    ((box,),) = await panel.model.rows("SELECT id::text FROM box")
+    assert "Monitoring is on" in await visitor.text("/boxes/box/ns1/load")
+    for word, on in (("off", False), ("on", True)):
+        reply = await visitor.send("/boxes/box/ns1/load/monitoring", {"monitoring": word})
+        assert reply.status == 303
+        assert f"Monitoring is {word}" in await visitor.text(reply.headers["Location"])
+        assert panel.model.fleet.monitored[-1] == (box, on)
+
+
+@ensureDeferred
 async def test_a_box_that_is_away_has_pages_that_say_the_way_out(panel: PanelSite) -> None:
     visitor = await panel.signed_in()
     ((box,),) = await panel.model.rows("SELECT id::text FROM box")
@@ -187,12 +199,12 @@ async def test_r249_graphs_are_drawn_and_drawn_anew_when_the_box_tells(panel: Pa
 
     def see(browser: Browser) -> None:
         browser.open(f"{panel.url}/boxes/box/ns1/load")
-        browser.until("1.25", "#graphs .card:nth-child(2) .hs-now")
+        browser.until("1.25", "#graphs .card:nth-child(2) .hs-now", 60)
         assert browser.count("#graphs canvas") == 6
         browser.run("window.same = true")
         tell()
         browser.run("document.body.dispatchEvent(new CustomEvent('hs-box'))")
-        browser.until("7.75", "#graphs .card:nth-child(2) .hs-now")
+        browser.until("7.75", "#graphs .card:nth-child(2) .hs-now", 60)
         assert browser.count("#graphs canvas") == 6
         assert browser.run("return window.same") is True
 

@@ -13,6 +13,7 @@ _SENTENCES = {
     "pserver.add": "Box {name} added",
     "pserver.enroll": "New enrolment line for box {name}",
     "pserver.delete": "Box {name} deleted",
+    "pserver.monitoring": "Monitoring of box {name} switched",
     "pserver.service": "Box {name} asked to {action} {service}",
     "pserver.service-answer": "Box {name}: {action} {service} {outcome}",
     "lserver.add": "Logical server {name} added",

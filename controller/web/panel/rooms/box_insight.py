@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 
 from controller.refusal import CommandError
-from controller.web.panel.answers import Answer, Page, local
+from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.graphs import drawn
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
@@ -29,6 +29,13 @@ async def load(visit: Visit, name: str) -> Page:
         **drawn(found),
     }
     return _page("box-load", found["name"], "load", values, live=True)
+
+
+async def switch(visit: Visit, name: str) -> Answer:
+    """Switch the monitoring of a box on or off (R250)."""
+    on = "true" if visit.form.text("monitoring") == "on" else "false"
+    done = await visit.write("pserver.monitoring", name=name, monitoring=on)
+    return Redirect(local("boxes", "box", name, "load", change=done.change_id))
 
 
 async def packages(visit: Visit, name: str) -> Page:
@@ -134,6 +141,7 @@ def services_path(name: str) -> str:
 
 ROUTES = (
     Route("GET", "/boxes/box/{}/load", load),
+    Route("POST", "/boxes/box/{}/load/monitoring", switch),
     Route("GET", "/boxes/box/{}/packages", packages),
     Route("GET", "/boxes/box/{}/services", services),
     Route("POST", "/boxes/box/{}/services/{}", act),
