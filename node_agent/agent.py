@@ -353,7 +353,7 @@ class Agent:
     async def _send_sample(self) -> None:
         send = self._send
         sample = await self._aside(self._gauge.sample)
-        if send is not None and send is self._send:
+        if sample is not None and send is not None and send is self._send:
             send(sample)
 
     async def _answer(self, question: Question) -> None:

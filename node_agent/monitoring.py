@@ -12,9 +12,15 @@ from node_agent.wire.messages import Sample
 
 @attrs.frozen
 class Counters:
-    """What the kernel has counted since the boot, in bytes, and when it was read (seconds)."""
+    """What the kernel has counted since the boot: bytes, and processor time in seconds.
+
+    ``at`` is when it was read (seconds). Not psutil's own percentage: it remembers a thread's last
+    call, and ours come from many.
+    """
 
     at: float
+    busy: float
+    idle: float
     disk_read: int
     disk_written: int
     net_received: int
@@ -26,22 +32,30 @@ def rate(before: int, after: int, seconds: float) -> float:
     return max(after - before, 0) / seconds if seconds > 0 else 0.0
 
 
+def share(before: Counters, after: Counters) -> float:
+    """Give the share of the processors' time between two looks that was used, 0 to 100."""
+    busy, idle = max(after.busy - before.busy, 0.0), max(after.idle - before.idle, 0.0)
+    return 100.0 * busy / (busy + idle) if busy + idle > 0 else 0.0
+
+
 class Gauge:
-    """Takes samples; flows are between one sample and the next, so the first has none."""
+    """Takes samples: what flows is measured from one look to the next."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._former: Counters | None = None
 
-    def sample(self) -> Sample:
-        """Look at the box. Blocks for some milliseconds."""
+    def sample(self) -> Sample | None:
+        """Look at the box; None the first time. Blocks for some milliseconds."""
+        former, now = self._former, self._counters()
+        self._former = now
+        if former is None:
+            return None
         memory = psutil.virtual_memory()
         disk_used, disk_total = fullest_disk()
-        now = self._counters()
-        former, self._former = self._former or now, now
         seconds = now.at - former.at
         return Sample(
-            processor=float(psutil.cpu_percent(interval=None)),
+            processor=round(share(former, now), 1),
             load=round(os.getloadavg()[0], 2),
             memory_used=max(memory.total - memory.available, 0),
             memory_total=memory.total,
@@ -58,8 +72,14 @@ class Gauge:
         cards = psutil.net_io_counters(pernic=True)
         # What a box says to itself is no traffic.
         told = [each for name, each in cards.items() if name != "lo" and not name.startswith("lo0")]
+        times = psutil.cpu_times()._asdict()
+        idle = times["idle"] + times.get("iowait", 0.0)
+        # Linux counts the time of guests within that of their user.
+        guests = times.get("guest", 0.0) + times.get("guest_nice", 0.0)
         return Counters(
             at=self._clock(),
+            busy=sum(times.values()) - idle - guests,
+            idle=idle,
             disk_read=disks.read_bytes if disks is not None else 0,
             disk_written=disks.write_bytes if disks is not None else 0,
             net_received=sum(each.bytes_recv for each in told),
