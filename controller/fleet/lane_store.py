@@ -45,8 +45,10 @@ async def lanes_of_boxes(tx: Transaction, boxes: Sequence[str]) -> list[LaneRow]
     """Give the lanes of boxes."""
     rows = await tx.rows(
         """SELECT l.box_id::text, l.logical_server_id::text, s.name, s.service_type, s.revision,
-                  l.stored_revision, l.settled_revision, l.expected_hash, l.condition, l.message
+                  l.stored_revision, l.settled_revision, l.expected_hash, l.condition, l.message,
+                  b.intent = 'maintenance'
            FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
+           JOIN box b ON b.id = l.box_id
            WHERE l.box_id = ANY(%s::uuid[]) ORDER BY s.id""",
         (list(boxes),),
     )

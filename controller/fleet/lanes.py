@@ -22,6 +22,8 @@ class LaneRow:
     expected_hash: int
     condition: str
     message: str
+    paused: bool = False
+    """Whether its box is in maintenance: nothing is sent, changes wait."""
 
 
 Step = Literal["resume", "restart", "repair", "ahead"]

@@ -60,6 +60,8 @@ class LaneLink:
     server_revision: int
     mode: Mode = "open"
     ended: bool = False
+    paused: bool = False
+    """Whether the box is in maintenance."""
     in_flight: InFlight | None = None
     fetching: bool = False
     batches: int = 0
@@ -90,7 +92,11 @@ class LaneLink:
     def ready(self) -> bool:
         """Whether a batch may be sent now."""
         return (
-            not self.ended and self.mode == "open" and self.in_flight is None and not self.fetching
+            not self.ended
+            and not self.paused
+            and self.mode == "open"
+            and self.in_flight is None
+            and not self.fetching
         )
 
     @property
