@@ -117,6 +117,9 @@ class SimulatedAgent:
     """Keys that are quarantined."""
     protocol_min: int = 1
     protocol_max: int = 1
+    kinds: dict[str, dict[str, int]] = attrs.field(
+        factory=lambda: {"bind": {"zone": 1, "server": 1}}
+    )
     lanes: dict[str, SimulatedLane] = attrs.field(factory=dict)
     messages: list[FromController] = attrs.field(factory=list)
     heard: Callable[[FromController], None] | None = None
@@ -140,7 +143,7 @@ class SimulatedAgent:
             boot_id=self.boot_id,
             machine_id=self.machine_id,
             os_family="linux",
-            kinds={"bind": {"zone": 1, "server": 1}},
+            kinds=self.kinds,
             lanes=tuple(
                 LaneReport(
                     lane=name,
