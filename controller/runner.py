@@ -18,6 +18,7 @@ from controller.commands import Command, Permission, Registry, Work
 from controller.fleet.committed import Handover
 from controller.principal import Principal, system
 from controller.refusal import CommandError
+from controller.storable import check_storable
 from controller.storage import idempotency
 from controller.storage.database import (
     CommitUnknownError,
@@ -151,6 +152,7 @@ class CommandRunner:
             raise CommandError(
                 "permission.denied", f"{name} is not permitted", value=name, status=403
             )
+        check_storable(request)
         if not command.writes:
             return await self._read(principal, command, request)
 

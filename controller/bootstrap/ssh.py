@@ -215,6 +215,8 @@ class SshLogin:
 
     async def run(self, command: str, *, given: str = "", seconds: float) -> Ended:
         """Run a command line of the box's shell; see `procedure.Login`."""
+        if self._failure is not None:
+            raise self._failure
         program = _Program(self.connection, command, given)
         self.connection.openChannel(program)
         program.ended.addTimeout(seconds, self._reactor)

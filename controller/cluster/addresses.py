@@ -5,6 +5,7 @@ Every field takes both families (M6).
 
 from ipaddress import (
     IPv4Address,
+    IPv4Network,
     IPv6Address,
     ip_address,
     ip_network,
@@ -16,6 +17,8 @@ from controller.refusal import CommandError
 
 Address = IPv4Address | IPv6Address
 
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+"""No address of a host is in it (RFC 1122, section 3.2.1.3)."""
 MAX_RANGE = 65536
 """The most addresses of one range."""
 
@@ -44,7 +47,17 @@ def address(text: str, *, field: str = "ip") -> Address:
         raise _refused(text, field, "not an IP address") from error
     if getattr(parsed, "scope_id", None):
         raise _refused(text, field, "an address with a zone index is not routable")
-    if parsed.is_multicast or parsed.is_unspecified or parsed == IPv4Address("255.255.255.255"):
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            raise _refused(text, field, f"an IPv4 address in disguise: {parsed.ipv4_mapped}")
+        if parsed.is_link_local:
+            raise _refused(text, field, "a link-local address is nothing without an interface")
+    if (
+        parsed.is_multicast
+        or parsed.is_unspecified
+        or parsed in _THIS_NETWORK
+        or parsed == IPv4Address("255.255.255.255")
+    ):
         raise _refused(text, field, "not the address of one host")
     return parsed
 

@@ -176,10 +176,10 @@ class Enrolments:
 
 def _is_address(text: str) -> bool:
     try:
-        ip_address(text)
+        # A zone index may hold anything, even what ends a line.
+        return getattr(ip_address(text), "scope_id", None) is None
     except ValueError:
         return False
-    return True
 
 
 def _target(request: EnrolBox, address: str, os_family: str) -> tuple[str, str]:

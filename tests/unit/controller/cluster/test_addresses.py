@@ -9,7 +9,8 @@ from controller.refusal import CommandError
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nonsense", "192.0.2", "192.0.2.256", "1.2.3.4/24", "fe80::1%eth0", "010.0.0.1",
+    "text", ["", "nonsense", "192.0.2", "192.0.2.256", "1.2.3.4/24", "fe80::1%eth0", "fe80::1",
+             "::ffff:192.0.2.1", "0.0.0.9", "010.0.0.1",
              "224.0.0.1", "0.0.0.0", "::", "255.255.255.255", "192.0.2.1\n", "ff02::1"]
 )  # fmt: skip
 def test_bad_address_is_refused(text: str) -> None:
