@@ -77,7 +77,7 @@ def imported(answer: Mapping[str, Any]) -> dict[str, Any]:
     if answer.get("left"):
         shown["not_in_the_file"] = answer["left"]
     if answer.get("warnings"):
-        shown["warnings"] = [{"warning": words} for words in answer["warnings"]]
+        shown["warnings"] = answer["warnings"]
     return shown
 
 

@@ -85,6 +85,11 @@ def say(text: str) -> None:
     click.echo(clean(text), err=True)
 
 
+def warn(text: str) -> None:
+    """Tell a person what may go wrong, beside the answer."""
+    write(f"{paint('warning', 'yellow')}: {clean(text)}", err=True)
+
+
 def print_json(value: Any) -> None:
     """Print a value for programs: pure ASCII."""
     click.echo(json.dumps(value, indent=2))

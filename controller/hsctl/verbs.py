@@ -18,7 +18,7 @@ from controller.client.client import Client, Written
 from controller.client.errors import UsageError
 from controller.client.profiles import Profile, chosen
 from controller.hsctl import displays, views
-from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say
+from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say, warn
 from controller.hsctl.waiting import Followed, Verdict, follow
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -249,8 +249,8 @@ def write(
         return exit_codes.DONE
     if output == "json":
         print_json(attrs.asdict(answer))
-    elif isinstance(answer.result, dict):
-        print_record(view(answer.result))
+    else:
+        _show_result(answer, view)
     if judged is not None and isinstance(answer.result, dict):
         verdict = judged(answer.result)
         sign = "good" if verdict.exit_code == exit_codes.DONE else "bad"
@@ -278,11 +278,21 @@ def _show_plan(answer: Written, output: Output, view: views.View) -> None:
     if output == "json":
         print_json(attrs.asdict(answer))
         return
-    if isinstance(answer.result, dict):
-        print_record(view(answer.result))
+    _show_result(answer, view)
     if plan := views.plan(answer.plan or {}):
         click.echo()
         print_record(plan)
+
+
+def _show_result(answer: Written, view: views.View) -> None:
+    """Print what a write gives, and each warning of it on a line of its own."""
+    if not isinstance(answer.result, dict):
+        return
+    shown = view(answer.result)
+    warnings = shown.pop("warnings", None) or ()
+    print_record(shown)
+    for warning in warnings:
+        warn(str(warning))
 
 
 _WRITE_OPTIONS = ("dry_run", "wait", "timeout", "reason", "idempotency_key", "output")

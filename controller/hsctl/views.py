@@ -11,6 +11,7 @@ Answer = Mapping[str, Any]
 View = Callable[[Answer], dict[str, Any]]
 
 _HIDDEN = frozenset(("id", "version"))
+_RELATIONS = {"enrolment_token": "enrolment line of"}
 _GIB = 1024**3
 
 
@@ -221,8 +222,7 @@ def change(answer: Answer) -> dict[str, Any]:
         shown["request"] = given
     if answer.get("rows"):
         shown["rows"] = [
-            {"thing": f"{row['relation']} {row['key']}", "difference": difference(row)}
-            for row in answer["rows"]
+            {"thing": _thing(row), "difference": difference(row)} for row in answer["rows"]
         ]
     if answer.get("lanes"):
         shown["lanes"] = [
@@ -267,18 +267,26 @@ def plan(given: Answer) -> dict[str, Any]:
         shown["would_change_on_boxes"] = [
             {
                 "action": part.get("action"),
-                "object": f"{part.get('kind')} {part.get('key')}",
+                "object": f"{part.get('kind')} {part.get('key') or part.get('logical_server')}",
                 "boxes": part.get("boxes"),
             }
             for part in given["objects"]
         ]
     if given.get("rows"):
         shown["would_change_in_the_model"] = [
-            {"action": part.get("action"), "thing": f"{part.get('relation')} {part.get('key')}"}
-            for part in given["rows"]
+            {"action": part.get("action"), "thing": _thing(part)} for part in given["rows"]
         ]
     rest = {name: it for name, it in given.items() if it and name not in ("objects", "rows")}
     return {**rest, **shown}
+
+
+def _thing(row: Answer) -> str:
+    """Name a row of the model in the words of the field."""
+    relation, key = str(row.get("relation")), str(row.get("key"))
+    if relation == "ip_address":
+        address, _, port = key.partition(" ")
+        return f"IP address {address}, port {port}" if port else f"IP address {address}"
+    return f"{_RELATIONS.get(relation, relation.replace('_', ' '))} {key}"
 
 
 def system(answer: Answer) -> dict[str, Any]:

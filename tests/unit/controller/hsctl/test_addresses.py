@@ -29,3 +29,18 @@ async def test_addresses_are_listed_by_type_and_the_free_ones(cli: Cli) -> None:
         ListAddresses("web1.example.net", "dedicated", True, 500),
         ListAddresses(limit=500),
     ]
+
+
+@ensureDeferred
+async def test_each_warning_of_a_change_is_a_line_of_its_own_beside_the_answer(cli: Cli) -> None:
+    added = [{"ip": "192.0.2.1", "port": 25, "type": "outgoing", "tag": None}]
+    answer = {"lserver": "m", "added": added, "count": 1}
+    add = ("ip", "add", "m", "--from", "192.0.2.1", "--mask", "24", "--type", "outgoing")
+    cli.answers({**answer, "warnings": ["bring it up, by hand", "\x1bb"]})
+    for more in ((), ("--dry-run",)):
+        ended = await cli.run(*add, *more)
+        assert "warning: bring it up, by hand\nwarning: \\x1bb\n" in ended.err
+        assert "warnings" not in ended.out
+    cli.answers({**answer, "warnings": []})
+    ended = await cli.run(*add)
+    assert "warning" not in ended.out + ended.err

@@ -150,6 +150,22 @@ def test_an_answer_of_another_release_is_shown_as_far_as_it_goes() -> None:
         assert isinstance(view({"name": "x", "new": [{"a": 1}]}), dict)
 
 
+def test_a_plan_names_things_in_the_words_of_the_field() -> None:
+    rows = [
+        {"action": "add", "relation": "ip_address", "key": "2001:db8::7 53"},
+        {"action": "add", "relation": "enrolment_token", "key": "ns1"},
+        {"action": "change", "relation": "logical_server", "key": "ns1.test"},
+    ]
+    own = {"action": "add", "kind": "server", "key": "", "logical_server": "ns1.test", "boxes": []}
+    shown = views.plan({"objects": [own], "rows": rows})
+    assert [row["thing"] for row in shown["would_change_in_the_model"]] == [
+        "IP address 2001:db8::7, port 53",
+        "enrolment line of ns1",
+        "logical server ns1.test",
+    ]
+    assert [row["object"] for row in shown["would_change_on_boxes"]] == ["server ns1.test"]
+
+
 def test_the_objects_of_a_lane_are_summed_up_by_the_weightiest() -> None:
     found = sums([lane("live"), lane("waiting", "for its account"), lane("stored")])
     assert [(one.box, one.state, one.words, one.mark) for one in found] == [
