@@ -186,6 +186,13 @@ class CommandRunner:
             done = await self._database.transaction(principal, work, name=name)
         except psycopg2.errors.UniqueViolation as error:
             raise _taken(error, request) from error
+        except psycopg2.errors.LockNotAvailable as error:
+            raise CommandError(
+                "database.busy",
+                "another command holds what this one needs, and goes on holding it",
+                allowed="ask again in a moment: nothing was written",
+                status=503,
+            ) from error
         finally:
             if self._handover is not None:
                 for change_id in begun:

@@ -5,10 +5,12 @@ configuration, compared, and imported elsewhere. What customers own is not part 
 observed of boxes, nor any secret. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from typing import Any
 
+import attrs
 import msgspec
 
 from controller import names
@@ -114,12 +116,23 @@ def read_document(given: Mapping[str, Any]) -> Document:
         ) from error
     boxes: dict[str, BoxEntry] = {}
     for name, box in document.boxes.items():
-        _put(boxes, names.box_name(name), _box(box), name)
+        with _naming(name):
+            _put(boxes, names.box_name(name), _box(box), name)
     servers: dict[str, ServerEntry] = {}
     for name, server in document.logical_servers.items():
-        stored = names.domain_name(name, error_id="lserver.name.invalid")
-        _put(servers, stored, _server(server), name)
+        with _naming(name):
+            stored = names.domain_name(name, error_id="lserver.name.invalid")
+            _put(servers, stored, _server(server), name)
     return msgspec.structs.replace(document, boxes=boxes, logical_servers=servers)
+
+
+@contextmanager
+def _naming(thing: str) -> Iterator[None]:
+    """Say in a refusal which thing of the document it is about."""
+    try:
+        yield
+    except CommandError as error:
+        raise attrs.evolve(error, message=f"{thing}: {error.message}") from error
 
 
 def _put(things: dict[str, Any], name: str, thing: Any, given: str) -> None:

@@ -1,6 +1,7 @@
 """What an import has to do: the commands that make one model of another. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -59,6 +60,7 @@ def plan_import(present: Document, wanted: Document, *, prune: bool) -> ImportPl
     difference that no command can make up for, and what reading a setting raises.
     """
     _check_service_domain(present, wanted)
+    _check_addresses(wanted.logical_servers)
     doomed = [name for name in present.logical_servers if name not in wanted.logical_servers]
     gone = [name for name in present.boxes if name not in wanted.boxes]
     servers = [
@@ -267,15 +269,42 @@ def _endpoints(server: ServerEntry) -> dict[_Endpoint, _Kind]:
     for entry in server.addresses:
         version, first = place_of(entry.ip)
         last = place_of(entry.last)[1] if entry.last else first
-        if last - first >= _MOST:
-            raise _conflict("addresses", "the range is too long", entry.last, f"{_MOST} addresses")
         kind = _kind(entry)
         found |= {(version, number, entry.port): kind for number in range(first, last + 1)}
     return found
 
 
-_MOST = 1 << 22
-"""Addresses of one range in a document: 64 of the longest ranges that are added at once."""
+def _check_addresses(servers: Mapping[str, ServerEntry]) -> None:
+    """Check that the addresses of a document can be taken apart, and that each is there once."""
+    seen: list[tuple[int, int, int, int, str]] = []
+    count = 0
+    for name, server in servers.items():
+        for entry in server.addresses:
+            version, first = place_of(entry.ip)
+            last = place_of(entry.last)[1] if entry.last else first
+            count += last - first + 1
+            if count > _MOST:
+                raise _conflict(
+                    f"logical_servers.{name}.addresses",
+                    "the range is too long, or the ranges together are",
+                    entry.last,
+                    f"{_MOST} addresses in one model; more of them by hsctl ip add",
+                )
+            seen.append((entry.port, version, first, last, name))
+    seen.sort()
+    for one, next_ in pairwise(seen):
+        if one[:2] == next_[:2] and next_[2] <= one[3]:
+            _, version, first, _, name = next_
+            raise _conflict(
+                f"logical_servers.{name}.addresses",
+                f"the model has the address twice: {one[4]} has it too",
+                address_of(first, version),
+                "each address and port once",
+            )
+
+
+_MOST = 1 << 19
+"""Addresses of one document: they are compared in the controller's own process, one by one."""
 
 
 def _kind(entry: AddressEntry) -> _Kind:

@@ -84,6 +84,39 @@ def test_a_long_range_is_added_in_parts_and_one_without_end_is_refused() -> None
         plan(document(), document(dedicated("2001:db8::", "2001:db8::ffff:ffff", 128)))
 
 
+def test_ranges_that_are_too_many_together_are_refused_before_they_are_taken_apart() -> None:
+    many = [dedicated(f"10.{n}.0.0", f"10.{n}.255.255") for n in range(9)]
+    assert len(plan(document(), document(*many[:8]))) == 8
+    with pytest.raises(CommandError, match="together") as caught:
+        plan(document(), document(*many))
+    assert (caught.value.id, caught.value.status) == ("model.conflict", 409)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        AddressEntry("10.0.0.1", 24, "shared", 80, tag=3),
+        dedicated("10.0.0.0", "10.0.0.1"),
+        dedicated("10.0.0.9", "10.0.0.20"),
+    ],
+)
+def test_an_address_that_the_model_has_twice_is_refused(other: AddressEntry) -> None:
+    own = dedicated("10.0.0.1", "10.0.0.9")
+    with pytest.raises(CommandError, match="twice"):
+        plan(document(), document(own, other))
+    second = ServerEntry("web", "apache", "web1", addresses=(other,))
+    both = {**document(own).logical_servers, "web2.example.net": second}
+    with pytest.raises(CommandError, match="twice"):
+        plan(document(), Document(format=1, boxes={"web1": BOX}, logical_servers=both))
+    at_another_port = AddressEntry("10.0.0.1", 24, "shared", 81, tag=3)
+    plan(document(), document(own, at_another_port))
+
+
+def test_a_refusal_of_a_name_or_an_address_says_which_thing_it_is_about() -> None:
+    with pytest.raises(CommandError, match=r"^web7: not a netmask"):
+        read_document({"format": 1, "boxes": {"web7": {"ip": "192.0.2.1", "groups": ["web"]}}})
+
+
 def test_a_range_that_is_pruned_is_confirmed_by_its_number() -> None:
     (step,) = plan(document(dedicated("10.0.0.1", "10.0.0.9")), document(), prune=True)
     assert step.fields == {"ip": "10.0.0.1", "port": 80, "last": "10.0.0.9", "confirm": 9}
