@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import cluster, crowd, footprint, sizes
+from tests.bench import cluster, crowd, footprint, sizes, wide, wide_model
 from tests.bench.changes import Product, new_domains, record_changes
 from tests.bench.figures import Times, median, ms, table
 from tests.bench.limit import Limit
@@ -21,8 +21,28 @@ HEAD = ("", "limit", "product", "ratio", "bar")
 
 def main() -> None:
     arguments = _arguments()
-    folder = Path(tempfile.mkdtemp(prefix="hs-bench-", dir=arguments.dir))
+    _print(f"machine: {_machine()}")
+    if "f" in arguments.parts:
+        _wide_model(arguments)
+    if set(arguments.parts) - {"f"}:
+        _on_cluster(arguments)
+
+
+def _wide_model(arguments: argparse.Namespace) -> None:
+    """Run part f, which has a database and a controller of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="hs-wide-", dir=arguments.dir))
     folder.chmod(0o755)  # the database's user must be able to enter it
+    size = wide_model.Size()
+    try:
+        size, times = (size.scaled(0.005), 1) if arguments.quick else (size, 40)
+        _print(wide.measure(folder, size, times, _say))
+    finally:
+        shutil.rmtree(folder)
+
+
+def _on_cluster(arguments: argparse.Namespace) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="hs-bench-", dir=arguments.dir))
+    folder.chmod(0o755)
     os.environ["HSCTL_CONFIG"] = str(folder / "hsctl.toml")
     root = folder / "cluster"
     try:
@@ -46,7 +66,6 @@ def _run(
     arguments: argparse.Namespace, bench: cluster.Bench, limit: Limit, product: Product
 ) -> None:
     begin = time.monotonic()
-    _print(f"machine: {_machine()}")
     domains, changes = (3, 10) if arguments.quick else (arguments.pairs // 2, arguments.pairs)
     chosen = set(arguments.parts)
     if chosen & set("abe"):
@@ -88,7 +107,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a smoke run of under a minute")
     parser.add_argument("--full", action="store_true", help="also 100,000 zones (many minutes)")
     parser.add_argument("--pairs", type=int, default=200, help="pairs of limit and product")
-    parser.add_argument("--parts", default="abcde", help="some of the parts a, b, c, d, e")
+    parser.add_argument(
+        "--parts",
+        default="abcdef",
+        help="some of: a record change, b new domain, c many agents, d memory, e by number"
+        " of zones, f wide model",
+    )
     parser.add_argument("--dir", default="/var/tmp", help="where the cluster is made: a real disk")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     return parser.parse_args()

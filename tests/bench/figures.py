@@ -33,10 +33,19 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
+def p95(values: Sequence[float]) -> float:
+    """The smallest value that 95 % do not exceed; the largest one of fewer than twenty."""
+    return _exceeded_by(values, 5)
+
+
 def p99(values: Sequence[float]) -> float:
     """The smallest value that 99 % do not exceed; the largest one of fewer than a hundred."""
+    return _exceeded_by(values, 1)
+
+
+def _exceeded_by(values: Sequence[float], share: int) -> float:
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * 99 // 100) - 1)]
+    return ordered[max(0, -(-len(ordered) * (100 - share) // 100) - 1)]
 
 
 def ms(seconds: float) -> str:

@@ -1,237 +1,232 @@
-"""The commands on a wide model: 1,000 boxes, 5,000 servers, 100,000 addresses, 200,000 zones.
+"""Part f: lists, pages and commands on a wide model, each beside the same rows asked by psycopg2.
 
-``python -m tests.bench.wide`` fills a database by SQL, asks the commands in this process, and sets
-each beside a query of the same rows over a plain connection. No box is there: measured is the
-controller's side of a command. ``--scale 0.01`` is a smoke run.
+A controller of its own serves the model that `wide_model` makes, with no boxes: what is measured is
+a whole request over TLS, authentication and the audit with it. Nothing that it makes is kept.
 """
 
-import argparse
-import shutil
+import http.client
+import re
+import ssl
+import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import attrs
+import psutil
 import psycopg2
 from psycopg2 import extensions
-from twisted.internet import defer, task
 
-from controller.cluster.initialisation import initialise
-from controller.principal import Principal
-from controller.registry import EnrolmentInfo, build_registry
-from controller.runner import CommandRunner
-from controller.storage.database import Database
-from controller.storage.embedded import EmbeddedPostgres
-from controller.storage.migrations import migrate
-from controller.storage.roles import OWNER_ROLE
-from controller.storage.secrets import Secrets
-from tests.bench.figures import median, ms, table
-from tests.integration.model import NotedFleet
+from controller.storage.embedded import DATABASE, EmbeddedPostgres
+from controller.web.panel.doorkeeper import COOKIE
+from tests.bench.cluster import ApiClient
+from tests.bench.figures import median, ms, p95, table
+from tests.bench.footprint import megabytes
+from tests.bench.wide_model import SERVICE_DOMAIN, Size, fill
+from tests.bench.wide_questions import Question, lists, pages, writes
 
-OPERATOR = Principal("provider", "operator:bench", origin="bench")
-BOXES, SERVERS, ADDRESSES, ZONES = 1_000, 5_000, 100_000, 200_000
-LISTED = 101
-"""Rows that a list of 100 reads: one more tells whether another page follows."""
-
-# Every fiftieth server is a name server, the others are web and mail by turns, five to a box.
-_FILL = """
-INSERT INTO box (name, address, groups, first_seen_at)
-SELECT 'b' || n, ('10.' || n / 250 || '.' || n %% 250 || '.1/24')::inet, '{web,dns,mail}', now()
-FROM generate_series(1, %(boxes)s) n;
-INSERT INTO logical_server (name, group_name, service_type, signup)
-SELECT 's' || n || '.example.net',
-       CASE WHEN n %% 50 = 0 THEN 'dns' WHEN n %% 2 = 0 THEN 'web' ELSE 'mail' END,
-       CASE WHEN n %% 50 = 0 THEN 'bind' WHEN n %% 2 = 0 THEN 'apache' ELSE 'qmail' END, true
-FROM generate_series(1, %(servers)s) n;
-INSERT INTO lane (box_id, logical_server_id)
-SELECT b.id, s.id
-FROM (SELECT id, row_number() OVER (ORDER BY name) AS place FROM logical_server) s
-JOIN (SELECT id, row_number() OVER (ORDER BY name) AS place FROM box) b
-  ON b.place = s.place %% %(boxes)s + 1;
-INSERT INTO ip_address (logical_server_id, address, prefix, port, type, tag)
-SELECT id, '100.64.0.0'::inet + row_number() OVER (ORDER BY name), 16,
-       CASE group_name WHEN 'web' THEN 80 WHEN 'dns' THEN 53 ELSE 25 END,
-       CASE group_name WHEN 'web' THEN 'shared' ELSE 'service' END,
-       CASE group_name WHEN 'web' THEN 2 END
-FROM logical_server;
-INSERT INTO ip_address (logical_server_id, address, prefix, port, type)
-SELECT s.id, '172.16.0.0'::inet + s.place * %(each)s + k, 24, 80, 'dedicated'
-FROM (SELECT id, row_number() OVER (ORDER BY name) AS place
-      FROM logical_server WHERE group_name = 'web') s, generate_series(0, %(each)s - 1) k;
-INSERT INTO account (name) VALUES ('acme');
-INSERT INTO domain (owner_id, name, reversed)
-SELECT a.id, 'z' || n || '.test', 'test.z' || n FROM account a, generate_series(1, %(zones)s) n;
-INSERT INTO zone (owner_id, domain_id, name, serial, contact)
-SELECT owner_id, id, name, 1, 'hostmaster.example.net' FROM domain;
-INSERT INTO zone_server (zone_id, logical_server_id, owner_id, role)
-SELECT z.id, n.id, z.owner_id, CASE WHEN n.place = z.id %% n.many THEN 'master'
-                                    ELSE 'secondary' END
-FROM zone z JOIN (SELECT id, row_number() OVER (ORDER BY name) - 1 AS place,
-                         count(*) OVER () AS many
-                  FROM logical_server WHERE group_name = 'dns') n
-  ON n.place IN (z.id %% n.many, (z.id + 1) %% n.many);
-"""
+BAR = 0.1
+"""Seconds of the 95th percentile of every list page and every command."""
+HEALTH_BAR = 10.0
+_PATIENCE = 600.0
+_POLL = 0.05
+_CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 
 
 @attrs.frozen
-class Question:
-    """A command, and the query of the rows that it answers; none where there is no such query."""
+class Wide:
+    """A controller that serves the wide model."""
 
-    words: str
-    command: str
-    fields: dict[str, Any] = attrs.field(factory=dict)
-    dry_run: bool = False
-    rows: str = ""
-
-
-QUESTIONS = (
-    Question(
-        "pserver list", "pserver.list", {}, rows=f"SELECT * FROM box ORDER BY name LIMIT {LISTED}"
-    ),
-    Question(
-        "lserver list",
-        "lserver.list",
-        {},
-        rows=f"SELECT * FROM logical_server ORDER BY name LIMIT {LISTED}",
-    ),
-    Question("ip list", "ip.list", {}, rows=f"SELECT * FROM ip_address ORDER BY id LIMIT {LISTED}"),
-    Question(
-        "domain list", "domain.list", {}, rows=f"SELECT * FROM domain ORDER BY name LIMIT {LISTED}"
-    ),
-    Question("status", "status.show"),
-    Question("health, nothing changed", "health.list"),
-    Question(
-        "pserver add",
-        "pserver.add",
-        {"name": "new", "ip": "192.0.2.1", "mask": "24", "groups": ("web",)},
-        dry_run=True,
-    ),
-    Question(
-        "lserver add",
-        "lserver.add",
-        {"name": "new.example.net", "group": "web", "type": "apache", "pserver": "b7"},
-        dry_run=True,
-    ),
-    Question("lserver signup", "lserver.signup", {"name": "s2.example.net", "signup": False}, True),
-    Question(
-        "ip add",
-        "ip.add",
-        {"lserver": "s2.example.net", "first": "192.0.2.9", "mask": "24", "type": "dedicated"},
-        dry_run=True,
-    ),
-)
+    api: ApiClient
+    panel: "PanelClient"
+    plain: extensions.connection
+    process: psutil.Process
 
 
-def p95(values: list[float]) -> float:
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * 95 // 100) - 1)]
+class PanelClient:
+    """One kept connection of an operator who is signed in to the panel."""
 
-
-async def measure(
-    runner: CommandRunner, registry: Any, plain: extensions.connection, times: int
-) -> None:
-    """Ask every question ``times`` times, in turns with its query, and print what it took."""
-
-    async def ask(question: Question) -> None:
-        request = registry[question.command].request(**question.fields)
-        await runner.run(OPERATOR, question.command, request, dry_run=question.dry_run)
-
-    def query(question: Question) -> None:
-        with plain, plain.cursor() as cursor:
-            cursor.execute(question.rows)
-            cursor.fetchall()
-
-    begin = time.perf_counter()
-    await ask(Question("health", "health.list"))
-    sys.stdout.write(f"health over the whole model: {time.perf_counter() - begin:.2f} s\n\n")
-    shown = []
-    for question in QUESTIONS:
-        product: list[float] = []
-        limit: list[float] = []
-        for _ in range(times):
-            product.append(await _timed(lambda asked=question: ask(asked)))  # type: ignore[misc]
-            if question.rows:
-                begin = time.perf_counter()
-                query(question)
-                limit.append(time.perf_counter() - begin)
-        ratio = f"{median(product) / median(limit):.1f}" if limit else "-"
-        beside = ms(median(limit)) if limit else "-"
-        shown.append((question.words, ms(median(product)), ms(p95(product)), beside, ratio))
-    sys.stdout.write(table(("", "median", "p95", "query", "ratio"), shown) + "\n")
-
-
-async def _timed(work: Callable[[], Awaitable[None]]) -> float:
-    begin = time.perf_counter()
-    await work()
-    return time.perf_counter() - begin
-
-
-async def run(url: str, folder: Path, scale: float, times: int) -> None:
-    """Fill the database, and measure."""
-    initialise(url, "example.net")
-    plain = psycopg2.connect(url)
-    servers = max(100, int(SERVERS * scale))
-    webs = servers // 2 - servers // 50
-    with plain, plain.cursor() as cursor:
-        cursor.execute("SET SESSION hs.principal = 'provider'")
-        cursor.execute(
-            _FILL,
-            {
-                "boxes": max(20, int(BOXES * scale)),
-                "servers": servers,
-                "each": max(1, int((ADDRESSES - SERVERS) * scale) // webs),
-                "zones": max(1000, int(ZONES * scale)),
-            },
+    def __init__(self, url: str, ca: Path, password: str) -> None:
+        place = urlsplit(url)
+        context = ssl.create_default_context(cafile=str(ca))
+        assert place.hostname is not None
+        self._connection = http.client.HTTPSConnection(
+            place.hostname, place.port, context=context, timeout=120
         )
-    plain.autocommit = True
-    with plain.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE")
-    database = await Database.connect(url)
-    registry = build_registry(
-        EnrolmentInfo("198.51.100.99", 8445, "ab" * 32),
-        time.time,
-        fleet=NotedFleet(),
-        secrets=Secrets.create(folder / "secrets.key"),
-        draw=Random(7),
+        self._headers = {"Origin": url.rstrip("/")}
+        form = self._ask("GET", "/sign-in")
+        found = _CSRF.search(form)
+        assert found is not None
+        self._headers["Content-Type"] = "application/x-www-form-urlencoded"
+        fields = {"csrf": found[1], "name": "admin", "password": password}
+        self._ask("POST", "/sign-in", urlencode(fields))
+
+    def show(self, path: str) -> None:
+        """Ask for a page; anything but the page is an error."""
+        self._ask("GET", path)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> str:
+        self._connection.request(method, path, body, self._headers)
+        response = self._connection.getresponse()
+        text = response.read().decode()
+        name, _, value = response.headers.get("Set-Cookie", "").partition("=")
+        if name == COOKIE:
+            self._headers["Cookie"] = f"{COOKIE}={value.partition(';')[0]}"
+        if response.status != (200 if method == "GET" else 303):
+            raise RuntimeError(f"{method} {path}: {response.status} {text[:300]}")
+        return text
+
+
+@contextmanager
+def serving(folder: Path, size: Size, say: Callable[[str], None]) -> Iterator[Wide]:
+    """Fill a database in ``folder`` and serve it; end all of it at last."""
+    state, config, ready = folder / "state", folder / "controller.toml", folder / "ready"
+    config.write_text(
+        f'state = "{state}"\nservice_domain = "{SERVICE_DOMAIN}"\npublic_name = "127.0.0.1"\n'
+        'panel = "127.0.0.1:0"\nagents = "127.0.0.1:0"\nenrolment = "127.0.0.1:0"\n'
+        f'log = "{folder / "controller.log"}"\n'
     )
-    try:
-        await measure(CommandRunner(database, registry), registry, plain, times)
-    finally:
-        await database.close()
-        plain.close()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--times", type=int, default=40)
-    arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="hs-wide-", dir="/tmp"))
-    folder.chmod(0o711)
-    server = EmbeddedPostgres(folder, settings={"fsync": "off"})
+    state.mkdir(mode=0o711)
+    server = EmbeddedPostgres(state)
     server.start()
+    program: subprocess.Popen[bytes] | None = None
     try:
-        administrator = psycopg2.connect(server.administrator_url)
-        administrator.autocommit = True
-        with administrator.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE wide OWNER {OWNER_ROLE}")
-        administrator.close()
-        url = server.url_of(OWNER_ROLE, "wide")
-        migrate(url)
-        task.react(
-            lambda reactor: defer.ensureDeferred(
-                run(url, folder, arguments.scale, arguments.times)
-            ),
-            (),
+        password = _hs_controller("init", config).split("password ")[1].strip()
+        token = _hs_controller("admin", config, "token", "admin").strip()
+        say(f"filling: {size.words}")
+        plain = psycopg2.connect(server.url_of("postgres", DATABASE))
+        fill(plain, size)
+        program = subprocess.Popen(
+            [*_PROGRAM, "run", "--config", str(config), "--ready-file", str(ready)],
+            stderr=subprocess.DEVNULL,
         )
+        while not ready.exists():
+            if program.poll() is not None:
+                raise RuntimeError((folder / "controller.log").read_text()[-2000:])
+            time.sleep(_POLL)
+        url, ca = ready.read_text().strip(), state / "pki" / "ca.pem"
+        api, panel = ApiClient(url, ca.read_text(), token), PanelClient(url, ca, password)
+        say("waiting until the audit is sealed")
+        _until_sealed(plain)
+        try:
+            yield Wide(api, panel, plain, psutil.Process(program.pid))
+        finally:
+            api.close()
+            panel.close()
+            plain.close()
     finally:
+        if program is not None:
+            program.terminate()
+            program.wait()
         server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-if __name__ == "__main__":
-    main()
+_PROGRAM = (sys.executable, "-m", "controller.main")
+
+
+def _hs_controller(verb: str, config: Path, *arguments: str) -> str:
+    words = (*_PROGRAM, verb, *arguments[:1], "--config", str(config), *arguments[1:])
+    finished = subprocess.run(words, check=True, capture_output=True, text=True)
+    return finished.stdout
+
+
+def _until_sealed(plain: extensions.connection) -> None:
+    end = time.monotonic() + _PATIENCE
+    with plain.cursor() as cursor:
+        while time.monotonic() < end:
+            cursor.execute("SELECT count(*) FROM change WHERE seq IS NULL")
+            if cursor.fetchone() == (0,):
+                cursor.execute("VACUUM ANALYZE change")
+                return
+            time.sleep(_POLL * 4)
+    raise RuntimeError("the audit is not sealed")
+
+
+def measure(folder: Path, size: Size, times: int, say: Callable[[str], None]) -> str:
+    """Ask everything ``times`` times, in turns with psycopg2; give tables."""
+    begin = time.monotonic()
+    with serving(folder, size, say) as wide:
+        filled = time.monotonic() - begin
+        before = megabytes(wide.process)
+        whole = _whole_model(wide)
+        parts = []
+        for title, questions in (
+            ("lists", lists(size)),
+            ("panel", pages(size)),
+            ("commands", writes(size)),
+        ):
+            say(title)
+            rows = _ask_all(wide, questions, times)
+            head = (f"f. {title}", "median", "p95", "psycopg2 p95", "ratio", "bar 100 ms")
+            parts.append(table(head, rows))
+        after = megabytes(wide.process)
+    return "\n\n".join(
+        (
+            f"\nf. a wide model: {size.words} ({times} times each)",
+            f"  filled and served after {filled:.0f} s; controller {before:.0f} MB at first, "
+            f"{after:.0f} MB after",
+            whole,
+            *parts,
+        )
+    )
+
+
+def _whole_model(wide: Wide) -> str:
+    """Judge the whole model three times, each after a change to it, so that nothing is kept."""
+    took = []
+    for number in range(3):
+        wide.api.ask("PATCH", "/pservers/b0001", {"description": f"for the {number + 1}. time"})
+        took.append(_timed(lambda: wide.api.ask("GET", "/health?limit=1")))
+    verdict = "kept" if max(took) <= HEALTH_BAR else "MISSED"
+    exported = _timed(lambda: wide.api.ask("GET", "/model"))
+    return (
+        f"  health over the whole model: {max(took):.2f} s at most of three, bar {HEALTH_BAR:g} s "
+        f"{verdict}; the whole model exported in {exported:.2f} s"
+    )
+
+
+def _ask_all(wide: Wide, questions: list[Question], times: int) -> list[tuple[str, ...]]:
+    """Ask the questions in their order, again and again: one makes what a later one takes away."""
+    product: list[list[float]] = [[] for _ in questions]
+    limit: list[list[float]] = [[] for _ in questions]
+    for turn in range(times + 1):
+        for place, question in enumerate(questions):
+            asked, queried = _one(wide, question, turn)
+            if turn:  # the first turn opens connections and plans statements
+                product[place].append(asked)
+                limit[place].append(queried)
+    rows: list[tuple[str, ...]] = []
+    for question, ours, plain in zip(questions, product, limit, strict=True):
+        verdict = "kept" if p95(ours) <= BAR else "MISSED"
+        ratio = f"{p95(ours) / p95(plain):.1f}"
+        rows.append(
+            (question.words, ms(median(ours)), ms(p95(ours)), ms(p95(plain)), ratio, verdict)
+        )
+    return rows
+
+
+def _one(wide: Wide, question: Question, turn: int) -> tuple[float, float]:
+    filled = question.at(turn)
+    if filled.method == "PAGE":
+        asked = _timed(lambda: wide.panel.show(filled.path))
+    else:
+        asked = _timed(lambda: wide.api.ask(filled.method, filled.path, filled.body))
+    with wide.plain.cursor() as cursor:
+        begin = time.perf_counter()
+        cursor.execute(filled.rows)
+        if cursor.description is not None:
+            cursor.fetchall()
+        return asked, time.perf_counter() - begin
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
