@@ -20,7 +20,7 @@ from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
 from controller.cluster.server_editing import ServerEditing
 from controller.cluster.status import Status
 from controller.commands import Registry
-from controller.hosting import accounts, server_records
+from controller.hosting import accounts, server_records, zone_moves
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
 from controller.hosting.record_commands import Records
@@ -58,17 +58,18 @@ def build_registry(
     core = Registry(
         (
             *boxes.commands(),
-            *group_list.COMMANDS,
-            *dns_commands.COMMANDS,
             *boxes_edit.COMMANDS,
             *Enrolments(invitations, ssh).commands(),
             *Retirement(fleet).commands(),
             *Monitoring(clock, fleet).commands(),
             *BoxServices(fleet).commands(),
+            *group_list.COMMANDS,
+            *dns_commands.COMMANDS,
             *Servers(service_zone).commands(),
             *ServerEditing(ServerProjection(secrets, self_signed)).commands(),
             *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),
             *server_records.COMMANDS,
+            *zone_moves.COMMANDS,
             *accounts.COMMANDS,
             *domains.commands(),
             *ZoneFiles(domains).commands(),

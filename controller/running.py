@@ -1,5 +1,6 @@
 """The running controller: everything it is made of, put together by plain constructors."""
 
+import random
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +17,7 @@ from controller.cluster.ports import EnrolmentInfo
 from controller.commands import Registry
 from controller.config import ControllerConfig, Listen
 from controller.fleet.fleet import Fleet
+from controller.hosting.zone_mover import ZoneMover
 from controller.identity import Identity, hosts_of
 from controller.principal import system
 from controller.registry import build_registry
@@ -82,6 +84,7 @@ class Controller:
         )
         self.runner = CommandRunner(database, self.registry, self.fleet.handover)
         self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
+        self._mover = ZoneMover(database, reactor, time.time, random.SystemRandom())
         self._bus = EventBus(reactor)
         api = Api(
             registry=self.registry,
@@ -119,6 +122,7 @@ class Controller:
         await self.fleet.start(
             self._endpoint(self._config.agents), self._endpoint(self._config.enrolment)
         )
+        await self._mover.start()
         self._port = await self._endpoint(self._config.panel).listen(self._tls)
         self._housekeeping.clock = self._reactor
         self._housekeeping.start(_HOUSEKEEPING_SECONDS, now=True)
@@ -130,6 +134,7 @@ class Controller:
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         self._tls.abort_all()
+        await self._mover.stop()
         await self._ssh.stop()
         await self.fleet.stop()
         await self._sealer.stop()

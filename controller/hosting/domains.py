@@ -87,7 +87,7 @@ class WebServerCandidate(Candidate):
     address: str
 
 
-_NAME_SERVERS = """
+NAME_SERVERS = """
 SELECT s.id::text, s.name, min(b.name), coalesce(s.settings->>'role', 'none'),
        coalesce(s.settings->>'used_by', 'all'), host(i.address), i.port
 FROM logical_server s JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
@@ -95,6 +95,7 @@ JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
 WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id
 HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) ORDER BY s.name
 """
+"""Rows of `NameServerCandidate`: the name servers that take new zones."""
 
 _SEEN = """
 SELECT s.name, min(CASE WHEN n.role = 'secondary' THEN v.serial
@@ -186,7 +187,7 @@ class Domains:
         }
 
     async def _name_servers(self, work: Work) -> tuple[NameServer, ...]:
-        found = await work.tx.rows(_NAME_SERVERS)
+        found = await work.tx.rows(NAME_SERVERS)
         # Every account is the provider's own customer, until there are resellers.
         master, secondaries, drawn = place_zone(
             [NameServerCandidate(*row) for row in found], PROVIDER, self.draw

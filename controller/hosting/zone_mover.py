@@ -1,0 +1,396 @@
+"""The job that moves zones to other servers, part after part, each part one ordinary change.
+
+All that it knows is in the database: which zone a move has come to, and the zones on their way with
+the phase of each. A part and what is known of it are written by one transaction, so a controller
+that is killed at any moment, or another one beside it, goes on where the last part ended.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from controller.changes import ChangeWriter
+from controller.commands import Work
+from controller.hosting.zone_phases import (
+    GRACE_SECONDS,
+    follow,
+    leave,
+    name_server_ttl,
+    promote,
+    publish,
+)
+from controller.hosting.zone_placement import Phase, Roles, next_phase, wanted_servers
+from controller.hosting.zones import load_zone
+from controller.principal import system
+from controller.progress import ChangeState, change_states
+from controller.projection.zones import NameServer
+from controller.storage.database import Database, StorageError, Transaction
+from templates.service_type import Endpoint
+
+PART = 60
+"""Zones that one change moves: with the six servers that a zone has at most meanwhile, no part is
+wider than 360 objects."""
+MOST_FAILED = 60
+"""Zones that a box could not apply: with more, a move takes no others."""
+CHANNEL = "hs_zone_move"
+"""Notified when a move begins."""
+IDLE_SECONDS = 20.0
+LOCK = 0x68735F7A  # 'hs_z'
+_PRINCIPAL = system("zone-mover")
+
+Outcome = Literal["moved", "waiting", "idle"]
+"""A part was written; zones are on their way and not yet live; nothing moves at all."""
+
+PAUSES: dict[Outcome, float] = {"moved": 0.05, "waiting": 0.25, "idle": IDLE_SECONDS}
+"""Seconds until the next look; between two parts what people ask for goes first."""
+
+_log = Logger()
+
+
+@attrs.frozen
+class Moving:
+    """A zone on its way."""
+
+    zone_id: int
+    name: str
+    move: int
+    phase: Phase
+    former: tuple[str, ...]
+    wanted: tuple[str, ...]
+    change: int
+    failed: bool
+    message: str
+
+    @property
+    def next(self) -> Phase | None:
+        """What follows once the phase is live."""
+        return next_phase(self.phase, self.former, self.wanted)
+
+
+@attrs.frozen
+class Verdict:
+    """How far the boxes are with the phase of a zone."""
+
+    live: bool
+    failed: bool = False
+    message: str = ""
+
+
+def judge(zone: str, state: ChangeState, gone: frozenset[str]) -> Verdict:
+    """Say how far the boxes are with a zone's part of a change. Pure.
+
+    Boxes that are ``gone`` for good were retired: nothing waits for them.
+    """
+    lanes = [lane for lane in state.lanes if lane.key == zone and lane.box not in gone]
+    waiting = [lane for lane in lanes if lane.state != "live"]
+    words = [f"{lane.box}: {lane.message or lane.state}" for lane in waiting]
+    return Verdict(
+        live=not waiting,
+        failed=any(lane.state in ("failed", "quarantined") for lane in waiting),
+        message="; ".join(words)[:1000],
+    )
+
+
+async def advance(tx: Transaction, *, now: float, draw: random.Random) -> Outcome:
+    """Write the next part, if the boxes are through with what it builds upon."""
+    (mine,) = await tx.row("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,))
+    if not mine:
+        return "idle"
+    moving = await _moving(tx, "m.leaves_at IS NULL", (4 * PART,))
+    ready = await _ready(tx, moving)
+    if ready:
+        first = ready[0]
+        alike = [zone for zone in ready if (zone.next, zone.move) == (first.next, first.move)]
+        await _step(tx, alike[:PART], now)
+        return "moved"
+    under_way = [zone for zone in moving if not zone.failed]
+    if len(under_way) <= PART // 2:
+        due = await _moving(tx, "m.leaves_at <= to_timestamp(%s)", (now, PART))
+        if due:
+            await _write(tx, [zone for zone in due if zone.move == due[0].move], "leaving", now)
+            return "moved"
+        stuck = len(moving) - len(under_way)
+        if stuck < MOST_FAILED and await _take_in(tx, PART - len(under_way), now, draw):
+            return "moved"
+    await tx.run(
+        """UPDATE zone_move SET state = CASE state WHEN 'running' THEN 'done' ELSE state END,
+                  ended_at = now()
+           WHERE ended_at IS NULL AND (taken_all OR state <> 'running')
+             AND NOT EXISTS (SELECT 1 FROM zone_move_zone z WHERE z.move_id = zone_move.id)"""
+    )
+    (open_,) = await tx.row("SELECT EXISTS (SELECT 1 FROM zone_move WHERE ended_at IS NULL)")
+    return "waiting" if open_ else "idle"
+
+
+_MOVING = """
+SELECT m.zone_id, z.name, m.move_id, m.phase, m.former::text[], m.wanted::text[], m.change_id,
+       m.failed, m.message
+FROM zone_move_zone m JOIN zone z ON z.id = m.zone_id
+"""
+
+
+async def _moving(tx: Transaction, which: str, parameters: Sequence[object]) -> list[Moving]:
+    found = await tx.rows(
+        f"{_MOVING} WHERE {which} ORDER BY m.move_id, m.zone_id LIMIT %s", parameters
+    )
+    return [
+        Moving(row[0], row[1], row[2], row[3], tuple(row[4]), tuple(row[5]), row[6], row[7], row[8])
+        for row in found
+    ]
+
+
+async def _ready(tx: Transaction, moving: Sequence[Moving]) -> list[Moving]:
+    """Give the zones whose phase is live, and note of the others what they wait for."""
+    if not moving:
+        return []
+    gone = await tx.rows("SELECT name FROM box WHERE retired_at IS NOT NULL")
+    boxes = frozenset(name for (name,) in gone)
+    states = await change_states(tx, sorted({zone.change for zone in moving}))
+    verdicts = [(zone, judge(zone.name, states[zone.change], boxes)) for zone in moving]
+    told = [
+        (zone.zone_id, verdict.failed, verdict.message)
+        for zone, verdict in verdicts
+        if not verdict.live and (verdict.failed, verdict.message) != (zone.failed, zone.message)
+    ]
+    if told:
+        await tx.run(
+            """UPDATE zone_move_zone m SET failed = t.failed, message = t.message
+               FROM unnest(%s::bigint[], %s::bool[], %s::text[]) AS t(zone, failed, message)
+               WHERE m.zone_id = t.zone""",
+            [list(column) for column in zip(*told, strict=True)],
+        )
+    return [zone for zone, verdict in verdicts if verdict.live]
+
+
+async def _step(tx: Transaction, part: Sequence[Moving], now: float) -> None:
+    """Go on with zones whose phase, all the same one, is live."""
+    phase = part[0].next
+    if phase is None:
+        await _arrived(tx, part)
+    elif phase == "leaving":
+        await _let_run_out(tx, part, now)
+    else:
+        await _write(tx, part, phase, now)
+
+
+async def _write(tx: Transaction, part: Sequence[Moving], phase: Phase, now: float) -> None:
+    """Write a phase of zones as one change."""
+    servers = await _name_servers(tx, {server for zone in part for server in zone.wanted})
+    change = _change(tx, part[0].move, phase, len(part))
+    work = Work(tx, _PRINCIPAL, change)
+    for one in part:
+        zone = await load_zone(tx, one.name, lock=True)
+        if zone is None:
+            continue  # deleted a moment ago: its row here went with it
+        final = _placed(one.wanted, (), servers)
+        if phase == "following":
+            await follow(work, zone)
+        elif phase == "published":
+            await publish(work, zone, final, now=int(now))
+        else:
+            await leave(work, zone, final, now=int(now))
+    change_id = await change.close()
+    await tx.run(
+        """UPDATE zone_move_zone SET phase = %s, change_id = coalesce(%s, change_id),
+                  leaves_at = NULL, failed = false, message = ''
+           WHERE zone_id = ANY(%s)""",
+        (phase, change_id, [one.zone_id for one in part]),
+    )
+
+
+async def _let_run_out(tx: Transaction, part: Sequence[Moving], now: float) -> None:
+    """Note until when answers with the old NS records may be kept: so long the old ones answer."""
+    until = []
+    for one in part:
+        zone = await load_zone(tx, one.name)
+        ttl = 0 if zone is None else max(zone.row.ttl, name_server_ttl(zone))
+        until.append(now + ttl + GRACE_SECONDS)
+    await tx.run(
+        """UPDATE zone_move_zone m SET leaves_at = to_timestamp(t.until), failed = false,
+                  message = 'answers with the old NS records may still be kept'
+           FROM unnest(%s::bigint[], %s::float8[]) AS t(zone, until) WHERE m.zone_id = t.zone""",
+        ([one.zone_id for one in part], until),
+    )
+
+
+async def _arrived(tx: Transaction, part: Sequence[Moving]) -> None:
+    await tx.run(
+        """WITH gone AS (DELETE FROM zone_move_zone WHERE zone_id = ANY(%s) RETURNING move_id)
+           UPDATE zone_move SET moved = moved + (SELECT count(*) FROM gone) WHERE id = %s""",
+        ([one.zone_id for one in part], part[0].move),
+    )
+
+
+ELSEWHERE = """
+FROM zone z, LATERAL (
+    SELECT array_agg(n.logical_server_id) AS servers,
+           array_agg(n.logical_server_id) FILTER (WHERE n.role = 'master') AS master
+    FROM zone_server n WHERE n.zone_id = z.id) s
+WHERE z.owner_id IS NOT NULL AND z.id > %s
+  AND NOT EXISTS (SELECT 1 FROM zone_move_zone m WHERE m.zone_id = z.id)
+  AND NOT (s.master = ARRAY[%s::uuid] AND s.servers @> %s::uuid[]
+           AND s.servers <@ (%s::uuid[] || %s::uuid[]) AND cardinality(s.servers) = %s)
+"""
+"""Customers' zones after an id that are neither where roles want them nor on their way there.
+
+See `elsewhere`."""
+
+
+def elsewhere(roles: Roles, after: int = 0) -> tuple[object, ...]:
+    """Give the parameters of `ELSEWHERE`."""
+    fixed = [roles.master, *roles.named]
+    return (after, roles.master, fixed, fixed, list(roles.rest), roles.size)
+
+
+_NEXT = "SELECT z.id, z.name"
+
+
+async def _take_in(tx: Transaction, count: int, now: float, draw: random.Random) -> bool:
+    """Begin with up to ``count`` more zones of the move that runs; tell whether there were any."""
+    move = await tx.maybe(
+        """SELECT id, master::text, named::text[], rest::text[], taken FROM zone_move
+           WHERE state = 'running' AND NOT taken_all FOR UPDATE"""
+    )
+    if move is None:
+        return False
+    move_id, master, named, rest, taken = move
+    roles = Roles(master, tuple(named), tuple(rest))
+    found = await tx.rows(
+        f"{_NEXT} {ELSEWHERE} ORDER BY z.id LIMIT %s", (*elsewhere(roles, taken), count)
+    )
+    if not found:
+        await tx.run("UPDATE zone_move SET taken_all = true WHERE id = %s", (move_id,))
+        return False
+    servers = await _name_servers(tx, {master, *named, *rest})
+    lost = [server for server in (master, *named, *rest) if server not in servers]
+    if lost:
+        await tx.run(
+            """UPDATE zone_move SET state = 'stopped', message = %s WHERE id = %s""",
+            ("a name server that it is for has no service address any more", move_id),
+        )
+        return False
+    change = _change(tx, move_id, "promoted", len(found))
+    work = Work(tx, _PRINCIPAL, change)
+    rows = []
+    for zone_id, name in found:
+        zone = await load_zone(tx, name, lock=True)
+        if zone is None:
+            continue
+        former = tuple(server.logical_server for server in zone.servers)
+        wanted = wanted_servers(former, roles, draw)
+        await promote(work, zone, _placed(wanted, zone.servers, servers), now=int(now))
+        rows.append((zone_id, list(former), list(wanted)))
+    change_id = await change.close()
+    for zone_id, before, after in rows:
+        tx.run_with_next(
+            """INSERT INTO zone_move_zone (zone_id, move_id, phase, former, wanted, change_id)
+               VALUES (%s, %s, 'promoted', %s::uuid[], %s::uuid[], %s)""",
+            (zone_id, move_id, before, after, change_id),
+        )
+    await tx.run("UPDATE zone_move SET taken = %s WHERE id = %s", (found[-1][0], move_id))
+    return True
+
+
+def _placed(
+    wanted: Sequence[str], former: Sequence[NameServer], servers: dict[str, NameServer]
+) -> tuple[NameServer, ...]:
+    """Give the servers ``wanted``, the first as master, and the former ones beside them."""
+    placed = [
+        attrs.evolve(servers[server], role="secondary" if place else "master")
+        for place, server in enumerate(wanted)
+    ]
+    beside = [server for server in former if server.logical_server not in wanted]
+    return (*placed, *(attrs.evolve(server, role="secondary") for server in beside))
+
+
+async def _name_servers(tx: Transaction, ids: set[str]) -> dict[str, NameServer]:
+    found = await tx.rows(
+        """SELECT s.id::text, s.name, host(i.address), i.port FROM logical_server s
+           JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+           WHERE s.id = ANY(%s::uuid[])""",
+        (sorted(ids),),
+    )
+    return {
+        server: NameServer(server, name, Endpoint(address=address, port=port), "secondary")
+        for server, name, address, port in found
+    }
+
+
+def _change(tx: Transaction, move: int, phase: Phase, zones: int) -> ChangeWriter:
+    request = {"move": move, "phase": phase, "zones": zones}
+    return ChangeWriter(tx, _PRINCIPAL, "dns.move", request, f"move {move} of zones")
+
+
+class ZoneMover:
+    """Moves zones for as long as there are moves; ``now`` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        draw: random.Random,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._now = now
+        self._draw = draw
+        self._next: IDelayedCall | None = None
+        self._working: Deferred[Any] | None = None
+        self._again = False
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Listen for moves, and go on with what is under way."""
+        await self._database.listen(CHANNEL, lambda _: self._wake())
+        self._schedule(0)
+
+    async def stop(self) -> None:
+        """Stop; returns when the part under way has ended."""
+        self._stopped = True
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        if self._working is not None:
+            await self._working
+
+    def _wake(self) -> None:
+        self._again = True
+        if self._working is None:
+            self._schedule(0)
+
+    def _schedule(self, seconds: float) -> None:
+        if self._stopped:
+            return
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        self._next = self._clock.callLater(seconds, self._work)
+
+    def _work(self) -> None:
+        self._again = False
+        self._working = Deferred()
+        Deferred.fromCoroutine(self._advance()).addCallback(self._worked)
+
+    def _worked(self, seconds: float) -> None:
+        ended, self._working = self._working, None
+        self._schedule(0 if self._again else seconds)
+        if ended is not None:
+            ended.callback(None)
+
+    async def _advance(self) -> float:
+        """Write a part; give the seconds until the next look. Failures are for the next round."""
+        step = partial(advance, now=self._now(), draw=self._draw)
+        try:
+            outcome = await self._database.transaction(_PRINCIPAL, step, name="zone-mover")
+        except StorageError as error:
+            _log.warn("Zones are not moved yet: {error}", error=str(error))
+        except Exception:  # a border: the next round tries again, whatever this one met
+            _log.failure("Moving zones failed")
+        else:
+            return PAUSES[outcome]
+        return IDLE_SECONDS
