@@ -17,6 +17,7 @@ from node_agent.journal import Journal
 from node_agent.quick_steps import place, quick_steps
 from node_agent.records import Received
 from node_agent.round import Round, insist
+from node_agent.standing import stand_up
 from templates.objects import ObjectId
 from templates.service_type import LaneContext, ServiceType
 
@@ -61,6 +62,7 @@ class Engine:
             await self._blocking(lambda: self._entries.put_back([one.undo for one in left]))
             self._at("files-recovered")
         await self._blocking(self.read_server)
+        lost = await self._stand_up() if self.has_server else ()
         if left and self.has_server:
             alive = await self.box.running()
             if not alive:
@@ -73,7 +75,17 @@ class Engine:
         self._at("recovered")
         if left:
             await self._blocking(lambda: self._entries.close([one.entry for one in left]))
-        return tuple(id for one in left for id in objects_of(one.undo))
+        return (*lost, *(id for one in left for id in objects_of(one.undo)))
+
+    async def _stand_up(self) -> tuple[ObjectId, ...]:
+        return await stand_up(
+            self._lane,
+            service_type=self._type,
+            journal=self._journal,
+            box=self.box,
+            context=self._context_of(self._chooser.server),
+            blocking=self._blocking,
+        )
 
     def read_server(self) -> None:
         """Speak to the daemon as the applied configuration says. Blocks on the journal."""

@@ -299,6 +299,23 @@ class Journal:
         rows = (self._applied(lane, "unit = ?", unit, index="applied_unit") for unit in units)
         return {each.id: each for found in rows for each in found}
 
+    def applied_of(self, lane: str, kinds: Iterable[str]) -> tuple[AppliedObject, ...]:
+        """Give all applied objects of some kinds."""
+        return tuple(
+            each for kind in sorted(kinds) for each in self._applied(lane, "kind = ?", kind)
+        )
+
+    def take_back(self, lane: str, ids: Iterable[ObjectId]) -> None:
+        """Note that the box serves these no more, and have them worked once more."""
+        with self.transaction():
+            for id in ids:
+                for table in ("applied", "applied_requires"):
+                    self._db.execute(
+                        f"DELETE FROM {table} WHERE lane = ? AND kind = ? AND key = ?",  # noqa: S608
+                        (lane, id.kind, id.key),
+                    )
+                self._pend_again(lane, id)
+
     def served_besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
         """Give applied objects other than ``id``; at most ``limit``."""
         rows = self._db.execute(

@@ -195,7 +195,8 @@ def _inverse(
     if all(isinstance(effect, ReloadZone) for effect in plan.control):
         return plan.control
     if not before.objects and all(isinstance(effect, AddZone) for effect in plan.control):
-        return tuple(RemoveZone(effect.zone) for effect in reversed(plan.control))
+        added = (effect for effect in reversed(plan.control) if isinstance(effect, AddZone))
+        return tuple(RemoveZone(effect.zone) for effect in added)
     return service_type.plan(context, after, before).control
 
 

@@ -5,7 +5,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from node_agent.box.interface import LaneBox
 from node_agent.choosing import Chooser
 from node_agent.concurrency import Blocking, all_of
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    RefusedForNowError,
+)
 from node_agent.entries import Entries, Opened, Point
 from node_agent.journal import Journal
 from node_agent.planning import Change
@@ -50,6 +54,7 @@ class Round:
         self.settles = 0
         self.stored_revision = 0
         self.object_hash = ""
+        self._passing: set[str] = set()
         self._lane = lane
         self._journal = journal
         self._chooser = chooser
@@ -173,13 +178,14 @@ class Round:
         """Cut several suspects in two; a single one is found guilty.
 
         A first server that does not come up is no reason for quarantine: its address may come
-        later. It has failed and is tried again.
+        later. It has failed and is tried again, as is what was refused for now.
         """
         if len(changes) > 1:
             middle = len(changes) // 2
             return [changes[:middle], changes[middle:]]
         first = any(change.id == SERVER_ID for change in changes) and not self.has_server
-        self.judge(changes, "failed" if first else "quarantined", words)
+        again = first or words in self._passing
+        self.judge(changes, "failed" if again else "quarantined", words)
         return []
 
     # --- acting ---
@@ -209,6 +215,8 @@ class Round:
                     self.finish(one)
             except EffectFailedError as failed:
                 failures[one.entry] = str(failed)
+                if isinstance(failed, RefusedForNowError):
+                    self._passing.add(str(failed))
             except BoxUnavailableError as unavailable:
                 lost.append(unavailable)
 

@@ -31,6 +31,7 @@ from node_agent.break_glass import LOCK_FILE
 from node_agent.concurrency import threaded
 from node_agent.config import Config, ControllerAddress
 from node_agent.connection import Dialler, dial_address
+from node_agent.effects.addresses import HostAddresses
 from node_agent.effects.failures import DiskFullError
 from node_agent.enrolment import EnrolmentFailedError, controllers_met, enrol
 from node_agent.entries import pass_by
@@ -114,6 +115,7 @@ class RunningAgent:
             daemons=_daemons(reactor, config),
             users=config.users,
             modules=config.modules,
+            addresses=_addresses(reactor, config),
         )
         self.agent = Agent(
             host=Host(machine_id(config.state), boot_id()),
@@ -198,6 +200,16 @@ def _daemons(reactor: Any, config: Config) -> Daemons:
         table = {"systemctl": PurePosixPath("/usr/bin/systemctl"), **config.programs}
         return SystemdDaemons(reactor, table)
     return DirectDaemons(reactor, config.programs)
+
+
+def _addresses(reactor: Any, config: Config) -> HostAddresses | None:
+    """Give who brings addresses up: iproute2 on Linux, a person elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return None
+    table = {"ip": PurePosixPath("/usr/sbin/ip"), **config.programs}
+    return HostAddresses(
+        reactor, table, config.state / "addresses.json", lambda: boot_id() or "unknown"
+    )
 
 
 def _take_state(state: Path) -> int:

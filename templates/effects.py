@@ -93,6 +93,37 @@ class CheckProgram(Effect, frozen=True):
     arguments: tuple[str, ...]
 
 
+class CheckAddress(Effect, frozen=True):
+    """See that no other machine answers for ``address``: duplicate address detection."""
+
+    address: str
+
+
+Check = CheckProgram | CheckAddress
+
+
+class AddressUp(Effect, frozen=True):
+    """Have the box answer on ``address``, in a network of ``prefix`` bits, for this lane.
+
+    One that the box has already stays as it is. Inverse: `AddressDown`.
+    """
+
+    address: str
+    prefix: int
+
+
+class AddressDown(Effect, frozen=True):
+    """Have the box answer on ``address`` no more, once no lane holds it.
+
+    Only what the agent brought up is taken down.
+    """
+
+    address: str
+
+
+HostEffect = AddressUp | AddressDown
+
+
 class AddZone(Effect, frozen=True):
     """Make named serve ``zone`` with ``config`` (the text inside its braces).
 
@@ -120,7 +151,8 @@ class ReloadZone(Effect, frozen=True):
     config: str
 
 
-ControlEffect = AddZone | RemoveZone | ReloadZone
+ZoneEffect = AddZone | RemoveZone | ReloadZone
+ControlEffect = ZoneEffect | HostEffect
 
 
 class ProbeZone(Effect, frozen=True):
@@ -141,6 +173,7 @@ class ProbeHttp(Effect, frozen=True):
     ``port`` is for a service that listens beside its endpoints' port (TLS); 0 means the endpoint's.
     ``certificate`` is the SHA-256 of the certificate (DER, hexadecimal) that must be shown there;
     empty accepts any. A reload ends in its own time, so the interpreter asks until a deadline.
+    ``address`` is asked instead of the lane's first endpoint where it is given.
     """
 
     host: str
@@ -149,6 +182,7 @@ class ProbeHttp(Effect, frozen=True):
     tls: bool = False
     port: int = 0
     certificate: str = ""
+    address: str = ""
 
 
 Probe = ProbeZone | ProbeHttp
@@ -166,7 +200,7 @@ class UnitPlan(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     files: tuple[FileEffect, ...] = ()
     scratch: tuple[WriteFile, ...] = ()
-    checks: tuple[CheckProgram, ...] = ()
+    checks: tuple[Check, ...] = ()
     control: tuple[ControlEffect, ...] = ()
     reload: bool = False
     restart: bool = False

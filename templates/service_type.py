@@ -132,6 +132,9 @@ class ServiceType(KnownType):
     daemon: Daemon
     check_succession: Callable[[Unit, Unit], None] = _anything_follows
     """(before, after): may this step be taken forward? Raises `PlanRefusedError`."""
+    standing: frozenset[str] = frozenset()
+    """Kinds whose effects on the host end with a reboot (addresses). Their control effects are done
+    again before the daemon starts, so they must be idempotent and need no daemon."""
     rendered: type[Spec] | None = None
     """The part of ``settings`` that the object ``server`` carries; None where that is all of it.
     The rest is for the model alone and changes nothing on a box."""

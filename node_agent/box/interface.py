@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from templates.effects import CheckProgram, ControlEffect, FileEffect, Probe, WriteFile
+from templates.effects import Check, ControlEffect, FileEffect, Probe, WriteFile
 from templates.service_type import LaneContext, ServiceType
 
 
@@ -87,11 +87,11 @@ class LaneBox(Protocol):
     def bind(self, context: LaneContext) -> None:
         """Use this context (endpoints, control channel) from now on."""
 
-    async def check(self, check: CheckProgram) -> None:
-        """Run a checker; raises `EffectFailedError` with its words."""
+    async def check(self, check: Check) -> None:
+        """Run a checker, or look at the network; raises `EffectFailedError` with what was found."""
 
     async def control(self, effect: ControlEffect) -> None:
-        """Do one effect over the daemon's control channel, idempotently."""
+        """Do one effect over the daemon's control channel or on the host, idempotently."""
 
     async def probe(self, probe: Probe) -> None:
         """Ask the daemon as a client would; returns when the answer is the right one."""

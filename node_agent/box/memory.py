@@ -11,9 +11,18 @@ from pathlib import PurePosixPath
 import attrs
 
 from node_agent.box.interface import Absent, AnyImage, DirectoryImage, FileImage, LinkImage
-from node_agent.effects.failures import BoxUnavailableError, DiskFullError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    DiskFullError,
+    EffectFailedError,
+    RefusedForNowError,
+)
 from templates.effects import (
+    AddressDown,
+    AddressUp,
     AddZone,
+    Check,
+    CheckAddress,
     CheckProgram,
     ControlEffect,
     FileEffect,
@@ -49,6 +58,8 @@ class World:
     """Whether the daemon lives on after it has read these files."""
     refuses: Callable[[ControlEffect | Probe], str] = lambda effect: ""
     """Words of a daemon that refuses; empty accepts."""
+    foreign: Callable[[str], bool] = lambda address: False
+    """Whether another machine has an address."""
     transferred: Callable[[str], int | None] = lambda zone: None
     """The serial that a secondary holds of a zone."""
 
@@ -176,6 +187,8 @@ class MemoryLane:
         """Zones as named keeps them over a restart."""
         self.serials: dict[str, int | None] = {}
         """What is loaded now."""
+        self.addresses: set[str] = set()
+        """What was brought up; a reboot loses it."""
         self.log: list[str] = []
 
     def bind(self, context: LaneContext) -> None:
@@ -189,15 +202,27 @@ class MemoryLane:
         self.alive = False
         self.serials = {}
 
-    async def check(self, check: CheckProgram) -> None:
+    async def check(self, check: Check) -> None:
         """Ask the world's checker."""
+        if isinstance(check, CheckAddress):
+            self._step(f"check {check.address}")
+            self._refuse_foreign(check.address)
+            return
         self._step(f"check {check.program}")
         words = self.world.check(self.files, check)
         if words:
             raise EffectFailedError(words)
 
     async def control(self, effect: ControlEffect) -> None:
-        """Do one effect; the daemon must live."""
+        """Do one effect; on zones, the daemon must live."""
+        if isinstance(effect, AddressUp | AddressDown):
+            self._step(f"{type(effect).__name__} {effect.address}")
+            if isinstance(effect, AddressUp):
+                self._refuse_foreign(effect.address)
+                self.addresses.add(effect.address)
+            else:
+                self.addresses.discard(effect.address)
+            return
         self._step(f"{type(effect).__name__} {effect.zone}")
         self._must_live()
         words = self.world.refuses(effect)
@@ -289,6 +314,10 @@ class MemoryLane:
     def _step(self, event: str) -> None:
         self.world.at(event)
         self.log.append(event)
+
+    def _refuse_foreign(self, address: str) -> None:
+        if self.world.foreign(address):
+            raise RefusedForNowError(f"another machine has the address {address}")
 
     def _must_live(self) -> None:
         if not self.alive:

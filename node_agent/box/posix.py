@@ -11,13 +11,22 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from node_agent.box.daemons import Daemons
+from node_agent.effects.addresses import HostAddresses
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.effects.files import Ids, PosixFiles
 from node_agent.effects.http_probe import probe_http
 from node_agent.effects.programs import ProgramTable, run_program
 from node_agent.effects.rndc import ControlChannel, ZoneControl
 from node_agent.effects.zone_probe import probe_zone, zone_serial
-from templates.effects import CheckProgram, ControlEffect, Probe, ProbeZone
+from templates.effects import (
+    AddressDown,
+    AddressUp,
+    Check,
+    CheckAddress,
+    ControlEffect,
+    Probe,
+    ProbeZone,
+)
 from templates.service_type import ControlEndpoint, Endpoint, LaneContext, ServiceType
 
 
@@ -34,6 +43,8 @@ class PosixBox:
     daemons: Daemons
     users: Mapping[str, str] = attrs.Factory(dict)
     modules: Mapping[str, PurePosixPath] = attrs.Factory(dict)
+    addresses: HostAddresses | None = None
+    """Who brings addresses up; None on a box where a person does."""
 
     @property
     def os_family(self) -> str:
@@ -75,6 +86,7 @@ class PosixLane:
         self, box: PosixBox, service_type: ServiceType, lane: str, ids: Ids | None
     ) -> None:
         self._box = box
+        self._lane = lane
         self._daemon = service_type.daemon
         self._context: LaneContext | None = None
         self._channel: ControlChannel | None = None
@@ -93,8 +105,11 @@ class PosixLane:
                 None if endpoint is None else ControlChannel(self._box.reactor, endpoint)
             )
 
-    async def check(self, check: CheckProgram) -> None:
-        """Run a checker of the program table."""
+    async def check(self, check: Check) -> None:
+        """Run a checker of the program table, or ask the neighbours for an address."""
+        if isinstance(check, CheckAddress):
+            await self._addresses().check(check.address)
+            return
         done = await run_program(
             self._box.reactor, self._box.programs, check.program, check.arguments
         )
@@ -103,15 +118,28 @@ class PosixLane:
             raise EffectFailedError(words)
 
     async def control(self, effect: ControlEffect) -> None:
-        """Do one effect over the control channel."""
-        await ZoneControl(self._open_channel()).apply(effect)
+        """Do one effect over the control channel, or on the host."""
+        match effect:
+            case AddressUp():
+                await self._addresses().up(self._lane, effect.address, effect.prefix)
+            case AddressDown():
+                await self._addresses().down(self._lane, effect.address)
+            case _:
+                await ZoneControl(self._open_channel()).apply(effect)
 
     async def probe(self, probe: Probe) -> None:
-        """Ask the daemon at its first endpoint."""
+        """Ask the daemon at its first endpoint, or at the address that the probe names."""
         if isinstance(probe, ProbeZone):
             await probe_zone(self._box.reactor, self._endpoint(), probe)
-        else:
+        elif not probe.address:
             await probe_http(self._box.reactor, self._endpoint(), probe)
+        else:
+            endpoint = Endpoint(address=probe.address, port=self._endpoint().port)
+            try:
+                await probe_http(self._box.reactor, endpoint, probe)
+            except BoxUnavailableError as silent:
+                # One address that is silent says nothing of the daemon: that is asked elsewhere.
+                raise EffectFailedError(str(silent)) from silent
 
     async def zone_serial(self, zone: str) -> int | None:
         """Ask the name server for a zone's serial."""
@@ -155,6 +183,11 @@ class PosixLane:
         if self._context is None:
             raise BoxUnavailableError("the logical server has no configuration yet")
         return self._context
+
+    def _addresses(self) -> HostAddresses:
+        if self._box.addresses is None:
+            raise EffectFailedError("the agent brings no addresses up on this box: do it by hand")
+        return self._box.addresses
 
     def _open_channel(self) -> ControlChannel:
         if self._channel is None:

@@ -8,6 +8,10 @@ class EffectFailedError(Exception):
     """
 
 
+class RefusedForNowError(EffectFailedError):
+    """The answer is no, and no object is to blame: it is tried again by itself."""
+
+
 class BoxUnavailableError(Exception):
     """The box could not be asked: the daemon is down, the disk is full, a deadline passed.
 

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from node_agent.effects import isccc
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
-from templates.effects import AddZone, ControlEffect, ReloadZone, RemoveZone
+from templates.effects import AddZone, ReloadZone, RemoveZone, ZoneEffect
 from templates.service_type import ControlEndpoint
 
 CONNECT_TIMEOUT = 5.0
@@ -232,7 +232,7 @@ class ZoneControl:
     def __init__(self, channel: ControlChannel) -> None:
         self._channel = channel
 
-    async def apply(self, effect: ControlEffect) -> ControlEffect | None:
+    async def apply(self, effect: ZoneEffect) -> ZoneEffect | None:
         """Carry out ``effect`` and give the one that undoes it, None where nothing was to do.
 
         Raises `EffectFailedError` with named's words, `BoxUnavailableError`.
@@ -259,7 +259,7 @@ class ZoneControl:
             raise
         return text.partition("{")[2].rpartition("}")[0].strip()
 
-    async def _add(self, effect: AddZone) -> ControlEffect:
+    async def _add(self, effect: AddZone) -> ZoneEffect:
         zone, config = _zone(effect.zone), _config(effect.config)
         try:
             await self._channel.command(f"addzone {zone} {{ {config} }};")
@@ -295,7 +295,7 @@ class ZoneControl:
             await self._channel.command(f"addzone {zone} {{ {former} }};")
             raise
 
-    async def _remove(self, effect: RemoveZone) -> ControlEffect | None:
+    async def _remove(self, effect: RemoveZone) -> ZoneEffect | None:
         zone = _zone(effect.zone)
         try:
             former = await self.configuration(zone)
@@ -313,7 +313,7 @@ class ZoneControl:
                 raise
         return AddZone(zone, former)
 
-    async def _reload(self, effect: ReloadZone) -> ControlEffect:
+    async def _reload(self, effect: ReloadZone) -> ZoneEffect:
         try:
             await self._channel.command(f"reload {_zone(effect.zone)}")
         except CommandRefusedError as error:

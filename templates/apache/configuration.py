@@ -42,6 +42,7 @@ _DIRECTORIES = (
     MakeDirectory("vhosts"),
     MakeDirectory("sites"),
     MakeDirectory("accounts"),
+    MakeDirectory("addresses"),
     MakeDirectory("check"),
     MakeDirectory("tls", mode=0o700),
 )
@@ -163,6 +164,7 @@ def _main_text(context: LaneContext, spec: ServerSpec, *, fallback: str) -> str:
         ],
         http_hosts=" ".join(f"*:{port}" for port in ports),
         tls_hosts=f"*:{settings.tls_port}" if settings.tls_port else "",
+        tls_port=settings.tls_port,
         fallback=fallback,
         start_servers=min(2, children),
         threads=threads,

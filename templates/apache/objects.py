@@ -133,6 +133,15 @@ class ServerSpec(Spec, frozen=True):
     (self-signed does). Required where ``settings.tls_port`` is set."""
 
 
+class AddressSpec(Spec, frozen=True):
+    """A dedicated address that a site has; its key is the address as text, in its shortest form."""
+
+    prefix: int
+    """Length of the network's mask in bits."""
+    port: int
+    """The port of plain HTTP, one of those of the server's endpoints."""
+
+
 class SiteSettings(Spec, frozen=True):
     """Settings of one site that differ from the server's; any makes it a vhost of its own."""
 
@@ -166,4 +175,5 @@ def site_unit(key: str, spec: SiteSpec) -> str:
 
 
 SERVER = ObjectKind("server", 1, ServerSpec, lambda key, spec: "server")
+DEDICATED = ObjectKind("address", 1, AddressSpec, lambda key, spec: f"address:{key}")
 SITE = ObjectKind("site", 1, SiteSpec, site_unit)

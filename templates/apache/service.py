@@ -1,5 +1,6 @@
 """The service type ``apache``."""
 
+from templates.apache.addresses import plan_address
 from templates.apache.configuration import (
     BASELINE,
     PID_FILE,
@@ -7,7 +8,7 @@ from templates.apache.configuration import (
     main_file,
     plan_server,
 )
-from templates.apache.objects import SERVER, SITE, ApacheOptions, ApacheSettings
+from templates.apache.objects import DEDICATED, SERVER, SITE, ApacheOptions, ApacheSettings
 from templates.apache.sites import plan_sites
 from templates.effects import UnitPlan
 from templates.service_type import SERVER_ID, Daemon, LaneContext, ServiceType, Unit
@@ -17,6 +18,8 @@ def plan(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
     """Plan a unit of an Apache lane. Pure; raises `PlanRefusedError`."""
     if SERVER_ID in before.objects or SERVER_ID in after.objects:
         return plan_server(context, before, after)
+    if any(each.kind == DEDICATED.name for each in (*before.objects, *after.objects)):
+        return plan_address(context, before, after)
     return plan_sites(context, before, after)
 
 
@@ -26,7 +29,7 @@ APACHE = ServiceType(
     platforms=frozenset({"linux", "freebsd"}),
     settings=ApacheOptions,
     default_port=80,
-    kinds={SERVER.name: SERVER, SITE.name: SITE},
+    kinds={SERVER.name: SERVER, SITE.name: SITE, DEDICATED.name: DEDICATED},
     plan=plan,
     daemon=Daemon(
         program="apache2",
@@ -38,4 +41,5 @@ APACHE = ServiceType(
         log_file="logs/error.log",
     ),
     rendered=ApacheSettings,
+    standing=frozenset({DEDICATED.name}),
 )

@@ -3,7 +3,10 @@
 from pathlib import PurePosixPath
 
 from templates.effects import (
+    AddressDown,
+    AddressUp,
     AddZone,
+    CheckAddress,
     CheckProgram,
     FileEffect,
     ProbeHttp,
@@ -50,6 +53,10 @@ class ToyPage(Spec):
     text: str = ""
 
 
+class ToyAddress(Spec):
+    prefix: int = 24
+
+
 def _zone_file(name: str) -> str:
     return f"zones/{name}.zone"
 
@@ -59,7 +66,29 @@ def _plan(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
         return _plan_server(before, after)
     if after.name.startswith("zone:"):
         return _plan_zone(before, after)
+    if after.name.startswith("address:"):
+        return _plan_address(before, after)
     return _plan_pages(before, after)
+
+
+def _plan_address(before: Unit, after: Unit) -> UnitPlan:
+    address = after.name.removeprefix("address:")
+    path = f"addresses/{address}.conf"
+    if not after.objects:
+        return UnitPlan(
+            unit=after.name,
+            files=(RemovePath(path),),
+            control=(AddressDown(address),),
+            reload=True,
+        )
+    (spec,) = after.objects.values()
+    return UnitPlan(
+        unit=after.name,
+        files=(WriteFile(path, f"listen {address}".encode()),),
+        checks=(CheckAddress(address),),
+        control=(AddressUp(address, spec.prefix),),
+        reload=True,
+    )
 
 
 def _plan_server(before: Unit, after: Unit) -> UnitPlan:
@@ -140,6 +169,7 @@ TOY = ServiceType(
     kinds={
         "server": ObjectKind("server", 1, ToyServer, lambda key, spec: SERVER_UNIT),
         "zone": ObjectKind("zone", 1, ToyZone, lambda key, spec: f"zone:{key}"),
+        "address": ObjectKind("address", 1, ToyAddress, lambda key, spec: f"address:{key}"),
         "page": ObjectKind("page", 1, ToyPage, lambda key, spec: f"account:{spec.account}"),
     },
     plan=_plan,
@@ -151,6 +181,7 @@ TOY = ServiceType(
         check=_check,
         baseline=_baseline,
     ),
+    standing=frozenset({"address"}),
 )
 
 
@@ -180,4 +211,13 @@ def toy_starts(files: object) -> bool:
     return not any(KILLER.encode() in content for content in contents)
 
 
-__all__ = ["BAD_SYNTAX", "KILLER", "TOY", "ToyPage", "ToyServer", "ToyZone", "encode_spec"]
+__all__ = [
+    "BAD_SYNTAX",
+    "KILLER",
+    "TOY",
+    "ToyAddress",
+    "ToyPage",
+    "ToyServer",
+    "ToyZone",
+    "encode_spec",
+]
