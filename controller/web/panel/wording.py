@@ -12,8 +12,11 @@ from controller.names import unicode_name
 _SENTENCES = {
     "pserver.add": "Box {name} added",
     "pserver.enroll": "New enrolment line for box {name}",
+    "pserver.edit": "Box {name} edited",
+    "pserver.intent": "Box {name} set to {intent}",
+    "pserver.retire": "Box {name} retired",
     "pserver.delete": "Box {name} deleted",
-    "pserver.monitoring": "Monitoring of box {name} switched",
+    "pserver.monitoring": "Monitoring of box {name} switched {monitoring}",
     "pserver.service": "Box {name} asked to {action} {service}",
     "pserver.service-answer": "Box {name}: {action} {service} {outcome}",
     "lserver.add": "Logical server {name} added",
@@ -21,9 +24,11 @@ _SENTENCES = {
     "lserver.edit": "Description of {name} changed",
     "lserver.move": "Logical server {name} moved to {to}",
     "dns.roles": "Roles of name servers changed",
-    "lserver.signup": "Signup on {name} switched",
+    "lserver.signup": "Signup on {name} switched {signup}",
+    "lserver.recover": "{name} recovered",
     "lserver.delete": "Logical server {name} deleted",
     "ip.add": "Address {first} given to {lserver}",
+    "ip.edit": "Address {ip} edited",
     "ip.delete": "Address {ip} deleted",
     "model.import": "Model imported",
     "account.add": "Account {name} added",
@@ -35,6 +40,9 @@ _SENTENCES = {
     "record.set": "Record {name} {type} changed in {domain}",
     "record.delete": "Record {name} {type} deleted in {domain}",
     "site.set": "Site of {name} changed",
+    "fault.retry": "What {lserver} could not apply tried again",
+    "operator.disable": "Operator {name} shut out",
+    "token.revoke": "API token revoked",
 }
 
 _COLOURS = {
@@ -87,8 +95,14 @@ def sentence(command: str, request: Mapping[str, Any]) -> str:
     words = _SENTENCES.get(command)
     if words is None:
         return command
-    shown = {name: readable(value) for name, value in request.items() if isinstance(value, str)}
+    shown = {name: _word(value) for name, value in request.items()}
     return " ".join(words.format_map(_Blanks(shown)).split())
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return readable(value) if isinstance(value, str) else ""
 
 
 def readable(name: str) -> str:

@@ -8,7 +8,7 @@ from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
 _UP = (("Boxes", local("boxes")),)
-_FIELDS = ("name", "ip", "mask", "groups", "os_family")
+_FIELDS = ("name", "ip", "mask", "groups", "os_family", "description")
 _SYSTEMS = (("linux", "Linux"), ("freebsd", "FreeBSD"), ("windows", "Windows"))
 
 
@@ -38,10 +38,11 @@ async def add(visit: Visit) -> Answer:
             mask=form.text("mask"),
             groups=form.texts_of("groups"),
             os_family=form.text("os_family"),
+            description=form.text("description"),
         )
     except RefusedError as error:
         return _add_page(form.refused(error.refusal, *_FIELDS))
-    return _enrolment_page(done.result)
+    return _enrolment_page(done.result, form.text("os_family"))
 
 
 async def show(visit: Visit, name: str) -> Page:
@@ -55,7 +56,8 @@ async def show(visit: Visit, name: str) -> Page:
 async def enrol(visit: Visit, name: str) -> Answer:
     """Give a new enrolment line."""
     done = await visit.write("pserver.enroll", name=name)
-    return _enrolment_page(done.result)
+    box = await visit.ask("pserver.show", name=name)
+    return _enrolment_page(done.result, box["os_family"])
 
 
 async def delete_form(visit: Visit, name: str) -> Page:
@@ -152,9 +154,10 @@ def _add_page(form: Form) -> Page:
     return Page("box-add", "Add a box", "boxes", values, crumbs=_UP, status=status)
 
 
-def _enrolment_page(box: dict[str, Any]) -> Page:
+def _enrolment_page(box: dict[str, Any], system: str) -> Page:
     up = (*_UP, (box["name"], local("boxes", "box", box["name"])))
-    return Page("box-enrolment", "Enrol the box", "boxes", {"box": box}, crumbs=up)
+    values = {"box": box, "system": system}
+    return Page("box-enrolment", "Enrol the box", "boxes", values, crumbs=up)
 
 
 def _delete_page(box: dict[str, Any], form: Form) -> Page:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from controller.cluster.groups import GROUPS, TITLES, WEB_GROUPS
+from controller.cluster.address_types import TYPES, types_of
+from controller.cluster.groups import GROUPS, TITLES
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.rooms.settings_form import settings_form, settings_sections
 from controller.web.panel.routing import Route
@@ -75,9 +76,12 @@ async def server_page(
     addresses = await visit.ask("ip.list", lserver=server["name"], limit="500")
     records = await visit.ask("lserver.records", name=server["name"])
     type_ = KNOWN_TYPES.get(server["type"])
-    web = server["group"] in WEB_GROUPS
-    kinds = ("shared", "dedicated") if web else ("service",)
-    wants_address = web or not addresses["items"]
+    taken = {address["type"] for address in addresses["items"]}
+    kinds = [
+        TYPES[kind]
+        for kind in types_of(server["group"])
+        if not (TYPES[kind].single and kind in taken)
+    ]
     first = Form.of("first", "last", "mask", "type", "tag", "port", mask="255.255.255.0")
     return Page(
         "server",
@@ -88,7 +92,6 @@ async def server_page(
             "addresses": addresses["items"],
             "more": addresses["next"] is not None,
             "kinds": kinds,
-            "wants_address": wants_address,
             "default_port": type_.default_port if type_ else "",
             "used": used_by(server),
             "form": form or first,

@@ -28,6 +28,8 @@ def test_unknown_is_never_shown_in_the_colour_of_done() -> None:
         ("domain.add", {"name": "{0.__class__}"}, "Domain {0.__class__} added"),
         ("domain.add", {}, "Domain added"),
         ("domain.add", {"name": 7}, "Domain added"),
+        ("lserver.signup", {"name": "web1", "signup": True}, "Signup on web1 switched on"),
+        ("lserver.signup", {"name": "web1", "signup": False}, "Signup on web1 switched off"),
         ("new.command", {"name": "x"}, "new.command"),
     ],
 )
