@@ -1,14 +1,17 @@
 """`hsctl local`: what the README promises, tried from the outside on real daemons."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import stat
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import dns.exception
 import psutil
 import pytest
 
@@ -148,6 +151,68 @@ def test_waiting_tells_the_truth_while_an_agent_is_stopped(cluster: Cluster, sho
         agent.resume()
     assert ran.code == 3, ran
     assert eventually(lambda: ask(cluster.places()["ns2"], f"late.{shop}", "A") == ["192.0.2.10"])
+
+
+def test_r358_zones_change_their_master_without_a_moment_unanswered(cluster: Cluster) -> None:
+    """Not even with the controller killed on the way."""
+    ns1, ns2 = "ns1.heliosphere.test", "ns2.heliosphere.test"
+    cluster.good("dns", "roles", "--master", ns1, "--slave1", ns2)
+    cluster.good("account", "add", "movers")
+    zones = [f"mover{number}.test" for number in range(4)]
+    for zone in zones:
+        cluster.good("domain", "add", zone, "--account", "movers")
+    cluster.good("dns", "roles", "--master", ns2, "--slave1", ns1)
+    with asking(cluster, zones) as unanswered:
+        cluster.good("dns", "apply", "--no-wait")
+        os.kill(cluster.processes()["controller"], signal.SIGKILL)
+        assert eventually(lambda: cluster.hsctl("dns", "watch", "1").code == 0)
+    assert unanswered == []
+    for zone in zones:
+        shown = json.loads(cluster.good("domain", "show", zone, "-o", "json"))
+        assert {one["name"]: one["role"] for one in shown["name_servers"]} == {
+            ns1: "secondary",
+            ns2: "master",
+        }
+    cluster.good("record", "add", zones[0], "after", "A", "192.0.2.9")
+    for place in (cluster.places()["ns1"], cluster.places()["ns2"]):
+        assert ask(place, f"after.{zones[0]}", "A") == ["192.0.2.9"]
+
+
+@contextlib.contextmanager
+def asking(cluster: Cluster, zones: Sequence[str]) -> Iterator[list[str]]:
+    """Ask for zones all the time; give those that a moment came for when nobody answered them.
+
+    The old master is asked first. Where it answers no more, the new one was there before that: it
+    must answer, however late this thread gets to ask it.
+    """
+    places = cluster.places()
+    unanswered: list[str] = []
+    rounds = threading.Semaphore(0)
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.is_set():
+            for zone in zones:
+                if not (answers(places["ns1"], zone) or answers(places["ns2"], zone)):
+                    unanswered.append(zone)
+            rounds.release()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert rounds.acquire(timeout=60)
+        yield unanswered
+        assert rounds.acquire(timeout=60)
+    finally:
+        ended.set()
+        thread.join()
+
+
+def answers(place: tuple[str, int], zone: str) -> bool:
+    """Tell whether a server answers for a zone. One that says nothing at all is asked again."""
+    while True:
+        with contextlib.suppress(dns.exception.Timeout):
+            return len(ask(place, zone, "SOA")) == 1
 
 
 def test_what_was_made_is_there_after_a_stop_and_a_start(cluster: Cluster, shop: str) -> None:
