@@ -65,6 +65,8 @@ _STUCK = {
     "ahead": "the box knows more than the controller: hsctl recover",
     "daemon-down": "the daemon is down",
     "disk-full": "the disk of the box is full",
+    "maintenance": "the box is in maintenance: changes wait",
+    "retired": "the box was retired: move or delete what is on it",
 }
 
 
@@ -95,6 +97,8 @@ def judge_serial(serial: int, seen: int | None, lane: LaneFacts) -> tuple[LaneWo
 
 
 def _not_settled(revision: int, lane: LaneFacts) -> tuple[LaneWord, str]:
+    if lane.condition == "retired":
+        return "held", _STUCK["retired"]
     if not lane.connected:
         return "unknown", "the box is not connected" if lane.seen else "the box never connected"
     if lane.condition in _STUCK:
@@ -110,9 +114,17 @@ def overall(lanes: Iterable[LaneProgress]) -> Literal["pending", "done", "failed
     return "done" if states <= {"live"} else "pending"
 
 
-_PROGRESS = """
+# What people want of a box goes before what its lanes say; but one that is ahead is ahead.
+_CONDITION = """
+       CASE WHEN l.condition = 'ahead' THEN 'ahead'
+            WHEN b.retired_at IS NOT NULL THEN 'retired'
+            WHEN b.intent = 'maintenance' THEN 'maintenance' ELSE l.condition END,
+       CASE WHEN l.condition <> 'ahead' AND (b.retired_at IS NOT NULL OR b.intent = 'maintenance')
+            THEN '' ELSE l.message END"""
+
+_PROGRESS = f"""
 SELECT c.change_id, b.name, s.name, c.kind, c.key, c.revision,
-       l.stored_revision, l.settled_revision, l.condition, l.message,
+       l.stored_revision, l.settled_revision, {_CONDITION},
        b.connected, b.first_seen_at IS NOT NULL, e.revision, e.outcome, e.message, a.revision
 FROM change_object c
 JOIN lane l ON l.logical_server_id = c.logical_server_id
@@ -124,11 +136,11 @@ LEFT JOIN applied_early a ON a.box_id = l.box_id AND a.logical_server_id = c.log
                          AND a.kind = c.kind AND a.key = c.key
 WHERE c.change_id = ANY(%s)
 ORDER BY c.change_id, s.name, b.name, c.kind, c.key
-"""
+"""  # noqa: S608 put together of constants
 
-_SERIALS = """
+_SERIALS = f"""
 SELECT w.change_id, b.name, s.name, w.zone, w.serial, z.serial,
-       l.stored_revision, l.settled_revision, l.condition, l.message,
+       l.stored_revision, l.settled_revision, {_CONDITION},
        b.connected, b.first_seen_at IS NOT NULL
 FROM change_watch w
 JOIN lane l ON l.logical_server_id = w.logical_server_id
@@ -140,7 +152,7 @@ LEFT JOIN zone_observation z ON z.box_id = l.box_id AND z.zone = w.zone
                             AND z.logical_server_id = w.logical_server_id
 WHERE w.change_id = ANY(%s)
 ORDER BY w.change_id, s.name, b.name, w.zone
-"""
+"""  # noqa: S608 put together of constants
 
 
 async def change_states(tx: Transaction, change_ids: Sequence[int]) -> dict[int, ChangeState]:
