@@ -32,7 +32,7 @@ def old_url(
     _run(postgres.administrator_url, f"CREATE DATABASE {OLD} OWNER {OWNER_ROLE}")
     url = postgres.url_of(OWNER_ROLE, OLD)
     with monkeypatch.context() as first:
-        first.setattr(migrations.resources, "files", lambda _: tmp_path)
+        first.setattr("controller.storage.migrations.resources.files", lambda _: tmp_path)
         assert migrate(url) == 1
     yield url
     _run(postgres.administrator_url, f"DROP DATABASE {OLD} WITH (FORCE)")
