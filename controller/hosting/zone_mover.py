@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from controller.changes import ChangeWriter
 from controller.commands import Work
+from controller.fleet.events import publish as publish_events
 from controller.hosting.zone_phases import (
     GRACE_SECONDS,
     follow,
@@ -225,6 +226,7 @@ async def _arrived(tx: Transaction, part: Sequence[Moving]) -> None:
            UPDATE zone_move SET moved = moved + (SELECT count(*) FROM gone) WHERE id = %s""",
         ([one.zone_id for one in part], part[0].move),
     )
+    await publish_events(tx, [{"change": one.change} for one in part])
 
 
 ELSEWHERE = """

@@ -163,9 +163,10 @@ def test_r358_zones_change_their_master_without_a_moment_unanswered(cluster: Clu
         cluster.good("domain", "add", zone, "--account", "movers")
     cluster.good("dns", "roles", "--master", ns2, "--slave1", ns1)
     with asking(cluster, zones) as unanswered:
-        cluster.good("dns", "apply", "--no-wait")
+        begun = json.loads(cluster.good("dns", "apply", "--no-wait", "-o", "json"))
         os.kill(cluster.processes()["controller"], signal.SIGKILL)
-        assert eventually(lambda: cluster.hsctl("dns", "watch", "1").code == 0)
+        move = str(begun["result"]["move"])
+        assert eventually(lambda: cluster.hsctl("dns", "watch", move).code == 0)
     assert unanswered == []
     for zone in zones:
         shown = json.loads(cluster.good("domain", "show", zone, "-o", "json"))

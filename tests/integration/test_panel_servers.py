@@ -165,3 +165,33 @@ async def test_a7_a_change_with_a_warning_is_shown_first_and_made_when_sent_agai
     assert (await visitor.send(place, form)).status == 303
     shown = await panel.model.ask("lserver.show", name="ns2.example.net")
     assert shown["settings"]["used_by"] == "resellers"
+
+
+@ensureDeferred
+async def test_r358_existing_zones_are_moved_from_the_page_of_the_roles(panel: PanelSite) -> None:
+    model = panel.model
+    await model.cluster()
+    await model.ask("account.add", name="acme")
+    visitor = await panel.signed_in()
+    place = "/servers/roles/moves/new"
+    assert "roles do not say where zones belong" in await visitor.text(place)
+    await model.ask("dns.roles", master="ns1.example.net", slave1="ns2.example.net")
+    await model.ask("domain.add", name="shop.test", account="acme")
+    assert "All zones are where the roles want them" in await visitor.text(place)
+    await model.ask("dns.roles", master="ns2.example.net", slave1="ns1.example.net")
+    assert "1 change master, 0 change name servers" in await visitor.text(place)
+    assert await model.rows("SELECT count(*) FROM zone_move") == [(0,)]
+    reply = await visitor.send(place, {})
+    begun = reply.headers["Location"]
+    move = int(begun.removeprefix("/servers/roles/moves/"))
+    assert reply.status == 303
+    assert "0 of 1" in await visitor.text(begun)
+    assert begun in await visitor.text("/servers/roles")
+    assert (await visitor.send(place, {})).status == 409
+    assert (await visitor.send(f"{begun}/stop", {})).status == 303
+    assert (await model.ask("dns.progress", id=move))["state"] == "stopped"
+    await model.ask("lserver.signup", name="ns1.example.net", signup=False)
+    assert "Let zones be on fewer servers" in await visitor.text(place)
+    assert (await visitor.send(place, {})).status == 409
+    reply = await visitor.send(place, {"allow_fewer": "true"})
+    assert (reply.status, reply.headers["Location"] > begun) == (303, True)

@@ -15,6 +15,7 @@ from controller.web.panel.rooms import (
     records,
     server_settings,
     zone_files,
+    zone_moves,
 )
 from controller.web.panel.routing import Route
 
@@ -24,6 +25,7 @@ ROUTES: tuple[Route, ...] = (
     *box_insight.ROUTES,
     *logical_servers.ROUTES,
     *server_settings.ROUTES,
+    *zone_moves.ROUTES,
     *addresses.ROUTES,
     *accounts.ROUTES,
     *domains.ROUTES,

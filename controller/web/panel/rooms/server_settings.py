@@ -78,6 +78,7 @@ async def assign(visit: Visit) -> Answer:
 
 async def _roles_page(visit: Visit, form: Form | None) -> Page:
     shown = await visit.ask("dns.show")
+    moves = (await visit.ask("dns.moves", limit="5"))["items"]
     first: dict[str, str] = {}
     for server in shown["name_servers"]:
         first.setdefault(server["role"], server["name"])
@@ -87,7 +88,7 @@ async def _roles_page(visit: Visit, form: Form | None) -> Page:
         "server-roles",
         "Roles of name servers",
         "servers",
-        {"dns": shown, "form": form},
+        {"dns": shown, "moves": moves, "form": form},
         crumbs=(("Logical servers", local("servers")),),
         hears=("change",),
         status=form.refusal.status if form.refusal else 200,
