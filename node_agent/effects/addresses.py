@@ -27,6 +27,7 @@ from node_agent.effects.host_network import (
     HostAddress,
     Link,
     add_arguments,
+    again_arguments,
     found_on,
     link_for,
     read_default,
@@ -164,18 +165,24 @@ class HostAddresses:
         ledger = await self._read()
         rest, ended = released(ledger, str(address), lane)
         if ended is not None and ended.boot:
-            found = found_on(await self._links(), address)
+            links = await self._links()
+            found = found_on(links, address)
             if found is not None and (found[1].labelled or ended.boot == self.boot()):
                 where = f"{address}/{found[1].prefixlen}"
                 await self._ip("address", "del", where, "dev", found[0].ifname)
-                await self._mend(rest)
+                await self._mend(rest, found[0], address)
         if rest != ledger:
             await self._write(rest)
 
-    async def _mend(self, ledger: Ledger) -> None:
-        """Bring back what went with another address: Linux may drop a network's later addresses
-        with its first one (promote_secondaries).
+    async def _mend(self, ledger: Ledger, before: Link, gone: HostAddress) -> None:
+        """Bring back what went with another address, whoever brought it up: Linux may drop a
+        network's later addresses with its first one (promote_secondaries).
         """
+        links = await self._links()
+        for each in before.addr_info:
+            own = ip_address(each.local) if each.local else gone
+            if own != gone and found_on(links, own) is None:
+                await self._ip(*again_arguments(before.ifname, each))
         links = await self._links()
         for text, holding in ledger.items():
             if holding.boot == self.boot() and found_on(links, ip_address(text)) is None:

@@ -19,6 +19,7 @@ class Assigned(msgspec.Struct, frozen=True):
     local: str = ""
     prefixlen: int = 0
     label: str = ""
+    broadcast: str = ""
     tentative: bool = False
     dadfailed: bool = False
 
@@ -102,3 +103,12 @@ def add_arguments(link: str, address: HostAddress, prefix: int) -> tuple[str, ..
     if address.version == 4 and len(label) <= _LABEL_LENGTH:
         return (*arguments, "label", label)
     return arguments
+
+
+def again_arguments(link: str, assigned: Assigned) -> tuple[str, ...]:
+    """Give the arguments of ``ip`` that put an address back as it was."""
+    arguments = ["address", "add", f"{assigned.local}/{assigned.prefixlen}", "dev", link]
+    for name in ("label", "broadcast"):
+        if value := getattr(assigned, name):
+            arguments += [name, value]
+    return tuple(arguments)

@@ -116,6 +116,23 @@ def test_addresses_that_linux_drops_with_the_first_of_their_network_come_back(
         box.ip("address", "del", "203.0.113.1/24", "dev", "eth0")
 
 
+def test_an_address_of_a_person_does_not_go_with_ours(box: Namespace, inside: Inside) -> None:
+    box.ip("address", "add", "203.0.113.1/24", "dev", "eth0")
+    own = "203.0.113.60/25"
+    try:
+        inside.ask("up", "web1", "203.0.113.50", "25")
+        box.ip("address", "add", own, "broadcast", "203.0.113.127", "dev", "eth0")
+        before = box.addresses()["203.0.113.60"]
+        assert inside.ask("down", "web1", "203.0.113.50") == ""
+        after = box.addresses()
+        assert "203.0.113.50" not in after
+        kept = ("prefixlen", "label", "broadcast", "scope")
+        assert [after["203.0.113.60"].get(each) for each in kept] == [before[each] for each in kept]
+    finally:
+        for address in (own, "203.0.113.1/24"):
+            box.ip("address", "del", address, "dev", "eth0")
+
+
 def test_an_address_of_no_network_of_the_box_is_refused(box: Namespace, inside: Inside) -> None:
     words = inside.ask("up", "web1", "198.51.100.50", "24")
     assert "no interface of the box leads to the network of 198.51.100.50" in words
