@@ -128,7 +128,7 @@ async def assign(work: Work, request: AssignRoles) -> dict[str, Any]:
     """Give the roles for new zones to these servers, and take them from the others (R362, R363).
 
     Only servers for the same customers are touched: a pair that is for others keeps its roles.
-    Zones that exist stay where they are.
+    Zones that exist stay where they are until ``dns.apply``.
     """
     # Boxes are locked before logical servers, as all commands do.
     guard = await watch(work.tx, servers=[server.id for server in await _name_servers(work.tx)])
@@ -225,6 +225,6 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Assign the roles of name servers for new zones",
         assign,
         "Without any, master and slaves are drawn at random for each zone. Zones that exist stay "
-        "where they are.",
+        "where they are until they are moved (dns.apply).",
     ),
 )

@@ -34,7 +34,8 @@ class BindOptions(BindSettings, frozen=True):
             title="DNS role",
             description="The role of this server for new zones. It counts while exactly one "
             "server is master and each other role is held by one server at most; else master "
-            "and slaves are drawn at random for each zone. Zones that exist stay where they are.",
+            "and slaves are drawn at random for each zone. Zones that exist stay where they are "
+            "until they are moved (hsctl dns apply).",
             extra={
                 "section": "DNS",
                 "choices": {
