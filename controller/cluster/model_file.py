@@ -29,7 +29,13 @@ def written(model: Mapping[str, Any]) -> str:
 def parsed(text: str) -> dict[str, Any]:
     """Read a model: TOML, or JSON where it begins so. Raises ValueError with the place."""
     found: dict[str, Any]
-    found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    try:
+        found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        json.dumps(found, allow_nan=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except TypeError:
+        raise ValueError("a date or a time is no value of a model; put text in quotes") from None
     return found
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_twisted import ensureDeferred
 
-from controller.cluster.model_file import written
+from controller.cluster.model_file import parsed, written
 from tests.unit.controller.hsctl.conftest import Cli
 from tests.web_site import Told
 
@@ -78,6 +78,25 @@ def test_what_is_written_is_read_again_whatever_stands_in_it(
     found = tomllib.loads(written(model))
     assert found.get("boxes", {}) == boxes
     assert found.get("logical_servers", {}) == servers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5000 + "]" * 5000,
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        "a = 2026-01-01",
+        "a = 07:32:00",
+        "a = inf",
+        '{"a": NaN}',
+        "a = 1\na = 2",
+        "\0",
+    ],
+    ids=["deep-toml", "deep-json", "date", "time", "inf", "nan", "twice", "nul"],
+)
+def test_a_hostile_file_is_a_value_error_and_nothing_else(text: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        parsed(text)
 
 
 def test_a_model_is_a_table_for_each_thing() -> None:
