@@ -21,9 +21,9 @@ SELECT i.id, host(i.address), i.prefix, i.port, i.type, i.tag, s.name, s.id::tex
        CASE WHEN i.site_id IS NOT NULL
             THEN (SELECT d.name FROM site x JOIN domain d ON d.id = x.domain_id
                   WHERE x.id = i.site_id)
-            WHEN EXISTS (SELECT 1 FROM site x WHERE x.ip_address_id = i.id) THEN 'sites'
+            -- Not EXISTS, which would be worked out for all addresses or servers at once.
+            WHEN (SELECT true FROM site x WHERE x.ip_address_id = i.id LIMIT 1) THEN 'sites'
             WHEN i.type = 'service' AND (
-                -- Not EXISTS, which would be worked out for all servers at once.
                 SELECT true FROM zone_server n JOIN zone z ON z.id = n.zone_id
                 WHERE n.logical_server_id = i.logical_server_id AND z.domain_id IS NOT NULL LIMIT 1)
             THEN 'zones' ELSE '' END

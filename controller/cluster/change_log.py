@@ -41,6 +41,19 @@ _LIST = """
 SELECT id, seq, actor, on_behalf_of, origin, command, request, reason, at FROM change
 """
 
+# A page is read in the order of ids, and moments narrow the ids: a change has its id before its
+# transaction ends and its moment from when that began, and no transaction takes an hour.
+_SINCE = """
+at >= %s AND id > coalesce(
+    (SELECT id FROM change WHERE at < %s::timestamptz - interval '1 hour'
+     ORDER BY at DESC LIMIT 1), 0)
+"""
+_UNTIL = """
+at < %s AND id < coalesce(
+    (SELECT id FROM change WHERE at > %s::timestamptz + interval '1 hour'
+     ORDER BY at LIMIT 1), 9223372036854775807)
+"""
+
 
 def state_shown(state: ChangeState) -> dict[str, Any]:
     """Give how far the boxes are, lane by lane, as commands answer it."""
@@ -69,14 +82,14 @@ async def list_changes(work: Work, request: ListChanges) -> dict[str, Any]:
         ("actor = %s", request.actor),
         ("command = %s", request.command),
         ("id IN (SELECT change_id FROM change_row WHERE row_key = %s)", request.object),
-        ("at >= %s", _moment("since", request.since)),
-        ("at < %s", _moment("until", request.until)),
+        (_SINCE, _moment("since", request.since)),
+        (_UNTIL, _moment("until", request.until)),
     ]
     given = [(condition, value) for condition, value in narrowed if value not in ("", None)]
     found = await work.tx.rows(
         f"{_LIST} WHERE {' AND '.join(condition for condition, _ in given)}"
         " ORDER BY id DESC LIMIT %s",
-        (*(value for _, value in given), size + 1),
+        (*(value for text, value in given for _ in range(text.count("%s"))), size + 1),
     )
     states = await change_states(work.tx, [row[0] for row in found])
     shown = [{**_shown(row), "state": states[row[0]].state} for row in found]

@@ -1,6 +1,8 @@
 """All rules over the whole model: the command ``health.list``."""
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -55,6 +57,27 @@ async def words_about(tx: Transaction, servers: Iterable[str]) -> dict[str, list
     return found
 
 
+@attrs.frozen
+class Findings:
+    """What was found, in the order of the list: each with its place there."""
+
+    in_order: tuple[tuple[str, Breach], ...] = ()
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, found: Iterable[Breach]) -> "Findings":
+        """Put findings in order, and count them by severity."""
+        placed = sorted(((_key(_shown(breach)), breach) for breach in found), key=_place)
+        counts = {"refuse": 0, "warn": 0}
+        for _, breach in placed:
+            counts[breach.rule.severity] += 1
+        return cls(tuple(placed), counts)
+
+
+def _place(placed: tuple[str, Breach]) -> str:
+    return placed[0]
+
+
 _STAMP = """
 SELECT max(change_id), count(*) FROM change_row
 WHERE relation IN ('box', 'logical_server', 'lane', 'ip_address')
@@ -70,7 +93,7 @@ class Health:
     """
 
     clock: Callable[[], float]
-    _found: tuple[Breach, ...] = ()
+    _found: Findings = Findings()
     _stamp: tuple[Any, ...] = ()
     _until: float = 0.0
 
@@ -95,29 +118,23 @@ class Health:
                 allowed="refuse, warn",
             )
         found = await self._judge(work.tx)
-        counts = {"refuse": 0, "warn": 0}
-        for breach in found:
-            counts[breach.rule.severity] += 1
         wanted = request.filter.lower()
-        items = sorted(
-            (
-                item
-                for breach in found
-                if request.rule in ("", breach.rule.id)
-                and request.severity in ("", breach.rule.severity)
-                and wanted in breach.finding.name
-                and _key(item := _shown(breach)) > after
-            ),
-            key=_key,
+        behind = (
+            _shown(breach)
+            for _, breach in found.in_order[bisect_right(found.in_order, after, key=_place) :]
+            if request.rule in ("", breach.rule.id)
+            and request.severity in ("", breach.rule.severity)
+            and wanted in breach.finding.name
         )
-        return {**page(items, size, _key), "counts": counts, "rules": len(RULES)}
+        items = list(islice(behind, size + 1))
+        return {**page(items, size, _key), "counts": dict(found.counts), "rules": len(RULES)}
 
-    async def _judge(self, tx: Transaction) -> tuple[Breach, ...]:
+    async def _judge(self, tx: Transaction) -> Findings:
         """Judge the whole model, or give what was found since the last change to it."""
         # Read before the model: what is committed in between is judged, and asked about again.
         stamp = await tx.row(_STAMP)
         if stamp != self._stamp or self.clock() >= self._until:
-            self._found = tuple(breaches(await load_view(tx), RULES))
+            self._found = Findings.of(breaches(await load_view(tx), RULES))
             self._stamp, self._until = stamp, self.clock() + KEPT_SECONDS
         return self._found
 

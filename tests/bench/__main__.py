@@ -35,7 +35,7 @@ def _wide_model(arguments: argparse.Namespace) -> None:
     size = wide_model.Size()
     try:
         size, times = (size.scaled(0.005), 1) if arguments.quick else (size, 40)
-        _print(wide.measure(folder, size, times, _say))
+        wide.measure(folder, size, times, _say, _print)
     finally:
         shutil.rmtree(folder)
 

@@ -67,7 +67,11 @@ class PanelClient:
 
     def show(self, path: str) -> None:
         """Ask for a page; anything but the page is an error."""
-        self._ask("GET", path)
+        try:
+            self._ask("GET", path)
+        except (OSError, http.client.HTTPException):
+            self._connection.close()  # it was idle too long: the next request opens it anew
+            self._ask("GET", path)
 
     def close(self) -> None:
         self._connection.close()
@@ -149,33 +153,28 @@ def _until_sealed(plain: extensions.connection) -> None:
     raise RuntimeError("the audit is not sealed")
 
 
-def measure(folder: Path, size: Size, times: int, say: Callable[[str], None]) -> str:
-    """Ask everything ``times`` times, in turns with psycopg2; give tables."""
+def measure(
+    folder: Path, size: Size, times: int, say: Callable[[str], None], show: Callable[[str], None]
+) -> None:
+    """Ask everything ``times`` times, in turns with psycopg2; show a table of each part."""
     begin = time.monotonic()
     with serving(folder, size, say) as wide:
-        filled = time.monotonic() - begin
+        show(f"\nf. a wide model: {size.words}, {times} times each")
+        show(f"  filled and served after {time.monotonic() - begin:.0f} s")
         before = megabytes(wide.process)
-        whole = _whole_model(wide)
-        parts = []
+        show(_whole_model(wide))
         for title, questions in (
             ("lists", lists(size)),
             ("panel", pages(size)),
             ("commands", writes(size)),
         ):
             say(title)
+            wide.api.ask("GET", "/operators")  # whichever connection was idle too long is renewed
             rows = _ask_all(wide, questions, times)
             head = (f"f. {title}", "median", "p95", "psycopg2 p95", "ratio", "bar 100 ms")
-            parts.append(table(head, rows))
+            show(f"\n{table(head, rows)}")
         after = megabytes(wide.process)
-    return "\n\n".join(
-        (
-            f"\nf. a wide model: {size.words} ({times} times each)",
-            f"  filled and served after {filled:.0f} s; controller {before:.0f} MB at first, "
-            f"{after:.0f} MB after",
-            whole,
-            *parts,
-        )
-    )
+        show(f"\n  controller {before:.0f} MB at first, {after:.0f} MB after")
 
 
 def _whole_model(wide: Wide) -> str:
