@@ -211,12 +211,19 @@ class Journal:
             )
 
     def pending(self, lane: str, limit: int) -> tuple[StoredObject, ...]:
-        """Give the oldest objects that are neither applied nor have another outcome."""
-        rows = self._db.execute(
-            "SELECT kind, key, revision, kind_version, spec, requires, change_id FROM object"
-            " WHERE lane = ? AND pending ORDER BY revision LIMIT ?",
-            (lane, limit),
-        )
+        """Give the oldest objects that are neither applied nor have another outcome.
+
+        What came ahead of older objects goes first: a person waits for it.
+        """
+        columns = "kind, key, revision, kind_version, spec, requires, change_id"
+        stored = "(SELECT stored_revision FROM lane WHERE id = ?)"
+        rows: list[tuple[Any, ...]] = []
+        for which in (">", "<="):
+            rows += self._db.execute(
+                f"SELECT {columns} FROM object WHERE lane = ? AND pending"  # noqa: S608
+                f" AND revision {which} {stored} ORDER BY revision LIMIT ?",
+                (lane, lane, limit - len(rows)),
+            )
         return tuple(
             StoredObject(ObjectId(kind, key), revision, version, spec, _ids(requires), change)
             for kind, key, revision, version, spec, requires, change in rows

@@ -36,6 +36,16 @@ def test_the_hash_is_that_of_the_live_objects(journal: Journal) -> None:
     assert journal.live(LANE, ObjectId("", ""), 10) == (("zone", "a.test", 3),)
 
 
+def test_what_came_ahead_of_older_objects_is_worked_first(journal: Journal) -> None:
+    store(journal, zone("a.test", 1), zone("b.test", 2), zone("c.test", 3))
+    with journal.transaction():
+        journal.store(LANE, Received(HISTORY, 3, (zone("d.test", 9), zone("e.test", 8))))
+    assert [each.revision for each in journal.pending(LANE, 9)] == [8, 9, 1, 2, 3]
+    assert [each.revision for each in journal.pending(LANE, 3)] == [8, 9, 1]
+    store(journal, zone("f.test", 4), through=9)
+    assert [each.revision for each in journal.pending(LANE, 9)] == [1, 2, 3, 4, 8, 9]
+
+
 def test_an_older_or_equal_revision_is_passed_by(journal: Journal) -> None:
     store(journal, zone("a.test", 5, serial=5))
     before = journal.lane(LANE).object_hash
