@@ -300,6 +300,8 @@ async def test_zones_that_a_box_refuses_do_not_hold_back_the_others(
            JOIN lane l ON l.logical_server_id = s.id WHERE s.name = %s""",
         (NS2,),
     )
+    await applied(model)
+    assert await step(model) == "waiting"  # it is noted now
     await to_the_end(model)
     shown = await model.ask("dns.progress", id=move)
     assert (shown["moved"], shown["failed"], shown["state"]) == (3, 2, "running")
@@ -325,6 +327,22 @@ async def test_stopped_it_takes_no_more_zones_and_ends_those_on_their_way(
     assert shown["ended_at"] is not None
     swapped = [await served(model, f"z{number}.test") for number in range(5)]
     assert [zone[NS2] == "master" for zone in swapped] == [True, True, False, False, False]
+
+
+@pytest_twisted.ensureDeferred
+async def test_zones_on_their_way_are_left_to_their_own_move(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zone_mover, "PART", 1)
+    await zones(model, 2)
+    await name_servers(model, 3, 4)
+    await closed(model, NS1, NS2)
+    await model.ask("dns.roles", master=NS3, slave1=NS4)
+    move = (await model.ask("dns.apply"))["move"]
+    await step(model)
+    await model.ask("dns.stop", id=move)
+    again = await model.ask("dns.apply")
+    assert (again["zones"], again["on_their_way"]) == (1, 1)
 
 
 @pytest_twisted.ensureDeferred
