@@ -132,7 +132,7 @@ def _naming(thing: str) -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        raise attrs.evolve(error, message=f"{thing}: {error.message}") from error
+        raise attrs.evolve(error, message=f"{error.message} (of {thing})") from error
 
 
 def _put(things: dict[str, Any], name: str, thing: Any, given: str) -> None:

@@ -95,7 +95,7 @@ def test_what_is_written_is_read_again_whatever_stands_in_it(
     ids=["deep-toml", "deep-json", "date", "time", "inf", "nan", "twice", "nul"],
 )
 def test_a_hostile_file_is_a_value_error_and_nothing_else(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         parsed(text)
 
 
