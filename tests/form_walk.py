@@ -88,7 +88,10 @@ class SeenPage(HTMLParser):
         for form in self.forms:
             if button in form.buttons and (sent := form.filled(fields)) is not None:
                 return form.action, sent
-        raise AssertionError(f"no form with {button!r} takes {dict(fields)}: {self.forms}")
+        seen = [
+            (it.buttons, [each.label for each in it.controls if each.label]) for it in self.forms
+        ]
+        raise AssertionError(f"no form with {button!r} takes {dict(fields)}: {seen}")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}

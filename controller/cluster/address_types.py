@@ -41,7 +41,7 @@ _KNOWN = (
         False,
         False,
         True,
-        "shared by many sites",
+        "many sites answer on it",
     ),
     AddressType(
         "dedicated",
