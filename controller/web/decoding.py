@@ -1,6 +1,7 @@
 """From path, query and body to the frozen request of a command, or a refusal naming the field."""
 
 import re
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -86,6 +87,8 @@ def _single(name: str, texts: Sequence[str]) -> str:
 def _is_list(hint: Any) -> bool:
     if typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_is_list(one) for one in typing.get_args(hint))
     return typing.get_origin(hint) in (tuple, list, frozenset, set)
 
 

@@ -30,6 +30,7 @@ class Renderer:
             "capitalize_first": _capital,
             "colour": wording.colour,
             "duration": wording.duration,
+            "meaning": wording.meaning,
             "moment": self._moment,
             "readable": wording.readable,
             "size": wording.size,

@@ -3,6 +3,8 @@
 from controller.web.panel.rooms import (
     accounts,
     addresses,
+    box_decisions,
+    box_enrolment,
     box_insight,
     boxes,
     changes,
@@ -22,6 +24,8 @@ from controller.web.panel.routing import Route
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", home.show),
     *boxes.ROUTES,
+    *box_decisions.ROUTES,
+    *box_enrolment.ROUTES,
     *box_insight.ROUTES,
     *logical_servers.ROUTES,
     *server_settings.ROUTES,

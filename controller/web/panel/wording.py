@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from controller.cluster.intents import CONDITIONS, INTENTS
 from controller.names import unicode_name
 
 _SENTENCES = {
@@ -79,6 +80,11 @@ _COLOURS = {
     "warn": "yellow",
 }
 
+_MEANINGS: Mapping[str, str] = {
+    **{str(word): meaning for word, meaning in CONDITIONS.items()},
+    **{intent.word: intent.meaning for intent in INTENTS},
+}
+
 _STATES = {
     "done": "live everywhere",
     "pending": "going live",
@@ -116,6 +122,11 @@ def readable(name: str) -> str:
 def colour(word: str) -> str:
     """Give the colour of a condition or state."""
     return _COLOURS.get(word, "secondary")
+
+
+def meaning(word: str) -> str:
+    """Say what a condition or an intent of a box means."""
+    return _MEANINGS.get(word, "")
 
 
 def state(word: str) -> str:

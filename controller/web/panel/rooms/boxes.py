@@ -9,7 +9,7 @@ from controller.web.panel.visits import Form, RefusedError, Visit
 
 _UP = (("Boxes", local("boxes")),)
 _FIELDS = ("name", "ip", "mask", "groups", "os_family", "description")
-_SYSTEMS = (("linux", "Linux"), ("freebsd", "FreeBSD"), ("windows", "Windows"))
+SYSTEMS = (("linux", "Linux"), ("freebsd", "FreeBSD"), ("windows", "Windows"))
 
 
 async def show_all(visit: Visit) -> Page:
@@ -149,7 +149,7 @@ def _number(value: object) -> float:
 
 
 def _add_page(form: Form) -> Page:
-    values = {"form": form, "groups": GROUPS, "systems": _SYSTEMS}
+    values = {"form": form, "groups": GROUPS, "systems": SYSTEMS}
     status = form.refusal.status if form.refusal else 200
     return Page("box-add", "Add a box", "boxes", values, crumbs=_UP, status=status)
 

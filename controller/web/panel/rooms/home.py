@@ -11,13 +11,22 @@ async def show(visit: Visit) -> Page:
     changes = await visit.ask("change.list", limit="8")
     faults = await visit.ask("fault.list", limit="5")
     health = await visit.ask("health.list", limit="1")
+    muted = {box["name"] for box in status["boxes"] if box["muted"]}
     behind = [
         lane
         for lane in status["lanes"]
-        if lane["condition"] not in ("ok", "new", NOT_RUN)
-        or lane["settled_revision"] < lane["revision"]
+        if lane["box"] not in muted
+        and (
+            lane["condition"] not in ("ok", "new", NOT_RUN)
+            or lane["settled_revision"] < lane["revision"]
+        )
     ]
-    troubled = [box for box in status["boxes"] if box["condition"] != "connected"]
+    troubled = [
+        box
+        for box in status["boxes"]
+        if box["condition"] != "connected" and box["name"] not in muted
+    ]
+    calm = [box for box in status["boxes"] if box not in troubled]
     return Page(
         "home",
         "Home",
@@ -29,6 +38,7 @@ async def show(visit: Visit) -> Page:
             "findings": sum(health["counts"].values()),
             "behind": behind,
             "troubled": troubled,
+            "calm": calm,
         },
         hears=("box", "change"),
     )
