@@ -97,6 +97,11 @@ HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) ORDER BY s.na
 """
 """Rows of `NameServerCandidate`: the name servers that take new zones."""
 
+_LIST = """
+SELECT d.id, d.name, a.name, d.created_at FROM domain d JOIN account a ON a.id = d.owner_id
+WHERE d.name > %s AND d.name >= %s AND d.name < %s
+"""
+
 _SEEN = """
 SELECT s.name, min(CASE WHEN n.role = 'secondary' THEN v.serial
                         WHEN greatest(l.settled_revision, a.revision) >= o.revision
@@ -235,19 +240,12 @@ class Domains:
         owner = None
         if request.account:
             owner, _ = await find_account(work.tx, request.account, field="account")
+        # A text of its own for each: one for both could not be planned well.
+        of_owner = "" if owner is None else "AND d.owner_id = %s"
+        owners = () if owner is None else (owner,)
         found = await work.tx.rows(
-            """SELECT d.id, d.name, a.name, d.created_at FROM domain d
-               JOIN account a ON a.id = d.owner_id
-               WHERE d.name > %s AND d.name >= %s AND d.name < %s
-               AND (%s::bigint IS NULL OR d.owner_id = %s) ORDER BY d.name LIMIT %s""",
-            (
-                after_text(request.cursor),
-                first,
-                last,
-                owner,
-                owner,
-                size + 1,
-            ),
+            f"{_LIST} {of_owner} ORDER BY d.name LIMIT %s",
+            (after_text(request.cursor), first, last, *owners, size + 1),
         )
         items = [
             {
