@@ -20,8 +20,8 @@ from controller.commands import Command, Work
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
-COUNTED = 10_000
-"""Zones of a server are counted up to here, both roles together."""
+COUNTED = 20_000
+"""Zones of all name servers together are counted up to here, at least 1,000 of each server."""
 
 
 @attrs.frozen
@@ -89,7 +89,8 @@ async def show(work: Work, request: ShowDns) -> dict[str, Any]:
     ``audiences`` says for each kind of customer whether the roles count, and if not, why.
     """
     servers = await _name_servers(work.tx)
-    counts = await work.tx.rows(_ZONES, ([server.id for server in servers], COUNTED))
+    most = max(1_000, COUNTED // max(1, len(servers)))
+    counts = await work.tx.rows(_ZONES, ([server.id for server in servers], most))
     return {
         "name_servers": [
             {
