@@ -195,3 +195,36 @@ async def test_r358_existing_zones_are_moved_from_the_page_of_the_roles(panel: P
     assert (await visitor.send(place, {})).status == 409
     reply = await visitor.send(place, {"allow_fewer": "true"})
     assert (reply.status, reply.headers["Location"] > begun) == (303, True)
+
+
+@ensureDeferred
+async def test_r356_a_range_of_addresses_is_listed_by_page(panel: PanelSite) -> None:
+    await panel.model.cluster()
+    range_ = {"first": "198.51.100.100", "last": "198.51.100.179", "mask": "24"}
+    await panel.model.ask("ip.add", lserver="web1.example.net", type="dedicated", **range_)
+    visitor = await panel.signed_in()
+    place = "/servers/server/web1.example.net"
+    first = await visitor.text(place)
+    assert first.count("/24, dedicated") + first.count("/24, shared") == 50
+    following = re.search('href="([^"]*)" rel="next"', first)
+    assert following is not None
+    second = await visitor.text(unescape(following[1]))
+    assert second.count("/24, dedicated") + second.count("/24, shared") == 31
+    assert 'rel="next"' not in second
+    assert "First page" in second
+
+
+@ensureDeferred
+async def test_r345_a_mail_server_is_offered_each_of_its_single_addresses_once(
+    panel: PanelSite,
+) -> None:
+    await panel.model.box("mail1", 1, ("mail",))
+    await panel.model.server("mail1", "mail", "qmail")
+    visitor = await panel.signed_in()
+    place = "/servers/server/mail1.example.net"
+    for number, kind in enumerate(("service", "outgoing", "bouncing"), start=1):
+        assert f">{kind}: " in await visitor.text(place)
+        form = {"first": f"192.0.2.{number}", "mask": "24", "type": kind}
+        assert (await visitor.send(f"{place}/addresses", form)).status == 303
+        assert f">{kind}: " not in await visitor.text(place)
+    assert "Add an address" not in await visitor.text(place)

@@ -73,10 +73,12 @@ async def server_page(
     ``form`` is the refused form of an address, ``options`` that of the settings or of a move.
     """
     server = await visit.ask("lserver.show", name=name)
-    addresses = await visit.ask("ip.list", lserver=server["name"], limit="500")
+    addresses = await visit.ask(
+        "ip.list", lserver=server["name"], limit=str(_MOST), cursor=visit.query.get("cursor")
+    )
     records = await visit.ask("lserver.records", name=server["name"])
     type_ = KNOWN_TYPES.get(server["type"])
-    taken = {address["type"] for address in addresses["items"]}
+    taken = {address["type"] for address in server["ips"]}
     kinds = [
         TYPES[kind]
         for kind in types_of(server["group"])
@@ -90,7 +92,7 @@ async def server_page(
         {
             "server": server,
             "addresses": addresses["items"],
-            "more": addresses["next"] is not None,
+            "next": addresses["next"],
             "kinds": kinds,
             "default_port": type_.default_port if type_ else "",
             "used": used_by(server),
