@@ -11,15 +11,22 @@ import attrs
 
 from controller.refusal import CommandError
 
+_SHOWN = 300
+"""Characters of a refused text that the refusal repeats."""
+
 
 def check_storable(request: Any) -> None:
     """Check every text of a command's request; raises `CommandError` ``text.nul``."""
     for field in attrs.fields(type(request)):
-        if any("\0" in text for text in _texts(getattr(request, field.name))):
+        for text in _texts(getattr(request, field.name)):
+            if "\0" not in text:
+                continue
+            shown = "" if field.metadata.get("secret") else text[:_SHOWN]
             raise CommandError(
                 "text.nul",
                 "a NUL character cannot be part of a text",
                 field=field.name,
+                value=shown.replace("\0", "\N{REPLACEMENT CHARACTER}"),
                 allowed="text without NUL characters",
             )
 

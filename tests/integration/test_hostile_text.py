@@ -63,6 +63,8 @@ async def test_a_nul_character_is_refused_in_every_text_of_every_command(model: 
                     await model.runner.run(OPERATOR, command.name, request)
                 assert (caught.value.id, caught.value.field) == ("text.nul", name), command.name
                 assert caught.value.allowed
+                is_secret = bool(fields[name].metadata.get("secret"))
+                assert caught.value.value == ("" if is_secret else "a\N{REPLACEMENT CHARACTER}b")
                 tried += 1
     assert tried > 100
 
