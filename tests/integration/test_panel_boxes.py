@@ -11,7 +11,7 @@ from controller.bootstrap.job import SshJob
 from controller.cluster.intents import CONDITIONS, INTENTS
 from controller.registry import EnrolmentInfo, build_registry
 from controller.runner import CommandRunner
-from tests.integration.model import NOW, Model
+from tests.integration.model import NOW, OPERATOR, Model
 from tests.panel_site import PanelSite, panel_site
 
 KEY = "SHA256:" + "k" * 43
@@ -187,3 +187,23 @@ async def test_a_box_that_is_not_linux_gets_a_line_and_no_form_for_ssh(panel: Pa
     assert 'type="password"' not in await visitor.text("/boxes/box/w/ssh")
     reply = await visitor.send("/boxes/box/w/enrolment")
     assert "PowerShell" in reply.body.decode()
+
+
+@ensureDeferred
+async def test_m4_no_digest_of_the_password_is_kept_for_replays(panel: Panel) -> None:
+    await box(panel)
+    for password in ("first", "second"):
+        # Were the password in the digest, the second would be another request.
+        await panel.model.run_as(
+            OPERATOR,
+            "pserver.enroll",
+            idempotency_key="key",
+            name="web9",
+            ssh="root@192.0.2.1",
+            password=password,
+        )
+    assert [job.password for job in panel.ssh.jobs] == ["first"]
+    ((request,),) = await panel.model.rows(
+        "SELECT request FROM change WHERE command = 'pserver.enroll'"
+    )
+    assert request["password"] == "(secret)"
