@@ -17,6 +17,7 @@ from controller.projection.zones import (
     RecordRow,
     ZoneRow,
     address_records,
+    in_order,
     name_server_records,
 )
 from controller.serials import next_serial
@@ -44,7 +45,7 @@ def service_records(
             records.update(address_records([name[: -len(domain) - 1]], [address], TTL))
     if panel and not any(record.name == "cp" for record in records):
         records.update(address_records(["cp"], [panel], TTL))
-    return tuple(sorted(records))
+    return in_order(records)
 
 
 def assign_roles(

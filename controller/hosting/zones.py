@@ -15,6 +15,7 @@ from controller.projection.zones import (
     NameServer,
     RecordRow,
     ZoneRow,
+    in_order,
     master_zone,
     secondary_zone,
 )
@@ -63,7 +64,7 @@ async def load_zone(tx: Transaction, name: str, *, lock: bool = False) -> Zone |
         return None
     return Zone(
         row=ZoneRow(*row[:6]),
-        records=tuple(sorted(RecordRow(*record) for record in row[6])),
+        records=in_order(RecordRow(*record) for record in row[6]),
         servers=tuple(
             NameServer(server, own, Endpoint(address=address, port=port), role)
             for server, own, address, port, role in row[7]
@@ -131,7 +132,7 @@ async def create_zone(
             *_columns(records),
         ),
     )
-    zone = Zone(row, tuple(sorted(records)), tuple(servers))
+    zone = Zone(row, in_order(records), tuple(servers))
     work.change.row("zone", row.name, None, _kept(zone))
     await project_zone(work.change, zone, servers)
     return zone
@@ -149,7 +150,7 @@ async def rewrite_zone(
 
     Nothing is written where nothing differs. The zone must have been loaded with its lock.
     """
-    after = tuple(sorted(wanted))
+    after = in_order(wanted)
     placed = zone.servers if servers is None else tuple(servers)
     present, kept = set(zone.records), set(after)
     gone = [row for row in zone.records if row not in kept]
