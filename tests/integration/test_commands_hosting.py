@@ -428,7 +428,7 @@ async def test_a_bad_master_file_changes_nothing(model: Model) -> None:
         ("$INCLUDE /etc/passwd\n", "zone-file.invalid"),
         ("$TTL 60\n$GENERATE 1-9 a$ A 192.0.2.$\n", "zone-file.invalid"),
         ("what is this\n", "zone-file.invalid"),
-        ("www A 192.0.2.1\0\n", "zone-file.invalid"),
+        ("www A 192.0.2.1\0\n", "text.nul"),
         ("a.other.test. 60 IN A 192.0.2.1\n", "record.name.out-of-zone"),
         ("x 60 IN DNSKEY 256 3 8 AAAA\n", "record.type.invalid"),
         ("www 60 IN CNAME a.test.\n", "record.cname.beside"),
