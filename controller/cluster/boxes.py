@@ -81,6 +81,24 @@ async def find_box(tx: Transaction, name: str, *, field: str = "name") -> BoxRow
     return BoxRow(row[0], row[1], tuple(row[2]), row[3])
 
 
+async def find_open_box(tx: Transaction, name: str, *, field: str) -> BoxRow:
+    """Give a box that a logical server is to be put on; raises `CommandError`.
+
+    Nothing new is placed on a box that is drained, as one that was retired is too.
+    """
+    box = await find_box(tx, name, field=field)
+    if box.intent == "draining":
+        raise CommandError(
+            "pserver.draining",
+            f"the box {box.name} is drained: nothing new is placed on it",
+            field=field,
+            value=name,
+            allowed=f"another box, or first hsctl pserver intent {box.name} open",
+            status=409,
+        )
+    return box
+
+
 _REFUSALS: Mapping[str, Literal["", "protocol", "duplicate-identity"]] = {
     "protocol": "protocol",
     "duplicate-identity": "duplicate-identity",

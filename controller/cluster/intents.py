@@ -32,7 +32,7 @@ INTENTS: tuple[Intent, ...] = (
     ),
     Intent(
         "maintenance",
-        "Changes wait until it is over, nothing new is placed on it, and its alarms are mute. "
+        "Changes wait until it is over, no new customer is placed on it, and its alarms are mute. "
         "Its daemons serve on.",
     ),
 )

@@ -7,7 +7,7 @@ import attrs
 
 from controller import names
 from controller.cluster import groups
-from controller.cluster.boxes import find_box, time_text
+from controller.cluster.boxes import find_open_box, time_text
 from controller.cluster.control_ports import with_control_port
 from controller.cluster.free_text import text_line
 from controller.cluster.guard import watch
@@ -195,7 +195,7 @@ class Servers:
         description = text_line(request.description, field="description", most=500)
         read = read_settings(service_type, request.settings, balanced=False)
         await check_references(work.tx, service_type, read)
-        box = await find_box(work.tx, request.pserver, field="pserver")
+        box = await find_open_box(work.tx, request.pserver, field="pserver")
         guard = await watch(work.tx, boxes=[box.id])
         ported = await with_control_port(work.tx, box.id, service_type, read)
         settings = merged(service_type, {}, ported)

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.boxes import find_box
+from controller.cluster.boxes import find_open_box
 from controller.cluster.control_ports import with_control_port
 from controller.cluster.dns_roles import PROVIDER, WORDS, serves
 from controller.cluster.free_text import text_line
@@ -134,7 +134,7 @@ class ServerEditing:
     async def move(self, work: Work, request: MoveServer) -> dict[str, Any]:
         """Put a logical server that serves nothing yet onto another box (R261)."""
         server = await find_server(work.tx, request.name)
-        box = await find_box(work.tx, request.to, field="to")
+        box = await find_open_box(work.tx, request.to, field="to")
         guard = await watch(work.tx, boxes=[box.id], servers=[server.id])
         present = await work.tx.rows(
             """SELECT b.id::text, b.name FROM lane l JOIN box b ON b.id = l.box_id

@@ -115,6 +115,21 @@ async def test_an_intent_is_set_with_its_meaning(model: Model, word: str) -> Non
 
 
 @ensureDeferred
+async def test_no_logical_server_is_put_on_a_box_that_is_drained(model: Model) -> None:
+    await one_box(model)
+    await model.box("web8", 8, ("web",))
+    await model.server("web8", "web", "apache")
+    await model.ask("pserver.intent", name="web9", intent="draining")
+    for command, fields in (
+        ("lserver.add", {"name": "a.example.net", "group": "web", "type": "apache"}),
+        ("lserver.move", {"name": "web8.example.net"}),
+    ):
+        field = "pserver" if command == "lserver.add" else "to"
+        refused = await model.refused(command, **fields, **{field: "web9"})
+        assert (refused.id, refused.field) == ("pserver.draining", field)
+
+
+@ensureDeferred
 async def test_an_intent_that_is_none_is_refused(model: Model) -> None:
     await one_box(model)
     refused = await model.refused("pserver.intent", name="web9", intent="asleep")
