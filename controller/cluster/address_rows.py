@@ -97,16 +97,22 @@ async def find_address(tx: Transaction, ip: str, port: int | None) -> AddressRow
     return fitting[0]
 
 
+_ZONES_OF = """
+SELECT d.name FROM zone_server n JOIN zone z ON z.id = n.zone_id
+JOIN domain d ON d.id = z.domain_id WHERE n.logical_server_id = %s LIMIT %s
+"""
+
+_SITES_OF = """
+SELECT d.name FROM site x JOIN domain d ON d.id = x.domain_id WHERE x.ip_address_id = %s LIMIT %s
+"""
+
+
 async def used_by(tx: Transaction, row: AddressRow) -> dict[str, Any]:
     """Count what uses an address, up to 1000, and name the first ten domains."""
     if row.type == "service":
-        sql = """SELECT d.name FROM zone_server n JOIN zone z ON z.id = n.zone_id
-                 JOIN domain d ON d.id = z.domain_id WHERE n.logical_server_id = %s LIMIT %s"""
-        found = await tx.rows(sql, (row.server_id, _COUNTED))
+        found = await tx.rows(_ZONES_OF, (row.server_id, _COUNTED))
     else:
-        sql = """SELECT d.name FROM site x JOIN domain d ON d.id = x.domain_id
-                 WHERE x.ip_address_id = %s LIMIT %s"""
-        found = await tx.rows(sql, (row.id, _COUNTED))
+        found = await tx.rows(_SITES_OF, (row.id, _COUNTED))
     names = sorted(name for (name,) in found)
     return {
         "zones" if row.type == "service" else "sites": len(names),

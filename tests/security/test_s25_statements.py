@@ -49,16 +49,33 @@ def statements(tree: ast.AST) -> list[tuple[int, ast.expr]]:
 
 
 def is_no_statement(node: ast.Call) -> bool:
-    """Tell ``tx.run(...)`` from other things that run: commands, threads, turns, the reactor."""
+    """Tell ``tx.run(...)`` from other things that run: commands, threads, turns, the reactor.
+
+    ``change.row(...)`` notes a row of the model.
+    """
     assert isinstance(node.func, ast.Attribute)
     owner = ast.unparse(node.func.value)
+    if node.func.attr == "row" and owner.endswith("change"):
+        return True
     return node.func.attr == "run" and not owner.endswith("tx")
 
 
 PATHS = sorted(path for path in CONTROLLER.rglob("*.py"))
 
-NAMED = {("hosting/zones.py", "sql")}
-"""Local names that hold one of two constants of the module, looked at by eye."""
+NAMED = {
+    ("hosting/zones.py", "sql"),
+    ("hosting/zone_mover.py", "f'{_MOVING} WHERE {which} ORDER BY m.move_id, m.zone_id LIMIT %s'"),
+    (
+        "cluster/ip_addresses.py",
+        "f\"{LIST} WHERE {' AND '.join(where)} ORDER BY i.id LIMIT %s\"",
+    ),
+    (
+        "cluster/change_log.py",
+        "f\"{_LIST} WHERE {' AND '.join((condition for condition, _ in given))}"
+        ' ORDER BY id DESC LIMIT %s"',
+    ),
+}
+"""What is put together of literals of the same module alone, looked at by eye."""
 
 REVIEWED = {
     # What these run is put together by psycopg2.sql, or is read from our own migration files.
