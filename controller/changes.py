@@ -118,7 +118,7 @@ class _Row:
 
 _LOCK = """
 SELECT 1 FROM logical_server WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE;
-SELECT s.id::text, s.revision, s.name, g.kind, g.key, o.spec, s.service_type
+SELECT s.id::text, s.revision, s.name, g.kind, g.key, o.spec, o.requires
 FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS g(server, kind, key)
 JOIN logical_server s ON s.id = g.server
 LEFT JOIN desired_object o ON o.logical_server_id = g.server AND o.kind = g.kind AND o.key = g.key
@@ -291,12 +291,14 @@ class ChangeWriter:
         revisions = dict(self._before)
         self._names = {row[0]: row[2] for row in found}
         before = {(row[0], row[3], row[4]): _bytes(row[5]) for row in found}
+        required = {(row[0], row[3], row[4]): row[6] or [] for row in found}
         for key, wanted in self._objects.items():
             if key not in before:
                 raise CommandError(
                     "lserver.unknown", "the logical server is gone", value=key[0], status=409
                 )
-            if before[key] == wanted.spec:
+            needs = [list(need) for need in wanted.requires]
+            if before[key] == wanted.spec and required[key] == needs:
                 continue
             revisions[key[0]] += 1
             self._written.append(_Numbered(key[0], key[2], revisions[key[0]], wanted, before[key]))

@@ -26,6 +26,7 @@ from controller.hosting.domains import Domains
 from controller.hosting.record_commands import Records
 from controller.hosting.recovery import Recovery
 from controller.hosting.service_zone import ServiceZone
+from controller.hosting.site_addresses import SiteAddresses
 from controller.hosting.site_commands import Sites
 from controller.hosting.zone_files import ZoneFiles
 from controller.projection.stored import ServerProjection
@@ -75,6 +76,7 @@ def build_registry(
             *ZoneFiles(domains).commands(),
             *Records(clock).commands(),
             *Sites(clock, secrets).commands(),
+            *SiteAddresses(clock).commands(),
             *change_log.COMMANDS,
             *Audit(anchors).commands(),
             *operators.COMMANDS,

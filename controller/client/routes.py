@@ -58,6 +58,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "record.list": ("GET", "/domains/{domain}/records"),
     "record.delete": ("DELETE", "/domains/{domain}/records"),
     "site.show": ("GET", "/domains/{name}/site"),
+    "site.address": ("PUT", "/domains/{name}/site/address"),
     "site.set": ("PATCH", "/domains/{name}/site"),
     "change.list": ("GET", "/changes"),
     "change.show": ("GET", "/changes/{id}"),

@@ -188,12 +188,15 @@ class IpAddresses:
         row = await find_address(work.tx, row.ip, row.port)
         after = row
         if request.mask:
+            if row.type == "dedicated":
+                await self._check_unused(work.tx, row)
             prefix = addresses.prefix_length(request.mask, addresses.address(row.ip))
             after = attrs.evolve(after, prefix=prefix)
         if request.tag is not None:
             after = attrs.evolve(after, tag=checked_tag(row.type, request.tag))
         if request.new_port is not None and request.new_port != row.port:
             await self._check_unused(work.tx, row)
+            await self._check_not_beside_dedicated(work.tx, row)
             port = addresses.port(request.new_port, field="new_port")
             one = addresses.address(row.ip)
             await check_endpoints_free(work.tx, server, AddressRange(one, one), port)
@@ -252,6 +255,7 @@ class IpAddresses:
         await work.tx.row("SELECT 1 FROM ip_address WHERE id = %s FOR UPDATE", (row.id,))
         row = await find_address(work.tx, row.ip, row.port)
         await self._check_unused(work.tx, row)
+        await self._check_not_beside_dedicated(work.tx, row)
         if row.type == "service":
             await self.service_zone.sync(work, leaving=server.id)
         await work.tx.run("DELETE FROM ip_address WHERE id = %s", (row.id,))
@@ -276,6 +280,28 @@ class IpAddresses:
             allowed="delete what uses it first",
             status=409,
         )
+
+    async def _check_not_beside_dedicated(self, tx: Transaction, row: AddressRow) -> None:
+        """Keep the server's last shared address of a port while sites have dedicated ones on it."""
+        if row.type != "shared":
+            return
+        beside = await tx.maybe(
+            """SELECT host(d.address) FROM ip_address d
+               WHERE d.logical_server_id = %s AND d.port = %s AND d.site_id IS NOT NULL
+               AND NOT EXISTS (SELECT FROM ip_address s WHERE s.logical_server_id = %s
+                               AND s.type = 'shared' AND s.port = %s AND s.id <> %s)
+               LIMIT 1""",
+            (row.server_id, row.port, row.server_id, row.port, row.id),
+        )
+        if beside is not None:
+            raise CommandError(
+                "ip.in-use",
+                f"sites of {row.server} have dedicated addresses beside it: {beside[0]}",
+                field="ip",
+                value=row.ip,
+                allowed="give those back first: hsctl site address DOMAIN --shared",
+                status=409,
+            )
 
     async def _delete_range(self, work: Work, request: DeleteAddresses) -> dict[str, Any]:
         first = addresses.address(request.ip)

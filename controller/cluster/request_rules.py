@@ -72,6 +72,19 @@ REQUEST_RULES: tuple[RequestRule, ...] = (
     RequestRule("ip.type.reserved", ("R344",), "System management addresses are for later use."),
     RequestRule("ip.tag.not-shared", ("R351",), "A tag tells shared addresses of a server apart."),
     RequestRule("ip.tag.taken", ("R353",), "One tag stands for one shared address of a server."),
+    RequestRule(
+        "ip.dedicated.port",
+        ("R330",),
+        "A dedicated address has the port that the server's sites are answered on.",
+    ),
+    RequestRule(
+        "site.address.none-free",
+        ("R329", "R330"),
+        "A site takes a dedicated address that its server has and no other site uses.",
+    ),
+    RequestRule(
+        "site.address.prohibited", ("R293",), "A server may be told to give out none of its own."
+    ),
     RequestRule("ip.in-use", ("R357",), "An address is changed while nothing uses it."),
     RequestRule(
         "dns.none-for-audience",

@@ -19,6 +19,7 @@ from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
 from controller.hosting.ownership import check_free
 from controller.hosting.record_commands import zone_name
+from controller.hosting.site_addresses import give_back
 from controller.hosting.sites import load_site, project_parent_site, project_site, site_shown
 from controller.hosting.zones import create_zone, remove_zone, unknown_domain, zone_of_domain
 from controller.pages import after_text, limit, page, prefix_range
@@ -96,6 +97,8 @@ WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id
 HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) ORDER BY s.name
 """
 """Rows of `NameServerCandidate`: the name servers that take new zones."""
+
+_OF_OWNER = "AND d.owner_id = %s"
 
 _LIST = """
 SELECT d.id, d.name, a.name, d.created_at FROM domain d JOIN account a ON a.id = d.owner_id
@@ -241,10 +244,9 @@ class Domains:
         if request.account:
             owner, _ = await find_account(work.tx, request.account, field="account")
         # A text of its own for each: one for both could not be planned well.
-        of_owner = "" if owner is None else "AND d.owner_id = %s"
         owners = () if owner is None else (owner,)
         found = await work.tx.rows(
-            f"{_LIST} {of_owner} ORDER BY d.name LIMIT %s",
+            f"{_LIST} {'' if owner is None else _OF_OWNER} ORDER BY d.name LIMIT %s",
             (after_text(request.cursor), first, last, *owners, size + 1),
         )
         items = [
@@ -299,6 +301,8 @@ class Domains:
         site = await load_site(work.tx, name)
         if site is not None:
             await work.change.remove(site.row.logical_server, SITE, name, owner_id=site.row.account)
+            if site.dedicated:
+                await give_back(work, site)
             await work.tx.run("DELETE FROM site WHERE id = %s", (site.row.id,))
             await drop_secrets(work.tx, f"site:{site.row.id}")
             work.change.row("site", name, site_shown(site), None)

@@ -7,7 +7,7 @@ import attrs
 from controller.commands import Work
 from controller.projection.sites import CertificateText, SiteRow, site_spec
 from controller.storage.database import Transaction
-from templates.apache.objects import SITE
+from templates.apache.objects import DEDICATED, SITE
 
 
 @attrs.frozen
@@ -23,6 +23,8 @@ class Site:
     tls_port: int = 0
     """The web server's port for TLS; 0 where it has none."""
     secrets: tuple[int, ...] = ()
+    dedicated: bool = False
+    """Whether its address is its own alone."""
 
 
 _LOAD = """
@@ -30,7 +32,7 @@ SELECT s.id, d.name, s.owner_id, s.logical_server_id::text, s.settings,
        NOT EXISTS (SELECT 1 FROM domain w WHERE w.name = 'www.' || d.name),
        l.name, host(i.address), i.port, s.version,
        c.id, encode(c.digest, 'hex'), k.id, encode(k.digest, 'hex'),
-       coalesce((l.settings->>'tls_port')::int, 0), d.id
+       coalesce((l.settings->>'tls_port')::int, 0), d.id, i.type = 'dedicated'
 FROM site s JOIN domain d ON d.id = s.domain_id
 JOIN logical_server l ON l.id = s.logical_server_id
 JOIN ip_address i ON i.id = s.ip_address_id
@@ -65,6 +67,7 @@ async def load_site(tx: Transaction, domain: str) -> Site | None:
         version=row[9],
         tls_port=row[14],
         secrets=(row[10], row[12]) if certificate else (),
+        dedicated=row[16],
     )
 
 
@@ -75,6 +78,7 @@ async def project_site(work: Work, site: Site) -> None:
         SITE,
         site.row.domain,
         site_spec(site.row),
+        requires=[(DEDICATED.name, site.address)] if site.dedicated else (),
         secrets=site.secrets,
         owner_id=site.row.account,
     )
@@ -94,6 +98,7 @@ def site_shown(site: Site) -> dict[str, Any]:
         "domain": site.row.domain,
         "logical_server": site.server,
         "address": site.address,
+        "dedicated": site.dedicated,
         "port": site.port,
         "tls_port": site.tls_port,
         "settings": None if site.row.settings is None else dict(site.row.settings),

@@ -31,6 +31,27 @@ def show(domain: str) -> Mapping[str, Any]:
     return {"name": domain}
 
 
+@site.command()
+@click.argument("domain")
+@click.option(
+    "--dedicated/--shared",
+    "dedicated",
+    required=True,
+    default=None,
+    help="An address of its own, or one that it shares.",
+)
+@click.option("--tag", type=int, metavar="N", help="Tag of the shared address.")
+@writes("site.address", "site of {name} has its address", view=views.site)
+def address(*, domain: str, dedicated: bool, tag: int | None) -> Mapping[str, Any]:
+    """Give a site a dedicated address of its server, or a shared one; its records follow.
+
+    \b
+    hsctl site address shop.test --dedicated
+    hsctl site address shop.test --shared --tag 3
+    """
+    return {"name": domain, "type": "dedicated" if dedicated else "shared", "tag": tag}
+
+
 @site.command("set")
 @click.argument("domain")
 @click.option("--index", metavar="FILE,FILE", help="Names of index documents, in order.")

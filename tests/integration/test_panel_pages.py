@@ -162,6 +162,26 @@ async def test_a_domain_and_its_records_are_kept_by_forms_alone(panel: PanelSite
 
 
 @ensureDeferred
+async def test_r329_a_site_takes_a_dedicated_address_and_gives_it_back(panel: PanelSite) -> None:
+    await panel.model.shop()
+    visitor = await panel.signed_in()
+    page = "/domains/domain/shop.test/address"
+    assert "may have a free dedicated address" in await visitor.text(page)
+    refused = await visitor.send(page, {"type": "dedicated"})
+    assert (refused.status, "has no free dedicated address" in refused.body.decode()) == (409, True)
+    await panel.model.ask(
+        "ip.add", lserver="web1.example.net", first="192.0.2.50", mask="24", type="dedicated"
+    )
+    assert (await visitor.send(page, {"type": "dedicated"})).status == 303
+    assert "192.0.2.50:80</a>, dedicated" in await visitor.text("/domains/domain/shop.test")
+    assert "Give it back" in await visitor.text(page)
+    refused = await visitor.send(page, {"type": "shared", "tag": "9"})
+    assert (refused.status, "no shared address of tag 9" in refused.body.decode()) == (409, True)
+    assert (await visitor.send(page, {"type": "shared"})).status == 303
+    assert "dedicated" not in await visitor.text("/domains/domain/shop.test")
+
+
+@ensureDeferred
 async def test_an_internationalised_name_is_shown_in_both_forms(panel: PanelSite) -> None:
     await panel.model.shop()
     visitor = await panel.signed_in()

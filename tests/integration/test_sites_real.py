@@ -85,6 +85,22 @@ def sites() -> Iterator[Sites]:
         yield Sites(broken, Asker(box.endpoint.address, box.endpoint.port, box.tls.port), lane)
 
 
+def test_r355_a_dedicated_address_is_answered_on_while_a_site_has_it(sites: Sites) -> None:
+    own = attrs.evolve(sites.web, address="127.0.77.1")
+    name = sites.domain("own.test")
+    sites.hsctl("ip", "add", NEUTRAL, "--from", own.address, "--mask", "32", "--type", "dedicated")
+    with pytest.raises(ConnectionError):
+        own.get(name)
+    sites.hsctl("site", "address", name, "--dedicated")
+    assert FIRST_PAGE.format(name) in own.get(name).text
+    assert FIRST_PAGE.format(name) in sites.web.get(name).text
+    assert own.tls(name).certificate == NEUTRAL
+    sites.hsctl("site", "address", name, "--shared")
+    with pytest.raises(ConnectionError):
+        own.get(name)
+    assert FIRST_PAGE.format(name) in sites.web.get(name).text
+
+
 def test_own_index_documents_come_and_go(sites: Sites) -> None:
     name = sites.domain("index.test")
     (sites.content(name) / "start.html").write_text("the start")

@@ -30,6 +30,7 @@ ACCOUNT_COMMANDS: dict[str, tuple[dict[str, str], Any]] = {
     "record.delete": ({"domain": "{name}"}, {"name": "www"}),
     "site.show": ({"name": "{name}"}, None),
     "site.set": ({"name": "{name}"}, {"indexes": True}),
+    "site.address": ({"name": "{name}"}, {"type": "dedicated"}),
 }
 NOT_BY_ID = {"domain.add", "domain.list"}
 

@@ -118,6 +118,35 @@ async def delete(visit: Visit, name: str) -> Answer:
     return Redirect(local("domains", change=done.change_id))
 
 
+async def address_form(visit: Visit, name: str) -> Page:
+    """Ask whether the site shall have a dedicated address, or give it back."""
+    return _address_page(await visit.ask("domain.show", name=name), Form.of("tag"))
+
+
+async def address(visit: Visit, name: str) -> Answer:
+    """Give the site a dedicated address, or a shared one (R329, R351)."""
+    form = visit.form
+    try:
+        done = await visit.write(
+            "site.address", name=name, type=form.text("type"), tag=form.text("tag") or None
+        )
+    except RefusedError as error:
+        domain = await visit.ask("domain.show", name=name)
+        return _address_page(domain, form.refused(error.refusal, "tag"))
+    return Redirect(local("domains", "domain", name, change=done.change_id))
+
+
+def _address_page(domain: dict[str, Any], form: Form) -> Page:
+    return Page(
+        "site-address",
+        f"Address of {domain['unicode']}",
+        "domains",
+        {"domain": domain, "site": domain["site"], "form": form},
+        crumbs=(*_UP, (domain["unicode"], local("domains", "domain", domain["name"]))),
+        status=form.refusal.status if form.refusal else 200,
+    )
+
+
 async def _add_page(visit: Visit, form: Form) -> Page:
     accounts = await visit.ask("account.list", limit="500")
     servers = await visit.ask("lserver.list", group="web", limit="500")
@@ -147,6 +176,8 @@ ROUTES = (
     Route("GET", "/domains/add", add_form),
     Route("POST", "/domains/add", add),
     Route("GET", "/domains/domain/{}", show),
+    Route("GET", "/domains/domain/{}/address", address_form),
+    Route("POST", "/domains/domain/{}/address", address),
     Route("GET", "/domains/domain/{}/delete", delete_form),
     Route("POST", "/domains/domain/{}/delete", delete),
 )

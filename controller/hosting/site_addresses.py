@@ -1,0 +1,193 @@
+"""The address of a site: its server's shared one, or a dedicated one (R329, R355).
+
+The server answers on a dedicated address from when a site takes it until the site gives it back.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import attrs
+
+from controller.cluster.address_rows import web_port
+from controller.cluster.groups import DEFAULT_TAG
+from controller.commands import Command, Work
+from controller.hosting.record_commands import zone_name
+from controller.hosting.sites import Site, load_site, project_site, site_shown
+from controller.hosting.zones import rewrite_zone, unknown_domain, zone_of_domain
+from controller.projection.servers import ServerRow
+from controller.projection.zones import RecordRow
+from controller.refusal import CommandError
+from templates.apache.objects import DEDICATED, AddressSpec
+
+
+@attrs.frozen
+class SetSiteAddress:
+    """Which address a site shall have; ``tag`` chooses among its server's shared ones (R351)."""
+
+    name: str
+    type: Literal["shared", "dedicated"]
+    tag: int | None = None
+
+
+def with_site_address(
+    records: tuple[RecordRow, ...], before: str, after: str
+) -> tuple[RecordRow, ...]:
+    """Give a zone's records with the generated ones of its site at another address. Pure.
+
+    What a person has written stays as it is.
+    """
+    kind = "AAAA" if ":" in after else "A"
+
+    def moved(row: RecordRow) -> RecordRow:
+        of_site = row.generated and row.type in ("A", "AAAA") and row.name in ("@", "www")
+        if not of_site or row.data != before:
+            return row
+        return attrs.evolve(row, type=kind, data=after, id=0)
+
+    return tuple(dict.fromkeys(moved(row) for row in records))
+
+
+async def give_back(work: Work, site: Site) -> None:
+    """Let nobody have the site's dedicated address: it is free, and goes down on the box."""
+    await work.tx.run("UPDATE ip_address SET site_id = NULL WHERE site_id = %s", (site.row.id,))
+    await work.change.remove(
+        site.row.logical_server, DEDICATED, site.address, owner_id=site.row.account
+    )
+
+
+@attrs.frozen
+class SiteAddresses:
+    """The command ``site.address``; ``clock`` gives seconds since the epoch."""
+
+    clock: Callable[[], float]
+
+    async def set(self, work: Work, request: SetSiteAddress) -> dict[str, Any]:
+        """Give a site a dedicated address of its server, or a shared one; its records follow."""
+        name = zone_name(request.name, field="name")
+        zone = await zone_of_domain(work.tx, name, lock=True)
+        await work.tx.rows(
+            """SELECT 1 FROM site s JOIN domain d ON d.id = s.domain_id WHERE d.name = %s
+               FOR UPDATE OF s""",
+            (name,),
+        )
+        site = await load_site(work.tx, name)
+        if site is None:
+            raise unknown_domain(name, field="name")
+        if request.type == "dedicated":
+            if request.tag is not None:
+                raise CommandError(
+                    "ip.tag.not-shared",
+                    "only a shared address has a tag",
+                    field="tag",
+                    value=str(request.tag),
+                    allowed="leave the tag out",
+                )
+            if site.dedicated:
+                return site_shown(site)
+            chosen = await self._take(work, site)
+        else:
+            chosen = await self._shared(work, site, request.tag)
+            if site.dedicated:
+                await give_back(work, site)
+        await work.tx.run(
+            """UPDATE site SET ip_address_id = %s, version = version + 1
+               WHERE id = %s AND ip_address_id <> %s""",
+            (chosen, site.row.id, chosen),
+        )
+        after = await load_site(work.tx, name)
+        assert after is not None
+        if after.address != site.address:
+            work.change.row("site", name, site_shown(site), site_shown(after))
+            records = with_site_address(zone.records, site.address, after.address)
+            await rewrite_zone(work, zone, records, now=int(self.clock()))
+            await project_site(work, after)
+        return site_shown(after)
+
+    async def _take(self, work: Work, site: Site) -> int:
+        """Take a free dedicated address of the site's server; two sites never get the same."""
+        server = await self._server(work, site)
+        if server.settings.get("prohibit_dedicated_ip"):
+            raise CommandError(
+                "site.address.prohibited",
+                f"{server.name} does not give sites dedicated addresses",
+                field="type",
+                value="dedicated",
+                allowed=f"hsctl lserver set {server.name} prohibit_dedicated_ip=false",
+                status=409,
+            )
+        port = await web_port(work.tx, server)
+        taken = await work.tx.maybe(
+            """UPDATE ip_address SET site_id = %s WHERE id = (
+                   SELECT id FROM ip_address WHERE logical_server_id = %s AND type = 'dedicated'
+                   AND site_id IS NULL AND port = %s
+                   ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+               RETURNING id, host(address), prefix, port""",
+            (site.row.id, server.id, port),
+        )
+        if taken is None:
+            raise CommandError(
+                "site.address.none-free",
+                f"{server.name} has no free dedicated address",
+                field="type",
+                value="dedicated",
+                allowed=f"hsctl ip add {server.name} --type dedicated, then again",
+                status=409,
+            )
+        chosen, address, prefix, port = taken
+        await work.change.upsert(
+            server.id,
+            DEDICATED,
+            address,
+            AddressSpec(prefix=prefix, port=port),
+            owner_id=site.row.account,
+        )
+        return int(chosen)
+
+    async def _shared(self, work: Work, site: Site, tag: int | None) -> int:
+        """Give the server's shared address with the tag; without one, the default of the server.
+
+        A site that has a shared address keeps it where no tag is asked for.
+        """
+        row = await work.tx.maybe(
+            """SELECT i.id FROM ip_address i WHERE i.logical_server_id = %s AND i.type = 'shared'
+               AND (%s::int IS NULL OR i.tag = %s)
+               ORDER BY (%s::int IS NULL
+                         AND EXISTS (SELECT FROM site x WHERE x.id = %s
+                                     AND x.ip_address_id = i.id)) DESC,
+                        i.tag <> %s, i.tag LIMIT 1 FOR KEY SHARE""",
+            (site.row.logical_server, tag, tag, tag, site.row.id, DEFAULT_TAG),
+        )
+        if row is None:
+            raise CommandError(
+                "site.address.no-shared",
+                f"{site.server} has no shared address" + ("" if tag is None else f" of tag {tag}"),
+                field="tag",
+                value="" if tag is None else str(tag),
+                allowed=f"hsctl ip list {site.server} shows the addresses",
+                status=409,
+            )
+        return int(row[0])
+
+    async def _server(self, work: Work, site: Site) -> ServerRow:
+        row = await work.tx.row(
+            """SELECT id::text, name, group_name, service_type, settings FROM logical_server
+               WHERE id = %s""",
+            (site.row.logical_server,),
+        )
+        return ServerRow(*row)
+
+    def commands(self) -> tuple[Command[Any], ...]:
+        """Give the commands for the registry."""
+        return (
+            Command(
+                "site.address",
+                "PUT",
+                "/domains/{name}/site/address",
+                SetSiteAddress,
+                "account.write",
+                "Give the site of a domain a dedicated address, or a shared one",
+                self.set,
+                "The box answers on a dedicated address from when a site takes it until the site "
+                "gives it back. The records of the site follow.",
+            ),
+        )
