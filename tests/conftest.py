@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 import pytest_twisted
+from hypothesis import HealthCheck, settings
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
@@ -21,6 +22,11 @@ from controller.storage.migrations import migrate
 from controller.storage.roles import OWNER_ROLE
 
 pytest_plugins = ("tests.integration.model",)
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
 TEMPLATE = "hs_template"
 _numbers = itertools.count(1)
 

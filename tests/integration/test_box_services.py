@@ -206,7 +206,7 @@ async def test_a_silent_box_is_told_from_one_that_declines(model: Model) -> None
         ("pserver.service", {"service": "x" * 301, "action": "stop"}, "pserver.text"),
         ("pserver.log", {"service": "cron", "lines": 0}, "pserver.log.lines"),
         ("pserver.log", {"service": "cron", "lines": 1001}, "pserver.log.lines"),
-        ("pserver.packages", {"search": "\0"}, "pserver.text"),
+        ("pserver.packages", {"search": "\0"}, "text.nul"),
         ("pserver.load", {"span": "year"}, "pserver.load.span"),
     ],
 )

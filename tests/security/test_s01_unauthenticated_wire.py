@@ -12,16 +12,19 @@ from twisted.internet.protocol import Factory, Protocol
 
 from node_agent.wire.messages import (
     Alive,
+    Answer,
     FromAgent,
     Inventory,
     LaneState,
     Observed,
     Outcomes,
     RenewalRequest,
+    Sample,
     Stored,
     SystemReport,
     Welcome,
 )
+from node_agent.wire.questions import LogLines
 from pki.contexts import EnrolmentTLS
 from pki.keys import new_key, signing_request
 from tests.fleet_cluster import FleetCluster
@@ -34,6 +37,19 @@ EARLY = [
     Observed(lane="x", zone="a.test", serial=1),
     Inventory(lane="x", items=(), last=True),
     SystemReport(sampled_at=1.0, facts={}),
+    Sample(
+        processor=1.0,
+        load=1.0,
+        memory_used=1,
+        memory_total=1,
+        disk_used=1,
+        disk_total=1,
+        disk_read=1.0,
+        disk_written=1.0,
+        net_received=1.0,
+        net_sent=1.0,
+    ),
+    Answer(id=1, found=LogLines(lines=(), cut=False)),
     RenewalRequest(csr=b""),
     Alive(),
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytest_twisted import ensureDeferred
 
@@ -69,7 +69,6 @@ role = "master"
 """
 
 
-@settings(deadline=None)
 @given(THINGS, THINGS)
 def test_what_is_written_is_read_again_whatever_stands_in_it(
     boxes: dict[str, Any], servers: dict[str, Any]
