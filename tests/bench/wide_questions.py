@@ -230,7 +230,7 @@ def writes(size: Size) -> list[Question]:
             {"name": "new{n}", "ip": "192.0.2.1", "mask": "24", "groups": ["web", "dns", "mail"]},
         ),
         ask("pserver edit", "PATCH", "/pservers/new{n}", "box", {"description": "turn {n}"}),
-        ask("pserver intent", "PUT", "/pservers/new{n}/intent", "box", {"intent": "draining"}),
+        ask("pserver intent", "PUT", "/pservers/new{n}/intent", "box", {"intent": "no-signup"}),
         ask(
             "pserver monitoring", "PUT", "/pservers/new{n}/monitoring", "box", {"monitoring": False}
         ),

@@ -87,7 +87,7 @@ def sites() -> Iterator[Sites]:
 
 def test_r355_a_dedicated_address_is_answered_on_while_a_site_has_it(sites: Sites) -> None:
     own = attrs.evolve(sites.web, address="127.0.77.1")
-    name = sites.domain("own.test")
+    name = sites.domain("dedicated.test")
     sites.hsctl("ip", "add", NEUTRAL, "--from", own.address, "--mask", "32", "--type", "dedicated")
     with pytest.raises(ConnectionError):
         own.get(name)
