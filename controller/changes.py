@@ -1,7 +1,8 @@
 """A change: what one committed command did, collected while it runs and written once.
 
-The touched logical servers are locked in ascending id, so commit order is revision order on each of
-them, and each object gets the next revision of its server. All of it takes two round trips.
+The touched logical servers are locked in ascending id, so commit order is revision order on each
+of them, and each object gets the next revision of its server. That takes one round trip; what is
+written then travels with the COMMIT.
 How far the boxes are with a change is read by `controller.progress`.
 """
 
@@ -117,8 +118,10 @@ class _Row:
 
 
 _LOCK = """
-SELECT 1 FROM logical_server WHERE id = ANY(%s::uuid[]) ORDER BY id FOR NO KEY UPDATE;
-SELECT s.id::text, s.revision, s.name, g.kind, g.key, o.spec, o.requires
+SELECT 1 FROM logical_server WHERE id = ANY(ARRAY(SELECT unnest(%s::uuid[]))) ORDER BY id
+FOR NO KEY UPDATE;
+SELECT s.id::text, s.revision, s.name, g.kind, g.key, o.spec, o.requires,
+       (SELECT nextval('change_id_seq'))
 FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS g(server, kind, key)
 JOIN logical_server s ON s.id = g.server
 LEFT JOIN desired_object o ON o.logical_server_id = g.server AND o.kind = g.kind AND o.key = g.key
@@ -130,8 +133,8 @@ WITH given AS (
                          %s::text[], %s::text[], %s::bigint[], %s::bytea[])
         AS g(server, kind, key, revision, kind_version, spec, requires, secrets, owner, before)
 ), made AS (
-    INSERT INTO change (actor, on_behalf_of, origin, command, request, reason)
-    VALUES (%s, %s, %s, %s, %s::jsonb, %s) RETURNING id
+    INSERT INTO change (id, actor, on_behalf_of, origin, command, request, reason)
+    OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s) RETURNING id
 ), bumped AS (
     UPDATE logical_server s SET revision = m.revision
     FROM (SELECT server, max(revision) AS revision FROM given GROUP BY server) m
@@ -158,7 +161,7 @@ WITH given AS (
     SELECT made.id, w.server, w.zone, w.serial
     FROM unnest(%s::uuid[], %s::text[], %s::bigint[]) AS w(server, zone, serial), made
 )
-SELECT made.id, pg_notify('hs_change', made.id::text),
+SELECT pg_notify('hs_change', made.id::text),
        pg_notify('hs_event', json_build_object('change', made.id)::text) FROM made
 """
 
@@ -245,12 +248,17 @@ class ChangeWriter:
         self._drawn[what] = chosen
 
     async def close(self) -> int | None:
-        """Write the change. Gives its id, or None where nothing was touched."""
-        await self._number()
+        """Write the change. Gives its id, or None where nothing was touched.
+
+        It is written with the next statement of the transaction, its COMMIT if there is no other.
+        """
+        change_id = await self._number()
         if not self._written and not self._rows and not self._watches:
             return None
+        if change_id is None:
+            (change_id,) = await self._tx.row("SELECT nextval('change_id_seq')")
         written = self._written
-        row = await self._tx.row(
+        self._tx.run_with_next(
             _WRITE,
             (
                 [item.logical_server for item in written],
@@ -263,6 +271,7 @@ class ChangeWriter:
                 [_array(item.wanted.secrets) for item in written],
                 [item.wanted.owner_id for item in written],
                 [item.before for item in written],
+                change_id,
                 self._principal.actor,
                 self._principal.account,
                 self._principal.origin,
@@ -278,12 +287,15 @@ class ChangeWriter:
                 list(self._watches.values()),
             ),
         )
-        return int(row[0])
+        return change_id
 
-    async def _number(self) -> None:
-        """Lock the touched servers and give each object that differs its own revision."""
+    async def _number(self) -> int | None:
+        """Lock the touched servers and give each object that differs its own revision.
+
+        Gives a number for the change, or None where no server was asked for anything.
+        """
         if not self._objects:
-            return
+            return None
         keys = sorted(self._objects)
         columns = [[key[place] for key in keys] for place in range(3)]
         found = await self._tx.rows(_LOCK, (sorted({key[0] for key in keys}), *columns))
@@ -302,6 +314,7 @@ class ChangeWriter:
                 continue
             revisions[key[0]] += 1
             self._written.append(_Numbered(key[0], key[2], revisions[key[0]], wanted, before[key]))
+        return int(found[0][7])
 
     def committed(self, change_id: int) -> Committed:
         """Give what was written as the change ``change_id``, for whoever brings it to the boxes."""

@@ -122,8 +122,7 @@ _CONDITION = """
        CASE WHEN l.condition <> 'ahead' AND (b.retired_at IS NOT NULL OR b.intent = 'maintenance')
             THEN '' ELSE l.message END"""
 
-# How many changes are asked for is kept from the planner: where it sees one or two, a plan made for
-# them looks cheaper than the kept one, and so it plans these joins anew for every question.
+# Not how many: see controller/storage/prepared.py.
 _ASKED = "ANY(ARRAY(SELECT unnest(%s::bigint[])))"
 
 _PROGRESS = f"""

@@ -177,9 +177,7 @@ class CommandRunner:
                 self._handover.committing(change_id)
                 tx.after_commit(partial(self._handover.committed, change.committed(change_id)))
             if key is not None:
-                await idempotency.record(
-                    tx, principal.actor, key, change_id=change_id, response=kept
-                )
+                idempotency.record(tx, principal.actor, key, change_id=change_id, response=kept)
             return CommandResult(answer, change_id)
 
         try:

@@ -7,7 +7,7 @@ from controller.storage.database import Transaction
 _RELATED = """
 SELECT pg_advisory_xact_lock(hashtext(%s));
 SELECT c.service_domain, d.name, d.owner_id FROM cluster c LEFT JOIN (
-    (SELECT name, owner_id FROM domain WHERE reversed = ANY(%s))
+    (SELECT name, owner_id FROM domain WHERE reversed = ANY(ARRAY(SELECT unnest(%s::text[]))))
     UNION ALL
     (SELECT name, owner_id FROM domain WHERE reversed > %s AND reversed < %s
      AND owner_id <> %s LIMIT 1)

@@ -162,7 +162,7 @@ async def rewrite_zone(
         return zone
     serial = next_serial(zone.row.serial, now)
     work.tx.run_with_next(
-        """DELETE FROM record WHERE id = ANY(%s);
+        """DELETE FROM record WHERE id = ANY(ARRAY(SELECT unnest(%s::bigint[])));
            INSERT INTO record (zone_id, owner_id, name, type, ttl, data, generated)
            SELECT %s, %s, r.name, r.type, r.ttl, r.data, r.generated
            FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::bool[])

@@ -97,16 +97,11 @@ class Transaction:
         return count
 
     def run_with_next(self, sql: str, parameters: Sequence[object]) -> None:
-        """Run a statement before the next one, in its round trip, or at the latest at the end.
+        """Run a statement in the round trip of the next one, or of the COMMIT if none comes.
 
         For one that gives nothing; what PostgreSQL has against it is raised by the next.
         """
         self._carried.append((self._link.executing(sql, parameters), tuple(parameters)))
-
-    async def flush(self) -> None:
-        """Run what waits for a next statement that did not come. For `Database` only."""
-        if self._carried:
-            await self._ask("SELECT", ())
 
     def after_commit(self, function: Callable[[], None]) -> None:
         """Call ``function`` once the commit is certain; never after a rollback."""
@@ -156,13 +151,13 @@ class Transaction:
         if self._reads:
             self._state = "left" if self._state == "begun" else "ended"
             return self._hooks
-        begun, self._state = self._state == "begun", "ended"
-        if begun:
-            cursor = await self._link.ask("COMMIT", None)
+        if self._state == "begun" or self._carried:
+            cursor = await self._ask("COMMIT", ())
             if cursor.statusmessage != "COMMIT":
                 raise StorageError(
                     "an error inside the transaction was swallowed: PostgreSQL rolled it back"
                 )
+        self._state = "ended"
         return self._hooks
 
     async def roll_back(self) -> None:
@@ -294,7 +289,6 @@ class Database:
     ) -> tuple[T, list[Callable[[], None]]]:
         try:
             value = await function(transaction)
-            await transaction.flush()
         except Rollback as way_out:
             await transaction.roll_back()
             return way_out.value, []  # type: ignore[return-value]
@@ -315,6 +309,7 @@ class Database:
                 raise CommitUnknownError(
                     "the connection was lost during the commit: it may or may not have happened"
                 ) from error
+            await self._roll_back_after(link, transaction)
             raise
 
     async def _roll_back_after(self, link: Link, transaction: Transaction) -> None:

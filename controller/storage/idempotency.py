@@ -59,11 +59,9 @@ async def claim(tx: Transaction, actor: str, key: str, request_hash: bytes) -> R
     return Replay(row[1], row[2])
 
 
-async def record(
-    tx: Transaction, actor: str, key: str, *, change_id: int | None, response: Any
-) -> None:
-    """Keep the answer for replays, in the transaction that did the work."""
-    await tx.run(
+def record(tx: Transaction, actor: str, key: str, *, change_id: int | None, response: Any) -> None:
+    """Keep the answer for replays, with the next statement of the transaction that did the work."""
+    tx.run_with_next(
         "UPDATE idempotency SET change_id = %s, response = %s WHERE actor = %s AND key = %s",
         (change_id, Json(response), actor, key),
     )

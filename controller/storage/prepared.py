@@ -5,6 +5,10 @@ a connection meets for the second time is prepared (between transactions, where 
 nothing), and executed by its name from then on. Policies are no obstacle: they read the principal
 when the plan runs.
 
+How long an array is, a statement on a click's path keeps from the planner: ``= ANY(ARRAY(SELECT
+unnest(%s::bigint[])))``. Where the planner sees one or two, a plan for them looks cheaper than the
+kept one for ten, and it plans anew for every question.
+
 A prepared parameter has the type that PostgreSQL inferred, where a written-out value has its own.
 A statement is therefore executed by name only where both come to the same; else it is sent as it
 is, like one that cannot be prepared at all.

@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import attrs
@@ -17,6 +18,7 @@ from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.runner import CommandRunner
 from controller.storage.database import CommitUnknownError, Transaction
+from controller.storage.link import Link
 from templates.objects import ObjectId, decode_spec
 from templates.registry import SERVICE_TYPES
 from templates.service_type import SERVER_ID, LaneContext, Unit
@@ -97,6 +99,28 @@ async def test_each_object_has_a_revision_of_its_own_and_none_is_left_out(model:
         )
         assert len({revision for revision, _ in revisions}) == len(revisions)
         assert revisions[-1][0] == revisions[0][1]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("key", [None, "a-key"])
+async def test_a_record_takes_three_round_trips_to_its_commit(
+    model: Model, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    """The zone, the servers with what stands there, and all that is written with its COMMIT."""
+    await model.shop()
+    asked: list[str] = []
+    ask = Link.ask
+
+    def noted(link: Link, sql: str, parameters: Sequence[object] | None) -> object:
+        if not sql.startswith("PREPARE"):
+            asked.append(sql)
+        return ask(link, sql, parameters)
+
+    monkeypatch.setattr(Link, "ask", noted)
+    done = await add_record(model, "www2", idempotency_key=key)
+    commit = next(place for place, sql in enumerate(asked) if sql.endswith("; COMMIT"))
+    assert commit == 2 + (key is not None), asked  # a key is claimed before anything else
+    assert (await model.state(done.change_id)).id == done.change_id
 
 
 @pytest_twisted.ensureDeferred

@@ -18,7 +18,7 @@ async def add_once(tx: Transaction, request: bytes = b"request") -> Replay | str
     if replay is not None:
         return replay
     await tx.run("INSERT INTO account (name) VALUES ('a' || gen_random_uuid())")
-    await idempotency.record(tx, "operator:x", "key", change_id=5, response={"id": 1})
+    idempotency.record(tx, "operator:x", "key", change_id=5, response={"id": 1})
     return "done"
 
 
