@@ -1,5 +1,6 @@
 """The agent: its lanes on one side, the session with a controller on the other."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -35,6 +36,8 @@ from node_agent.wire.messages import (
     FromController,
     Hello,
     InventoryRequest,
+    LaneAssignment,
+    LaneState,
     Monitor,
     Observe,
     Question,
@@ -56,6 +59,8 @@ REPORT_EVERY = 60.0
 SHORTEST_SAMPLING = 1.0
 """Seconds between two samples, at least, whatever a controller asks for."""
 RENEWAL_EVERY = 3600.0
+LONGEST_GRANT = 2000
+"""Characters that are told of one table of grants."""
 HOLD_EVERY = 0.25
 """Seconds between two looks for a hold or release set by ``hs-agent`` on the box."""
 
@@ -71,10 +76,11 @@ class Credentials:
 
 @attrs.frozen
 class Host:
-    """Who the box is, for the `Hello`."""
+    """Who the box is, for the `Hello`, and what its owner grants, in words."""
 
     machine_id: str
     boot_id: str
+    granted: Mapping[str, str] = attrs.Factory(dict)
 
 
 class Agent:
@@ -119,6 +125,7 @@ class Agent:
         self._skew = 0.0
         self._gauge = Gauge()
         self._calls: dict[str, IDelayedCall] = {}
+        self._declined: list[LaneAssignment] = []
         self._stopped = False
 
     # --- life ---
@@ -265,9 +272,9 @@ class Agent:
 
     async def _assign(self, message: Assign) -> None:
         known = [each for each in message.lanes if each.service_type in self._types]
-        for each in message.lanes:
-            if each not in known:
-                event("unknown-service-type", lane=each.name, type=each.service_type)
+        self._declined = [each for each in message.lanes if each not in known]
+        for each in self._declined:
+            event("declined", level=logging.WARNING, lane=each.name, type=each.service_type)
         wanted = [(each.lane, each.name, each.service_type) for each in known]
         await self._blocking(lambda: self._journal.assign(wanted))
         for id in [id for id in self.lanes if id not in {each.lane for each in known}]:
@@ -289,6 +296,8 @@ class Agent:
             for outcomes in pages:
                 send(outcomes)
             send(lane.state())
+        for each in self._declined:
+            send(LaneState(lane=each.lane, condition="held", message=declined(each)))
         for message in kept:
             send(message)
 
@@ -334,6 +343,7 @@ class Agent:
         ]
         report = await self._aside(lambda: sample(facts))
         report["clock_skew"] = round(self._skew, 3)
+        report["grants"] = {name: what[:LONGEST_GRANT] for name, what in self._host.granted.items()}
         if self._credentials is not None:
             leaf = self._credentials.identity.leaf
             report["certificate_not_after"] = leaf.not_valid_after_utc.timestamp()
@@ -424,3 +434,11 @@ class Agent:
             event("internal-error", level=40, why=failure.getTraceback())
 
         Deferred.fromCoroutine(task).addErrback(tell)
+
+
+def declined(lane: LaneAssignment) -> str:
+    """Say of a lane that this box does not work, why."""
+    return (
+        f"not granted: this box works no logical servers of the type {lane.service_type}: its owner"
+        " has not named it in service_types of grants.toml, or the agent is too old for it"
+    )

@@ -6,7 +6,15 @@ Blocks on the journal; runs on the worker thread within the round's transaction.
 from collections.abc import Callable, Iterable
 
 from node_agent.journal import Journal
-from node_agent.planning import Change, Step, decode, groups, readiness, refusals
+from node_agent.planning import (
+    Change,
+    Refusal,
+    Step,
+    decode,
+    groups,
+    readiness,
+    refusals,
+)
 from node_agent.records import AppliedObject, StoredObject, Verdict
 from templates.objects import ObjectId, SpecError, decode_spec
 from templates.service_type import SERVER_ID, LaneContext, ServiceType
@@ -18,7 +26,9 @@ WAITS_NAMED = 50
 
 
 class Chooser:
-    """Chooses for one lane. ``context_of`` gives the planning context for a server's spec."""
+    """Chooses for one lane. ``context_of`` gives the planning context for a server's spec,
+    ``refusal`` what the box does not grant of a plan.
+    """
 
     def __init__(
         self,
@@ -26,11 +36,13 @@ class Chooser:
         service_type: ServiceType,
         journal: Journal,
         context_of: Callable[[object], LaneContext],
+        refusal: Refusal,
     ) -> None:
         self._lane = lane
         self._type = service_type
         self._journal = journal
         self._context_of = context_of
+        self._refusal = refusal
         self.server: object | None = None
         """The applied specification of the logical server; None: not there yet."""
 
@@ -75,7 +87,7 @@ class Chooser:
         for group in groups(changes):
             new_server = next((c.spec for c in group if c.id == SERVER_ID), None)
             context = self._context_of(self.server if new_server is None else new_server)
-            planned, refused = refusals(self._type, context, applied, group)
+            planned, refused = refusals(self._type, context, applied, group, self._refusal)
             steps += planned
             verdicts += refused
         return steps, verdicts

@@ -1,20 +1,15 @@
 """The agent's configuration, ``agent.toml``: one frozen record, read once."""
 
-import os
-import tomllib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import attrs
 import msgspec
 
-from node_agent.managed import may_be_managed
+from node_agent.grants import FILE_NAME, Grants, read_grants
+from node_agent.owned_file import ConfigError, read_owned
 
 DEFAULT_PATH = Path("/etc/heliosphere/agent.toml")
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; ``args[0]`` names the file, the field and what to do."""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -22,10 +17,6 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     controller: tuple[str, ...] = ()
     services: Literal["direct", "systemd"] = "direct"
     log: str = ""
-    programs: dict[str, str] = {}
-    users: dict[str, str] = {}
-    modules: dict[str, str] = {}
-    services_managed: dict[str, str] = {}
 
 
 @attrs.frozen
@@ -50,18 +41,14 @@ class Config:
     """What the operator of the box decided.
 
     ``state`` holds the journal, the certificate and the lanes. ``services`` says who runs daemons.
-    ``log`` None logs to standard error.
+    ``log`` None logs to standard error. ``grants`` is what may be touched here at most.
     """
 
     state: Path
     controllers: tuple[ControllerAddress, ...]
     services: Literal["direct", "systemd"]
     log: Path | None
-    programs: dict[str, PurePosixPath]
-    users: dict[str, str]
-    modules: dict[str, PurePosixPath]
-    services_managed: dict[str, str] = attrs.Factory(dict)
-    """Names of services that a controller may manage here, and their systemd units."""
+    grants: Grants
 
     @property
     def journal(self) -> Path:
@@ -75,36 +62,18 @@ class Config:
 
 
 def read_config(path: Path) -> Config:
-    """Read ``agent.toml``; raises `ConfigError`.
-
-    A file that others may write is refused: it names the programs that we run (S12).
-    """
+    """Read ``agent.toml`` and the grants beside it; raises `ConfigError`."""
+    file = read_owned(path, _File)
     try:
-        status = path.stat()
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-        file = msgspec.convert(data, _File)
         controllers = tuple(ControllerAddress.parse(text) for text in file.controller)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(f"{path} may be written by others: chown it to yourself, chmod go-w")
-    state = Path(file.state)
-    for name, program in {**file.programs, **file.modules, "state": file.state}.items():
-        if not program.startswith("/"):
-            raise ConfigError(f"{path}: {name} = {program!r} must be an absolute path")
-    for name, unit in file.services_managed.items():
-        if not may_be_managed(name, unit):
-            raise ConfigError(
-                f"{path}: services_managed: {name} = {unit!r} is not a name in lower case with a"
-                " unit NAME.service that is not one of heliosphere-"
-            )
+    except ValueError as error:
+        raise ConfigError(f"{path}: controller: {error}") from error
+    if not file.state.startswith("/"):
+        raise ConfigError(f"{path}: state = {file.state!r} must be an absolute path")
     return Config(
-        state=state,
+        state=Path(file.state),
         controllers=controllers,
         services=file.services,
         log=Path(file.log) if file.log else None,
-        programs={name: PurePosixPath(value) for name, value in file.programs.items()},
-        users=file.users if os.geteuid() == 0 else {},
-        modules={name: PurePosixPath(value) for name, value in file.modules.items()},
-        services_managed=file.services_managed,
+        grants=read_grants(path.with_name(FILE_NAME)),
     )

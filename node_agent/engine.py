@@ -6,6 +6,7 @@ before something known good has been probed.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from node_agent.box.interface import Box, LaneBox
 from node_agent.choosing import Chooser
@@ -44,7 +45,9 @@ class Engine:
         self._secret = journal.lane(lane).control_secret
         self.box: LaneBox = box.lane(service_type, lane)
         self._entries = Entries(lane, journal, self.box.files, at)
-        self._chooser = Chooser(lane, service_type, journal, self._context_of)
+        self._chooser = Chooser(
+            lane, service_type, journal, self._context_of, partial(box.refusal, service_type)
+        )
 
     @property
     def has_server(self) -> bool:

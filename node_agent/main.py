@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from node_agent.config import DEFAULT_PATH, Config, ConfigError, read_config
+from node_agent.config import DEFAULT_PATH, Config, read_config
+from node_agent.owned_file import ConfigError
 
 
 class _ConfigPath(click.ParamType[Config]):
@@ -145,6 +146,16 @@ def faults(config: Config, output: str) -> None:
         )
     if not found:
         click.echo("none")
+
+
+@main.command()
+@_config_option
+def grants(config: Config) -> None:
+    """Show what this box's owner lets a controller have touched here (grants.toml)."""
+    from node_agent.grants import told
+
+    for table, what in told(config.grants).items():
+        click.echo(f"{table}: {what}")
 
 
 if __name__ == "__main__":

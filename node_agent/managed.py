@@ -1,4 +1,4 @@
-"""What may stand in ``[services_managed]`` of agent.toml: a name, and the systemd unit it means."""
+"""What may stand in ``[services]`` of grants.toml: a name, and the systemd unit it means."""
 
 import re
 
@@ -9,5 +9,5 @@ OWN_UNITS = "heliosphere-"
 
 
 def may_be_managed(name: str, unit: str) -> bool:
-    """Tell whether a row of ``[services_managed]`` is one."""
+    """Tell whether a row of ``[services]`` is one."""
     return bool(NAME.fullmatch(name) and UNIT.fullmatch(unit)) and not unit.startswith(OWN_UNITS)

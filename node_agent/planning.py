@@ -5,7 +5,7 @@ together. What a unit comes to *after* a step is what is applied now plus the st
 an object in quarantine or waiting keeps its last good version.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -60,6 +60,10 @@ class Step:
         """Whether it needs neither a checker nor a reload: no process is started for it."""
         heavy = self.plan.checks or self.plan.reload or self.plan.restart
         return not heavy and all(change.id != SERVER_ID for change in self.changes)
+
+
+Refusal = Callable[[object | None, UnitPlan], str]
+"""(the server's new specification, if it is planned; a plan) to what the box does not grant."""
 
 
 @attrs.frozen
@@ -162,12 +166,13 @@ def plan_step(
     context: LaneContext,
     applied: Mapping[str, Mapping[ObjectId, object]],
     changes: tuple[Change, ...],
+    refusal: Refusal,
 ) -> Step:
     """Plan the changes of one group on top of what is applied (unit -> object -> spec).
 
     Units that moved objects connect are planned as one (see `templates.service_type.Unit`).
 
-    Raises `PlanRefusedError` with the planner's words.
+    Raises `PlanRefusedError` with the planner's words, or those of ``refusal``.
     """
     names = dict.fromkeys(unit for change in changes for unit in change.units)
     if not names:
@@ -181,6 +186,9 @@ def plan_step(
     units = Unit(name, before), Unit(name, after)
     plan = service_type.plan(context, *units)
     service_type.check_succession(*units)
+    new_server = next((each.spec for each in changes if each.id == SERVER_ID), None)
+    if words := refusal(new_server, plan):
+        raise PlanRefusedError(words)
     return Step(changes, plan, _inverse(service_type, context, *units, plan))
 
 
@@ -205,9 +213,10 @@ def refusals(
     context: LaneContext,
     applied: Mapping[str, Mapping[ObjectId, object]],
     changes: tuple[Change, ...],
+    refusal: Refusal,
 ) -> tuple[list[Step], list[Verdict]]:
     """Plan one group; where planning refuses it, quarantine those that it refuses and no more."""
-    whole = _plan_or_words(service_type, context, applied, changes)
+    whole = _plan_or_words(service_type, context, applied, changes, refusal)
     if isinstance(whole, Step):
         return [whole], []
     if len(changes) == 1:
@@ -216,7 +225,7 @@ def refusals(
     verdicts = []
     for change in changes:
         accepted = (*good.changes, change) if good is not None else (change,)
-        planned = _plan_or_words(service_type, context, applied, accepted)
+        planned = _plan_or_words(service_type, context, applied, accepted, refusal)
         if isinstance(planned, Step):
             good = planned
         else:
@@ -229,9 +238,10 @@ def _plan_or_words(
     context: LaneContext,
     applied: Mapping[str, Mapping[ObjectId, object]],
     changes: tuple[Change, ...],
+    refusal: Refusal,
 ) -> Step | str:
     try:
-        return plan_step(service_type, context, applied, changes)
+        return plan_step(service_type, context, applied, changes, refusal)
     except PlanRefusedError as refused:
         return str(refused)
     except Exception as error:

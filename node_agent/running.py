@@ -35,6 +35,7 @@ from node_agent.effects.addresses import HostAddresses
 from node_agent.effects.failures import DiskFullError
 from node_agent.enrolment import EnrolmentFailedError, controllers_met, enrol
 from node_agent.entries import pass_by
+from node_agent.grants import told
 from node_agent.identity import NotEnrolledError, boot_id, load_identity, machine_id
 from node_agent.journal import Journal, JournalError
 from node_agent.logs import event
@@ -100,9 +101,9 @@ class RunningAgent:
             self._journal = Journal(config.journal)
         except (JournalError, DiskFullError, sqlite3.Error) as error:
             raise CannotRunError(f"the journal cannot be used: {error}") from error
-        programs = {**_ASKED_PROGRAMS, **config.programs}
+        programs = {**_ASKED_PROGRAMS, **config.grants.programs}
         desk = ServiceDesk(
-            units=SystemdUnits(reactor, programs, config.services_managed),
+            units=SystemdUnits(reactor, programs, config.grants.services),
             journal=self._journal,
             blocking=blocking,
             stopped=StoppedLanes(config.state),
@@ -111,21 +112,23 @@ class RunningAgent:
         box = PosixBox(
             reactor=reactor,
             root=config.lanes,
-            programs=config.programs,
+            grants=config.grants,
             daemons=_daemons(reactor, config),
-            users=config.users,
-            modules=config.modules,
             addresses=_addresses(reactor, config),
         )
         self.agent = Agent(
-            host=Host(machine_id(config.state), boot_id()),
+            host=Host(machine_id(config.state), boot_id(), told(config.grants)),
             box=box,
             journal=self._journal,
             blocking=blocking,
             aside=deferToThread,
             clock=reactor,
             time=time.time,
-            service_types=SERVICE_TYPES,
+            service_types={
+                name: each
+                for name, each in SERVICE_TYPES.items()
+                if config.grants.allows_type(name)
+            },
             renderer=renderer_digest,
             credentials=Credentials(config.state, identity, tls.swap),
             watch_daemons=config.services == "direct",
@@ -197,16 +200,16 @@ def enrol_box(config: Config, controller: str, text: str) -> str:
 
 def _daemons(reactor: Any, config: Config) -> Daemons:
     if config.services == "systemd":
-        table = {"systemctl": PurePosixPath("/usr/bin/systemctl"), **config.programs}
+        table = {"systemctl": PurePosixPath("/usr/bin/systemctl"), **config.grants.programs}
         return SystemdDaemons(reactor, table)
-    return DirectDaemons(reactor, config.programs)
+    return DirectDaemons(reactor, config.grants.programs)
 
 
 def _addresses(reactor: Any, config: Config) -> HostAddresses | None:
     """Give who brings addresses up: iproute2 on Linux, a person elsewhere."""
     if not sys.platform.startswith("linux"):
         return None
-    table = {"ip": PurePosixPath("/usr/sbin/ip"), **config.programs}
+    table = {"ip": PurePosixPath("/usr/sbin/ip"), **config.grants.programs}
     return HostAddresses(
         reactor, table, config.state / "addresses.json", lambda: boot_id() or "unknown"
     )

@@ -1,7 +1,7 @@
 """Services of the box: state, start and stop, last log lines (R251).
 
 What may be touched is closed: the daemons of the box's own lanes, and the units that the box's
-owner has named in ``[services_managed]``. Whatever a controller says, no other name means anything.
+owner has named in ``[services]``. Whatever a controller says, no other name means anything.
 """
 
 from collections.abc import Iterable
@@ -168,9 +168,7 @@ class ServiceDesk:
 
     def _see_granted(self, service: str) -> None:
         if service not in self.units.granted:
-            raise NotGrantedError(
-                "this box's owner has not named it in [services_managed] of agent.toml"
-            )
+            raise NotGrantedError("this box's owner has not named it in [services] of grants.toml")
 
 
 def lines_of(text: str, count: int) -> LogLines:

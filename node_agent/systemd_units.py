@@ -1,4 +1,4 @@
-"""The services that a box's owner has named in ``[services_managed]``, through systemd."""
+"""The services that a box's owner has named in ``[services]`` of grants.toml, through systemd."""
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath

@@ -101,6 +101,11 @@ def _anything_follows(before: Unit, after: Unit) -> None:
     """Refuse nothing."""
 
 
+def _no_directories(server: Any) -> tuple[str, ...]:
+    """Name no directory outside the lane's own."""
+    return ()
+
+
 @attrs.frozen
 class KnownType:
     """A service type as the model knows it: where it may stand, and what may be set.
@@ -135,6 +140,10 @@ class ServiceType(KnownType):
     standing: frozenset[str] = frozenset()
     """Kinds whose effects on the host end with a reboot (addresses). Their control effects are done
     again before the daemon starts, so they must be idempotent and need no daemon."""
+    directories: Callable[[Any], tuple[str, ...]] = _no_directories
+    """The absolute directories outside the lane's own that a configuration for this specification
+    of the object ``server`` (None: there is none yet) names: the box's owner must have granted
+    them."""
     rendered: type[Spec] | None = None
     """The part of ``settings`` that the object ``server`` carries; None where that is all of it.
     The rest is for the model alone and changes nothing on a box."""

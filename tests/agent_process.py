@@ -43,6 +43,8 @@ class AgentProcess:
         lines = [
             f'state = "{self.state}"',
             "controller = [" + ", ".join(f'"127.0.0.1:{port}"' for port in controllers) + "]",
+        ]
+        granted = [
             "[programs]",
             *(f'{name} = "{path}"' for name, path in programs.items()),
             "[users]",
@@ -52,6 +54,9 @@ class AgentProcess:
         ]
         self.config.write_text("\n".join(lines) + "\n")
         self.config.chmod(0o644)
+        self.grants = self.directory / "grants.toml"
+        self.grants.write_text("\n".join(granted) + "\n")
+        self.grants.chmod(0o644)
         self._watch = _Watch()
         self._process: Any = None
 

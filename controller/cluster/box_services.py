@@ -255,7 +255,7 @@ class BoxServices:
                 "List the services of a physical server that may be managed",
                 self.services,
                 "The daemons of its logical servers, and the units that the box's owner has named "
-                "in `[services_managed]` of agent.toml.",
+                "in `[services]` of grants.toml.",
             ),
             Command(
                 "pserver.service",
@@ -281,7 +281,7 @@ class BoxServices:
 
 
 _WAYS_OUT = {
-    "not-granted": "name it in [services_managed] of agent.toml on {name} and restart hs-agent",
+    "not-granted": "name it in [services] of grants.toml on {name} and restart hs-agent",
     "unknown": "hsctl pserver services {name} shows what there is",
     "failed": "the words are the box's own: mend it there, then try again",
     "unavailable": "try again; the box could not start what it needed",

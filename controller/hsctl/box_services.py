@@ -60,13 +60,13 @@ def packages(name: str, search: str | None) -> Mapping[str, Any]:
     "pserver.services",
     columns=("name", "state", "boots", "detail", "actions"),
     paged=True,
-    empty="no services: name some in [services_managed] of the box's agent.toml",
+    empty="no services: name some in [services] of the box's grants.toml",
 )
 def services(name: str) -> Mapping[str, Any]:
     """List the services of a box that may be managed, with their state.
 
     These are the daemons of its logical servers, and the units that the box's owner has named in
-    [services_managed] of its agent.toml.
+    [services] of its grants.toml.
 
     \b
     hsctl pserver services web1

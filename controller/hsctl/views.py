@@ -327,6 +327,8 @@ def system(answer: Answer) -> dict[str, Any]:
             }
             for one in interfaces
         ]
+    if isinstance(grants := facts.get("grants"), Mapping):
+        shown["granted"] = [{"what": name, "allowed": what} for name, what in grants.items()]
     if services := _things(facts.get("services")):
         shown["services"] = [
             {name: it for name, it in service.items() if name != "lane"} for service in services

@@ -105,6 +105,10 @@ class Layout:
         """The configuration file of one box's agent."""
         return self.boxes / box / "agent.toml"
 
+    def grants(self, box: str) -> Path:
+        """What one box's agent may touch."""
+        return self.boxes / box / "grants.toml"
+
     @property
     def logs(self) -> Path:
         """One log file for each process."""

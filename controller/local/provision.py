@@ -30,7 +30,7 @@ _ANSWER_SECONDS = 2.0
 def write_agent_config(
     layout: Layout, plan: ClusterPlan, box: LocalBox, programs: dict[str, str]
 ) -> None:
-    """Write one box's agent.toml: its own state directory, daemons started directly."""
+    """Write one box's agent.toml and grants: a state directory of its own, daemons run directly."""
     path = layout.agent_config(box.name)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     tables: dict[str, dict[str, str]] = {"programs": programs, "users": daemon_users()}
@@ -42,10 +42,15 @@ def write_agent_config(
         'services = "direct"',
         f"log = {json.dumps(str(layout.log_of(f'agent-{box.name}')))}",
     ]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]"]
-        lines += [f"{key} = {json.dumps(value)}" for key, value in sorted(table.items())]
     path.write_text("\n".join(lines) + "\n")
+    granted = ['directories = ["/home"]', ""]
+    for name, table in tables.items():
+        granted += [
+            f"[{name}]",
+            *(f"{key} = {json.dumps(table[key])}" for key in sorted(table)),
+            "",
+        ]
+    layout.grants(box.name).write_text("\n".join(granted))
 
 
 def _exists(client: Client, command: str, name: str) -> bool:

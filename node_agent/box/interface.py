@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from templates.effects import Check, ControlEffect, FileEffect, Probe, WriteFile
+from templates.effects import Check, ControlEffect, FileEffect, Probe, UnitPlan, WriteFile
 from templates.service_type import LaneContext, ServiceType
 
 
@@ -132,6 +132,12 @@ class Box(Protocol):
         self, service_type: ServiceType, lane: str, control_secret: str, server: object
     ) -> LaneContext:
         """Give what planning may know of this box."""
+
+    def refusal(self, service_type: ServiceType, server: object, plan: UnitPlan) -> str:
+        """Say what of a plan the box's owner does not allow, in words; empty where all of it is.
+
+        ``server`` is the specification of the object ``server`` where it is planned, else None.
+        """
 
     def lane(self, service_type: ServiceType, lane: str) -> LaneBox:
         """Open a lane's share, making its directory."""

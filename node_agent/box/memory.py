@@ -17,6 +17,7 @@ from node_agent.effects.failures import (
     EffectFailedError,
     RefusedForNowError,
 )
+from node_agent.grants import Grants
 from templates.effects import (
     AddressDown,
     AddressUp,
@@ -33,6 +34,7 @@ from templates.effects import (
     RemovePath,
     RemoveZone,
     Symlink,
+    UnitPlan,
     WriteFile,
     candidate_path,
 )
@@ -332,6 +334,8 @@ class MemoryBox:
     def __init__(self, world: World | None = None) -> None:
         self.world = world or World()
         self.lanes: dict[str, MemoryLane] = {}
+        self.grants: Grants | None = None
+        """What the box's owner allows; None: everything."""
 
     def context(
         self, service_type: ServiceType, lane: str, control_secret: str, server: object
@@ -345,6 +349,12 @@ class MemoryBox:
             modules=PurePosixPath("/memory/modules"),
             control_secret=control_secret,
         )
+
+    def refusal(self, service_type: ServiceType, server: object, plan: UnitPlan) -> str:
+        """Say what of a plan is not granted."""
+        if self.grants is None:
+            return ""
+        return self.grants.refusal(plan, service_type.directories(server))
 
     def lane(self, service_type: ServiceType, lane: str) -> MemoryLane:
         """Give a lane, the same one each time."""

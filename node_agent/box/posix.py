@@ -4,7 +4,6 @@ import grp
 import os
 import pwd
 import sys
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import attrs
@@ -15,9 +14,10 @@ from node_agent.effects.addresses import HostAddresses
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.effects.files import Ids, PosixFiles
 from node_agent.effects.http_probe import probe_http
-from node_agent.effects.programs import ProgramTable, run_program
+from node_agent.effects.programs import run_program
 from node_agent.effects.rndc import ControlChannel, ZoneControl
 from node_agent.effects.zone_probe import probe_zone, zone_serial
+from node_agent.grants import Grants
 from templates.effects import (
     AddressDown,
     AddressUp,
@@ -26,23 +26,19 @@ from templates.effects import (
     ControlEffect,
     Probe,
     ProbeZone,
+    UnitPlan,
 )
 from templates.service_type import ControlEndpoint, Endpoint, LaneContext, ServiceType
 
 
 @attrs.frozen
 class PosixBox:
-    """``root`` holds a directory for each lane; the tables come from the agent's configuration.
-
-    ``users`` and ``modules`` are by the name of the daemon's program; without root nobody is named.
-    """
+    """``root`` holds a directory for each lane; ``grants`` is what the box's owner allows."""
 
     reactor: IReactorTime
     root: Path
-    programs: ProgramTable
+    grants: Grants
     daemons: Daemons
-    users: Mapping[str, str] = attrs.Factory(dict)
-    modules: Mapping[str, PurePosixPath] = attrs.Factory(dict)
     addresses: HostAddresses | None = None
     """Who brings addresses up; None on a box where a person does."""
 
@@ -60,10 +56,14 @@ class PosixBox:
             lane=lane,
             server=server,
             root=PurePosixPath(self.root / lane),
-            daemon_user=self.users.get(program),
-            modules=self.modules.get(program),
+            daemon_user=self.grants.users.get(program),
+            modules=self.grants.modules.get(program),
             control_secret=control_secret,
         )
+
+    def refusal(self, service_type: ServiceType, server: object, plan: UnitPlan) -> str:
+        """Say what of a plan the box's owner does not allow; empty where all of it is."""
+        return self.grants.refusal(plan, service_type.directories(server))
 
     def lane(self, service_type: ServiceType, lane: str) -> "PosixLane":
         """Open a lane's directory, made where it is missing. Raises ValueError for a strange id."""
@@ -72,7 +72,7 @@ class PosixBox:
         return PosixLane(self, service_type, lane, self._ids(service_type.daemon.program))
 
     def _ids(self, program: str) -> Ids | None:
-        user = self.users.get(program)
+        user = self.grants.users.get(program)
         if user is None or os.geteuid() != 0:
             return None
         entry = pwd.getpwnam(user)
@@ -111,7 +111,7 @@ class PosixLane:
             await self._addresses().check(check.address)
             return
         done = await run_program(
-            self._box.reactor, self._box.programs, check.program, check.arguments
+            self._box.reactor, self._box.grants.programs, check.program, check.arguments
         )
         if done.status != 0:
             words = done.output or f"{check.program} ended with status {done.status}"

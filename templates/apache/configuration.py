@@ -85,6 +85,11 @@ def plan_server(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
     )
 
 
+def named_directories(spec: ServerSpec | None) -> tuple[str, ...]:
+    """Give the directories outside the lane's own that the main configuration names."""
+    return (spec.settings.home_root,) if spec is not None and spec.settings.home_root else ()
+
+
 def check_text(context: LaneContext, candidate: str) -> str:
     """Give the smallest configuration that ``candidate`` (relative) can be checked in."""
     return render(

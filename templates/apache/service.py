@@ -6,6 +6,7 @@ from templates.apache.configuration import (
     PID_FILE,
     full_check,
     main_file,
+    named_directories,
     plan_server,
 )
 from templates.apache.objects import DEDICATED, SERVER, SITE, ApacheOptions, ApacheSettings
@@ -42,4 +43,5 @@ APACHE = ServiceType(
     ),
     rendered=ApacheSettings,
     standing=frozenset({DEDICATED.name}),
+    directories=named_directories,
 )

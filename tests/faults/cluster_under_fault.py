@@ -186,6 +186,9 @@ class Broken:
         """The agent's configuration file."""
         return self.cluster.folder / "boxes" / box / "agent.toml"
 
+    def grants(self, box: str) -> Path:
+        return self.agent_config(box).with_name("grants.toml")
+
     def lane_root(self, box: str) -> Path:
         """The directory of the one lane of a box."""
         lanes = self.cluster.folder / "boxes" / box / "state" / "lservers"

@@ -37,8 +37,8 @@ def well(broken: Broken) -> None:
 
 
 def programs(broken: Broken, box: str, name: str, path: str) -> None:
-    """Name another program in the box's agent.toml and start the agent anew."""
-    config = broken.agent_config(box)
+    """Name another program in the box's grants and start the agent anew."""
+    config = broken.grants(box)
     lines = config.read_text().splitlines()
     changed = [f'{name} = "{path}"' if line.startswith(f'{name} = "/') else line for line in lines]
     config.write_text("\n".join(changed) + "\n")

@@ -10,7 +10,6 @@ from twisted.internet import reactor
 from node_agent.answering import MOST_AT_ONCE, Answering
 from node_agent.box.interface import FileImage
 from node_agent.concurrency import inline
-from node_agent.config import ConfigError, read_config
 from node_agent.services import ServiceDesk
 from node_agent.stopped import StoppedLanes
 from node_agent.systemd_units import SystemdUnits, told
@@ -263,32 +262,3 @@ def test_what_systemd_says_has_one_meaning() -> None:
     failed = told("x", {"LoadState": "loaded", "ActiveState": "failed", "UnitFileState": "static"})
     assert (failed.state, failed.boots, failed.actions) == ("failed", "disabled", ("start",))
     assert told("x", {}).state == "unknown"
-
-
-def config(tmp_path: Path, rows: str) -> Path:
-    path = tmp_path / "agent.toml"
-    path.write_text(f'state = "/var/lib/x"\n[services_managed]\n{rows}\n')
-    path.chmod(0o644)
-    return path
-
-
-def test_the_owner_of_a_box_names_services_in_its_configuration(tmp_path: Path) -> None:
-    found = read_config(config(tmp_path, 'cron = "cron.service"\nssh = "ssh@main.service"'))
-    assert found.services_managed == {"cron": "cron.service", "ssh": "ssh@main.service"}
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        'cron = "cron"',
-        'cron = "--all.service"',
-        'cron = "a b.service"',
-        'Cron = "cron.service"',
-        'agent = "heliosphere-agent.service"',
-        'named = "heliosphere-named@x.service"',
-        '"" = "cron.service"',
-    ],
-)
-def test_a_row_that_is_no_service_is_refused(tmp_path: Path, row: str) -> None:
-    with pytest.raises(ConfigError, match="services_managed"):
-        read_config(config(tmp_path, row))

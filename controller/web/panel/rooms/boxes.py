@@ -128,6 +128,10 @@ def facts_of(reported: Any) -> dict[str, Any] | None:
             }
             for service in map(_record, _items(reported.get("services")))
         ],
+        "grants": [
+            (_text(table).capitalize(), _text(what))
+            for table, what in list(_record(reported.get("grants")).items())[:20]
+        ],
     }
 
 

@@ -30,7 +30,18 @@ _json = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=12,
 )
-_names = ("host", "os", "cpu", "memory", "uptime", "disks", "interfaces", "services", "clock_skew")
+_names = (
+    "host",
+    "os",
+    "cpu",
+    "memory",
+    "uptime",
+    "disks",
+    "interfaces",
+    "services",
+    "clock_skew",
+    "grants",
+)
 _reports = st.fixed_dictionaries({}, optional=dict.fromkeys(_names, _json)) | _json
 _disks = st.fixed_dictionaries(
     {}, optional={"disks": st.lists(st.dictionaries(st.sampled_from(("mount", "total")), _json))}
@@ -48,3 +59,12 @@ def test_a_report_of_the_expected_form_is_shown() -> None:
     assert facts is not None
     assert facts["memory"] == {"total": 8.0, "used": 6.0}
     assert facts["load"] == [0.5]
+
+
+def test_what_the_owner_of_a_box_grants_is_shown() -> None:
+    facts = facts_of({"grants": {"service types": "bind", "addresses": "<b>any</b>"}})
+    assert facts is not None
+    assert facts["grants"] == [("Service types", "bind"), ("Addresses", "<b>any</b>")]
+    shown = RENDERER.part("box", {"box": BOX, "facts": facts, "at": None, "csrf": "", "hears": ()})
+    assert "Granted by the box" in shown
+    assert "&lt;b&gt;any&lt;/b&gt;" in shown
