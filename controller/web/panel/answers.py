@@ -6,7 +6,19 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-Room = Literal["home", "boxes", "servers", "accounts", "domains", "changes", "faults", "health", ""]
+Room = Literal[
+    "home",
+    "boxes",
+    "box-add",
+    "servers",
+    "server-add",
+    "accounts",
+    "domains",
+    "changes",
+    "faults",
+    "health",
+    "",
+]
 Hears = Literal["box", "change"]
 
 

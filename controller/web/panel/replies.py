@@ -13,6 +13,7 @@ from controller.web.channel import BoundedRequest
 from controller.web.panel.answers import Download, Page
 from controller.web.panel.assets import Assets
 from controller.web.panel.doorkeeper import THEME_COOKIE, cookie_of
+from controller.web.panel.menu import MENU, place_of
 from controller.web.panel.rendering import Renderer
 
 THEMES = ("auto", "light", "dark")
@@ -65,6 +66,8 @@ class Replies:
         theme = cookie_of(request, THEME_COOKIE)
         values = {
             "title": page.title,
+            "menu": MENU,
+            "place": place_of(page.room),
             "room": page.room,
             "crumbs": page.crumbs,
             "hears": page.hears,

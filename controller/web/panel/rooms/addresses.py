@@ -1,6 +1,7 @@
 """The addresses of a logical server: add, delete (R323 to R357)."""
 
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.rooms.logical_servers import server_page
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, Refusal, RefusedError, Visit
@@ -51,7 +52,7 @@ async def delete(visit: Visit, server: str) -> Answer:
 async def _delete_page(visit: Visit, server: str, ip: str, port: str, form: Form) -> Page:
     address = await visit.ask("ip.show", ip=ip, port=port or None)
     name = address["logical_server"]
-    crumbs = (("Logical servers", local("servers")), (name, local("servers", "server", name)))
+    crumbs = (L_SERVERS, (name, local("servers", "server", name)))
     return Page(
         "address-delete",
         f"Delete {address['ip']}",

@@ -5,6 +5,7 @@ from typing import Any
 from controller.cluster.groups import GROUPS
 from controller.cluster.intents import INTENTS
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import P_SERVERS
 from controller.web.panel.rooms.boxes import SYSTEMS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
@@ -72,7 +73,7 @@ def _form_of(box: dict[str, Any]) -> Form:
 
 
 def _up(box: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    return ("Boxes", local("boxes")), (box["name"], local("boxes", "box", box["name"]))
+    return P_SERVERS, (box["name"], local("boxes", "box", box["name"]))
 
 
 def _page(box: dict[str, Any], form: Form) -> Page:

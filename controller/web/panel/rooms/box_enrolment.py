@@ -3,6 +3,7 @@
 from typing import Any
 
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import P_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
@@ -45,7 +46,7 @@ async def begin(visit: Visit, name: str) -> Answer:
 
 
 def _page(box: dict[str, Any], run: dict[str, Any], form: Form) -> Page:
-    up = (("Boxes", local("boxes")), (box["name"], local("boxes", "box", box["name"])))
+    up = (P_SERVERS, (box["name"], local("boxes", "box", box["name"])))
     values = {"box": box, "run": run, "form": form}
     status = form.refusal.status if form.refusal else 200
     return Page("box-ssh", "Enrol over SSH", "boxes", values, up, hears=("box",), status=status)

@@ -7,6 +7,7 @@ import attrs
 from controller.refusal import CommandError
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.graphs import drawn
+from controller.web.panel.menu import P_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
@@ -126,7 +127,7 @@ def _page(
     live: bool = False,
     under: str = "",
 ) -> Page:
-    up = [("Boxes", local("boxes"))]
+    up = [P_SERVERS]
     if under:
         up += [(name, local("boxes", "box", name)), ("Services", services_path(name))]
     shown = {"name": name, "tab": tab, **values}

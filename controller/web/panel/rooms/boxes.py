@@ -1,13 +1,14 @@
-"""Boxes: list, add, a box with its system information, enrol again, delete (R245 to R257)."""
+"""Boxes: list, add, a box with its system information, enrol again, delete (R236 to R257)."""
 
 from typing import Any
 
 from controller.cluster.groups import GROUPS
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import P_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
-_UP = (("Boxes", local("boxes")),)
+_UP = (P_SERVERS,)
 _FIELDS = ("name", "ip", "mask", "groups", "os_family", "description")
 SYSTEMS = (("linux", "Linux"), ("freebsd", "FreeBSD"), ("windows", "Windows"))
 
@@ -19,7 +20,7 @@ async def show_all(visit: Visit) -> Page:
         "pserver.list", filter=wanted.lower(), limit="50", cursor=visit.query.get("cursor")
     )
     values = {"boxes": found["items"], "next": found["next"], "filter": wanted}
-    return Page("boxes", "Boxes", "boxes", values, hears=("box",))
+    return Page("boxes", "Physical servers", "boxes", values, hears=("box",))
 
 
 async def add_form(visit: Visit) -> Page:
@@ -155,7 +156,7 @@ def _number(value: object) -> float:
 def _add_page(form: Form) -> Page:
     values = {"form": form, "groups": GROUPS, "systems": SYSTEMS}
     status = form.refusal.status if form.refusal else 200
-    return Page("box-add", "Add a box", "boxes", values, crumbs=_UP, status=status)
+    return Page("box-add", "Add a physical server", "box-add", values, status=status)
 
 
 def _enrolment_page(box: dict[str, Any], system: str) -> Page:

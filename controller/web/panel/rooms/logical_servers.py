@@ -5,12 +5,13 @@ from typing import Any
 from controller.cluster.address_types import TYPES, types_of
 from controller.cluster.groups import GROUPS, TITLES
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.rooms.settings_form import settings_form, settings_sections
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 from templates.registry import KNOWN_TYPES, SERVICE_TYPES
 
-_UP = (("Logical servers", local("servers")),)
+_UP = (L_SERVERS,)
 _FIELDS = ("name", "group", "type", "pserver", "description")
 _MOST = 50
 
@@ -165,7 +166,7 @@ async def _add_page(visit: Visit, form: Form) -> Page:
         ],
     }
     status = form.refusal.status if form.refusal else 200
-    return Page("server-add", "Add a logical server", "servers", values, crumbs=_UP, status=status)
+    return Page("server-add", "Add a logical server", "server-add", values, status=status)
 
 
 def _delete_page(server: dict[str, Any], form: Form) -> Page:

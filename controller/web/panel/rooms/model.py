@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from controller.cluster import model_file
-from controller.web.panel.answers import Answer, Download, Page, local
+from controller.web.panel.answers import Answer, Download, Page
+from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, Refusal, RefusedError, Visit
 
-_UP = (("Logical servers", local("servers")),)
+_UP = (L_SERVERS,)
 _FIELDS = ("model",)
 
 

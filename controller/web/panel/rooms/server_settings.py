@@ -3,6 +3,7 @@
 from typing import Any
 
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.rooms.logical_servers import server_page
 from controller.web.panel.rooms.settings_form import PREFIX
 from controller.web.panel.routing import Route
@@ -89,7 +90,7 @@ async def _roles_page(visit: Visit, form: Form | None) -> Page:
         "Roles of name servers",
         "servers",
         {"dns": shown, "moves": moves, "form": form},
-        crumbs=(("Logical servers", local("servers")),),
+        crumbs=(L_SERVERS,),
         hears=("change",),
         status=form.refusal.status if form.refusal else 200,
     )

@@ -1,10 +1,11 @@
 """Moves of existing zones to where the roles of name servers want them: begun, watched, stopped."""
 
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
-_UP = (("Logical servers", local("servers")), ("Roles", local("servers", "roles")))
+_UP = (L_SERVERS, ("Roles", local("servers", "roles")))
 _FEWER = "allow_fewer"
 
 
