@@ -8,24 +8,29 @@ How far the boxes are with a change is read by `controller.progress`.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
+from controller.change_plan import Action, ChangePlan, Foreseen, PlannedObject, PlannedRow
 from controller.fleet.committed import Committed, Pending, ServerChange, Watch
 from controller.principal import Principal
 from controller.progress import ChangeState, LaneProgress, change_state, change_states
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
-from templates.objects import ObjectKind, Spec, encode_spec
+from templates.objects import (
+    Disturbance,
+    ObjectKind,
+    Spec,
+    SpecError,
+    decode_spec,
+    encode_spec,
+)
 
 __all__ = [
-    "ChangePlan",
     "ChangeState",
     "ChangeWriter",
     "LaneProgress",
-    "PlannedObject",
-    "PlannedRow",
     "change_state",
     "change_states",
     "redacted",
@@ -54,36 +59,7 @@ def redacted(request: Any) -> dict[str, Any]:
     }
 
 
-@attrs.frozen
-class PlannedObject:
-    """One desired object that a change touches."""
-
-    action: Literal["add", "change", "remove"]
-    kind: str
-    key: str
-    logical_server: str
-    boxes: tuple[str, ...]
-
-
-@attrs.frozen
-class PlannedRow:
-    """One row of the model that a change touches."""
-
-    action: Literal["add", "change", "remove"]
-    relation: str
-    key: str
-
-
-@attrs.frozen
-class ChangePlan:
-    """What a change would do, in the words of the model; ``drawn`` names what chance decided."""
-
-    objects: tuple[PlannedObject, ...]
-    rows: tuple[PlannedRow, ...]
-    drawn: Mapping[str, str]
-
-
-def _action(before: object | None, after: object | None) -> Literal["add", "change", "remove"]:
+def _action(before: object | None, after: object | None) -> Action:
     if before is None:
         return "add"
     return "change" if after is not None else "remove"
@@ -186,6 +162,7 @@ class ChangeWriter:
         self._rows: list[_Row] = []
         self._watches: dict[tuple[str, str], int] = {}
         self._drawn: dict[str, str] = {}
+        self._foreseen = Foreseen()
         self._written: list[_Numbered] = []
         self._names: dict[str, str] = {}
         self._before: dict[str, int] = {}
@@ -246,6 +223,10 @@ class ChangeWriter:
     def drew(self, what: str, chosen: str) -> None:
         """Note a choice that chance made, for the plan of a dry run."""
         self._drawn[what] = chosen
+
+    def foresee(self, words: Iterable[str], logical_servers: Iterable[str]) -> None:
+        """Note what jobs do once this change is made, for the plan of a dry run."""
+        self._foreseen = Foreseen(tuple(words), tuple(logical_servers))
 
     async def close(self) -> int | None:
         """Write the change. Gives its id, or None where nothing was touched.
@@ -360,6 +341,7 @@ class ChangeWriter:
                     key=item.key,
                     logical_server=self._names[item.logical_server],
                     boxes=tuple(box for lane, box in found if lane == item.logical_server),
+                    disturbs=_disturbance(item),
                 )
                 for item in self._written
             ),
@@ -368,7 +350,21 @@ class ChangeWriter:
                 for row in self._rows
             ),
             drawn=dict(self._drawn),
+            foreseen=self._foreseen,
         )
+
+
+def _disturbance(item: _Numbered) -> Disturbance:
+    """Say what the daemon goes through; what an older release wrote may be anything."""
+    kind = item.wanted.kind
+    try:
+        before, after = (
+            None if data is None else decode_spec(kind, kind.version, data)
+            for data in (item.before, item.wanted.spec)
+        )
+    except SpecError:
+        return "reload"
+    return kind.disturbs(before, after)
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:

@@ -13,7 +13,8 @@ import msgspec
 import psycopg2.errors
 from twisted.logger import Logger
 
-from controller.changes import ChangePlan, ChangeWriter, redacted
+from controller.change_plan import ChangePlan
+from controller.changes import ChangeWriter, redacted
 from controller.commands import Command, Permission, Registry, Work
 from controller.fleet.committed import Handover
 from controller.principal import Principal, system

@@ -1,13 +1,17 @@
 """Desired objects: what a logical server must serve, as it is named, encoded and stored."""
 
 from collections.abc import Callable
-from typing import Any, NewType
+from typing import Any, Literal, NewType
 
 import attrs
 import msgspec
 
 SpecBytes = NewType("SpecBytes", bytes)
 """The canonical encoding of a specification: msgpack with sorted keys, equal for equal specs."""
+
+
+Disturbance = Literal["nothing", "reload", "restart"]
+"""What a daemon goes through when an object is applied."""
 
 
 class SpecError(Exception):
@@ -39,6 +43,9 @@ class ObjectKind:
     spec: Any
     """The `Spec` subclass, or a tagged union of them."""
     unit: Callable[[str, Any], str]
+    disturbs: Callable[[Any, Any], Disturbance]
+    """(before, after), None where absent: what the daemon goes through for it at the most. A plan
+    of the same step never asks for more, so that a dry run can say it without a box."""
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from controller.change_plan import counted
 from controller.cluster.boxes import time_text
 from controller.cluster.dns_roles import PROVIDER
 from controller.commands import Command, Work
@@ -56,6 +57,9 @@ SELECT z.name {ELSEWHERE}
 AND NOT (s.servers @> %s::uuid[] AND s.servers <@ (%s::uuid[] || %s::uuid[])
          AND cardinality(s.servers) = %s) ORDER BY z.name LIMIT %s
 """
+
+
+_LEFT = f"SELECT DISTINCT unnest(s.servers)::text {ELSEWHERE}"
 
 
 async def apply(work: Work, request: ApplyRoles) -> dict[str, Any]:
@@ -114,6 +118,21 @@ async def apply(work: Work, request: ApplyRoles) -> dict[str, Any]:
     }
     if not zones:
         return {**answer, "move": None}
+    servers = await work.tx.rows(_LEFT, elsewhere(roles))
+    left = await work.tx.rows(
+        "SELECT name FROM logical_server WHERE id = ANY(%s::uuid[]) ORDER BY name",
+        ([server for (server,) in servers],),
+    )
+    work.change.foresee(
+        [
+            counted(count, f"zone changes {what}", f"zones change {what}")
+            for count, what in ((masters, "master"), (sets, "name servers"))
+            if count
+        ],
+        dict.fromkeys(
+            (placed["master"], *placed["slaves"], *placed["others"], *(name for (name,) in left))
+        ),
+    )
     move = await _begin(work, roles, placed, zones)
     return {**answer, "move": move}
 

@@ -13,6 +13,8 @@ View = Callable[[Answer], dict[str, Any]]
 _HIDDEN = frozenset(("id", "version"))
 _RELATIONS = {"enrolment_token": "enrolment line of"}
 _GIB = 1024**3
+_MOST_PLANNED = 20
+"""The most lines of a plan that a person is shown; programs get all of them."""
 
 
 def plain(answer: Answer) -> dict[str, Any]:
@@ -261,23 +263,29 @@ def difference(row: Answer) -> str:
 
 
 def plan(given: Answer) -> dict[str, Any]:
-    """Give the plan of a dry run: what would change on which lane, and in the model."""
+    """Give the plan of a dry run in the controller's words, then what they sum up."""
     shown: dict[str, Any] = {}
-    if given.get("objects"):
+    if given.get("words"):
+        shown["plan"] = "; ".join(map(str, given["words"]))
+    if objects := given.get("objects"):
         shown["would_change_on_boxes"] = [
             {
                 "action": part.get("action"),
                 "object": f"{part.get('kind')} {part.get('key') or part.get('logical_server')}",
                 "boxes": part.get("boxes"),
             }
-            for part in given["objects"]
-        ]
-    if given.get("rows"):
+            for part in objects[:_MOST_PLANNED]
+        ] + _left_out(objects, "object")
+    if rows := given.get("rows"):
         shown["would_change_in_the_model"] = [
-            {"action": part.get("action"), "thing": _thing(part)} for part in given["rows"]
-        ]
-    rest = {name: it for name, it in given.items() if it and name not in ("objects", "rows")}
-    return {**rest, **shown}
+            {"action": part.get("action"), "thing": _thing(part)} for part in rows[:_MOST_PLANNED]
+        ] + _left_out(rows, "thing")
+    return shown
+
+
+def _left_out(found: Sequence[Any], column: str) -> list[dict[str, Any]]:
+    left = len(found) - _MOST_PLANNED
+    return [{"action": "", column: f"and {left} more: -o json has all"}] if left > 0 else []
 
 
 def _thing(row: Answer) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from templates.apache.names import MAILBOX
-from templates.objects import ObjectKind, Spec
+from templates.objects import Disturbance, ObjectKind, Spec
 from templates.service_type import Endpoint
 from templates.settings import (
     ADDRESS,
@@ -169,11 +169,27 @@ class SiteSpec(Spec, frozen=True):
 
 def site_unit(key: str, spec: SiteSpec) -> str:
     """Plain sites stand alone; sites with own settings are planned with their account's others."""
-    if spec.settings is None and spec.certificate is None:
-        return f"site:{key}"
-    return f"account:{spec.account}"
+    return f"account:{spec.account}" if stands_apart(spec) else f"site:{key}"
 
 
-SERVER = ObjectKind("server", 1, ServerSpec, lambda key, spec: "server")
-DEDICATED = ObjectKind("address", 1, AddressSpec, lambda key, spec: f"address:{key}")
-SITE = ObjectKind("site", 1, SiteSpec, site_unit)
+def stands_apart(spec: SiteSpec | None) -> bool:
+    """Tell whether a site has a virtual host of its own, in the file of its account."""
+    return spec is not None and (spec.settings is not None or spec.certificate is not None)
+
+
+def _site_disturbs(before: SiteSpec | None, after: SiteSpec | None) -> Disturbance:
+    """Links of plain sites are followed as they are; a virtual host is read by a reload."""
+    return "reload" if stands_apart(before) or stands_apart(after) else "nothing"
+
+
+SERVER = ObjectKind(
+    "server",
+    1,
+    ServerSpec,
+    lambda key, spec: "server",
+    lambda before, after: "nothing" if after is None else "reload",
+)
+DEDICATED = ObjectKind(
+    "address", 1, AddressSpec, lambda key, spec: f"address:{key}", lambda before, after: "reload"
+)
+SITE = ObjectKind("site", 1, SiteSpec, site_unit, _site_disturbs)

@@ -12,7 +12,7 @@ import attrs
 from templates.apache.certificates import KeyPair, file_digest, load_pair
 from templates.apache.configuration import BASELINE, check_text, root
 from templates.apache.names import document, host_name, redirect_url, site_directory
-from templates.apache.objects import SiteSpec
+from templates.apache.objects import SiteSpec, stands_apart
 from templates.effects import (
     CheckProgram,
     FileEffect,
@@ -41,7 +41,7 @@ class Site:
     @property
     def own(self) -> bool:
         """Tell whether the site has a virtual host of its own."""
-        return self.spec.settings is not None or self.spec.certificate is not None
+        return stands_apart(self.spec)
 
     @property
     def names(self) -> tuple[str, ...]:

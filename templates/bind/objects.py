@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from templates.objects import ObjectKind, Spec
+from templates.objects import Disturbance, ObjectKind, Spec
 from templates.service_type import Endpoint
 
 Serial = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
@@ -120,5 +120,33 @@ class SecondaryZone(Spec, frozen=True, tag="secondary", tag_field="role"):
     masters: tuple[Endpoint, ...]
 
 
-SERVER = ObjectKind("server", 1, ServerSpec, lambda key, spec: "server")
-ZONE = ObjectKind("zone", 1, MasterZone | SecondaryZone, lambda key, spec: f"zone:{key}")
+def needs_restart(before: ServerSpec | None, after: ServerSpec) -> bool:
+    """Tell whether named must be started anew.
+
+    A reload is asked for over the control port, and the address families are arguments of named.
+    """
+    return before is not None and (
+        before.settings.control_port != after.settings.control_port
+        or _families(before) != _families(after)
+    )
+
+
+def _families(spec: ServerSpec) -> frozenset[int]:
+    return frozenset(6 if ":" in endpoint.address else 4 for endpoint in spec.endpoints)
+
+
+def _disturbs(before: ServerSpec | None, after: ServerSpec | None) -> Disturbance:
+    if after is None:
+        return "nothing"
+    return "restart" if needs_restart(before, after) else "reload"
+
+
+SERVER = ObjectKind("server", 1, ServerSpec, lambda key, spec: "server", _disturbs)
+ZONE = ObjectKind(
+    "zone",
+    1,
+    MasterZone | SecondaryZone,
+    lambda key, spec: f"zone:{key}",
+    # Zones come, change and go over the control channel, one by one.
+    lambda before, after: "nothing",
+)

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import ipaddress
-from collections.abc import Iterable
 
 from templates.bind.layout import (
     BASELINE_FILE,
@@ -13,7 +12,7 @@ from templates.bind.layout import (
     PID_FILE,
     STATE,
 )
-from templates.bind.objects import ServerSpec, TsigKey
+from templates.bind.objects import ServerSpec, TsigKey, needs_restart
 from templates.bind.zone_file import baseline_file_text
 from templates.effects import (
     CheckProgram,
@@ -61,11 +60,7 @@ def plan_server(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
     spec = after.objects.get(SERVER_ID)
     if spec is None:
         return UnitPlan(unit=SERVER_UNIT)
-    former = before.objects.get(SERVER_ID)
-    restart = former is not None and (
-        former.settings.control_port != spec.settings.control_port
-        or _families(former.endpoints) != _families(spec.endpoints)
-    )
+    restart = needs_restart(before.objects.get(SERVER_ID), spec)
     return UnitPlan(
         unit=SERVER_UNIT,
         files=(
@@ -106,10 +101,6 @@ def _configuration(context: LaneContext, spec: ServerSpec) -> str:
         baseline_zone=BASELINE_ZONE,
         baseline_file=str(context.root / BASELINE_FILE),
     )
-
-
-def _families(endpoints: Iterable[Endpoint]) -> frozenset[int]:
-    return frozenset(6 if ":" in endpoint.address else 4 for endpoint in endpoints)
 
 
 def _addresses(spec: ServerSpec, version: int) -> tuple[Endpoint, ...]:

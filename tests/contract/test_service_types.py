@@ -162,6 +162,22 @@ def planned(example: Example) -> UnitPlan:
 
 
 @each_example
+def test_a_plan_disturbs_the_daemon_as_its_objects_say(example: Example) -> None:
+    """A dry run says so without a box: never less than what happens, and here no more either."""
+    plan = planned(example)
+    if "refused" in example.data:
+        return
+    before, after = example.before.objects, example.after.objects
+    told = {
+        example.service_type.kinds[name.kind].disturbs(before.get(name), after.get(name))
+        for name in (*before, *after)
+        if before.get(name) != after.get(name) or before == after
+    }
+    happens = "restart" if plan.restart else "reload" if plan.reload else "nothing"
+    assert max(told, key=("nothing", "reload", "restart").index) == happens
+
+
+@each_example
 def test_planning_again_gives_the_same(example: Example) -> None:
     assert planned(example) == planned(example)
 

@@ -178,6 +178,10 @@ async def test_a_dry_run_tells_the_plan_and_writes_nothing(served: Served) -> No
     assert (reply.status, reply.json["change"]) == (200, None)
     assert {planned["kind"] for planned in reply.json["plan"]["objects"]} >= {"zone", "site"}
     assert reply.json["plan"]["drawn"]["master name server"]
+    said = reply.json["plan"]["words"]
+    assert said[0].startswith("touches ns")
+    assert "domain shop.test" in said[1]
+    assert said[2] == "nothing reloads"
     assert await served.model.footprint() == before
 
 

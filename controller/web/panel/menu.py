@@ -126,6 +126,6 @@ class Place:
 _PLACES = {entry.room: Place(section.path, entry) for section in MENU for entry in section.entries}
 
 
-def place_of(room: str) -> Place:
+def place_of(room: Room) -> Place:
     """Give where a room stands in the menu; nowhere for a page that is in none."""
     return _PLACES.get(room, Place())

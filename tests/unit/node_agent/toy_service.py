@@ -18,7 +18,7 @@ from templates.effects import (
     WriteFile,
     candidate_path,
 )
-from templates.objects import ObjectKind, Spec, encode_spec
+from templates.objects import Disturbance, ObjectKind, Spec, encode_spec
 from templates.service_type import (
     SERVER_UNIT,
     Daemon,
@@ -160,6 +160,10 @@ def _start(context: LaneContext) -> tuple[str, ...]:
     return (str(PurePosixPath(context.root) / "toy.conf"),)
 
 
+def _disturbs(before: object, after: object) -> Disturbance:
+    return "reload"
+
+
 TOY = ServiceType(
     name="toy",
     group="toys",
@@ -167,10 +171,14 @@ TOY = ServiceType(
     settings=ToySettings,
     default_port=5300,
     kinds={
-        "server": ObjectKind("server", 1, ToyServer, lambda key, spec: SERVER_UNIT),
-        "zone": ObjectKind("zone", 1, ToyZone, lambda key, spec: f"zone:{key}"),
-        "address": ObjectKind("address", 1, ToyAddress, lambda key, spec: f"address:{key}"),
-        "page": ObjectKind("page", 1, ToyPage, lambda key, spec: f"account:{spec.account}"),
+        "server": ObjectKind("server", 1, ToyServer, lambda key, spec: SERVER_UNIT, _disturbs),
+        "zone": ObjectKind("zone", 1, ToyZone, lambda key, spec: f"zone:{key}", _disturbs),
+        "address": ObjectKind(
+            "address", 1, ToyAddress, lambda key, spec: f"address:{key}", _disturbs
+        ),
+        "page": ObjectKind(
+            "page", 1, ToyPage, lambda key, spec: f"account:{spec.account}", _disturbs
+        ),
     },
     plan=_plan,
     daemon=Daemon(

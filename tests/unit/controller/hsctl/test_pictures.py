@@ -166,6 +166,16 @@ def test_a_plan_names_things_in_the_words_of_the_field() -> None:
     assert [row["object"] for row in shown["would_change_on_boxes"]] == ["server ns1.test"]
 
 
+def test_a_plan_is_told_in_the_controllers_words_and_a_long_one_cut() -> None:
+    rows = [{"action": "add", "relation": "zone", "key": f"z{number}"} for number in range(231)]
+    shown = views.plan({"words": ["touches ns1", "nothing reloads"], "rows": rows, "objects": []})
+    assert shown["plan"] == "touches ns1; nothing reloads"
+    table = shown["would_change_in_the_model"]
+    assert len(table) == 21
+    assert table[-1]["thing"] == "and 211 more: -o json has all"
+    assert len(views.plan({"rows": rows[:20]})["would_change_in_the_model"]) == 20
+
+
 def test_the_objects_of_a_lane_are_summed_up_by_the_weightiest() -> None:
     found = sums([lane("live"), lane("waiting", "for its account"), lane("stored")])
     assert [(one.box, one.state, one.words, one.mark) for one in found] == [
