@@ -110,7 +110,7 @@ def counted(count: int, one: str, many: str) -> str:
 
 def _touched(plan: ChangePlan) -> list[str]:
     servers = (each.logical_server for each in plan.objects)
-    return list(dict.fromkeys((*servers, *plan.foreseen.logical_servers)))
+    return sorted({*servers, *plan.foreseen.logical_servers})
 
 
 def _changes(plan: ChangePlan) -> list[str]:

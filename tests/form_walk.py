@@ -57,8 +57,15 @@ class SeenForm:
                 value = fitting[0]
             elif words is not None:
                 value = words
-            sent[control.name] = value
+            if control.kind == "hidden" and control.name in sent:
+                sent[control.name] = [*_values(sent[control.name]), value]
+            else:
+                sent[control.name] = value
         return None if left else sent
+
+
+def _values(given: str | list[str]) -> list[str]:
+    return given if isinstance(given, list) else [given]
 
 
 def _names(words: str, shown: str) -> bool:

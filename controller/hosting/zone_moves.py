@@ -120,7 +120,7 @@ async def apply(work: Work, request: ApplyRoles) -> dict[str, Any]:
         return {**answer, "move": None}
     servers = await work.tx.rows(_LEFT, elsewhere(roles))
     left = await work.tx.rows(
-        "SELECT name FROM logical_server WHERE id = ANY(%s::uuid[]) ORDER BY name",
+        "SELECT name FROM logical_server WHERE id = ANY(%s::uuid[])",
         ([server for (server,) in servers],),
     )
     work.change.foresee(
@@ -129,9 +129,7 @@ async def apply(work: Work, request: ApplyRoles) -> dict[str, Any]:
             for count, what in ((masters, "master"), (sets, "name servers"))
             if count
         ],
-        dict.fromkeys(
-            (placed["master"], *placed["slaves"], *placed["others"], *(name for (name,) in left))
-        ),
+        (placed["master"], *placed["slaves"], *placed["others"], *(name for (name,) in left)),
     )
     move = await _begin(work, roles, placed, zones)
     return {**answer, "move": move}

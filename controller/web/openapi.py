@@ -60,7 +60,8 @@ _WRITE_HEADERS: tuple[dict[str, Any], ...] = (
         "name": "dry_run",
         "in": "query",
         "schema": {"type": "boolean", "default": False},
-        "description": "Write nothing; answer the plan of the change.",
+        "description": "Write nothing; answer the plan of the change. Its `words` say in "
+        "sentences what would happen, which servers it touches and which daemons reload.",
     },
 )
 

@@ -158,6 +158,22 @@ async def test_a14_a_box_is_enrolled_over_ssh_by_a_form_that_shows_no_password_a
 
 
 @ensureDeferred
+async def test_s23_a_preview_keeps_no_password_and_leads_back_alone(panel: Panel) -> None:
+    await box(panel)
+    visitor = await panel.site.signed_in()
+    secret = "pass-word-7"
+    fields = {"ssh": "root@192.0.2.1", "port": "22", "password": secret, "host_key": KEY}
+    reply = await visitor.send("/boxes/box/web9/ssh", {**fields, "preview": "1"})
+    page = reply.body.decode()
+    assert reply.status == 200, page
+    assert secret not in page
+    assert "type it again" in page
+    assert "Do it" not in page
+    assert panel.ssh.jobs == []
+    assert await panel.model.rows("SELECT 1 FROM ssh_enrolment") == []
+
+
+@ensureDeferred
 async def test_a_host_key_is_shown_and_confirmed_as_the_box_showed_it(panel: Panel) -> None:
     await box(panel)
     visitor = await panel.site.signed_in()

@@ -22,7 +22,7 @@ async def test_the_model_is_downloaded_looked_at_and_imported_by_forms(panel: Pa
     await panel.model.cluster()
     visitor = await panel.signed_in()
     assert 'href="/model"' in await visitor.text("/servers")
-    assert "Show the steps" in await visitor.text("/model")
+    assert "Preview" in await visitor.text("/model")
     text = await visitor.text("/model/export")
     assert "[boxes.ns1]" in text
     wider = text.replace(

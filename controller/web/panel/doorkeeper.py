@@ -106,3 +106,16 @@ def is_own_page(request: Request) -> bool:
     except ValueError:
         return False
     return parts.scheme == "https" and parts.netloc.lower() == hosts[0].decode("latin-1").lower()
+
+
+def page_before(request: Request) -> str:
+    """Give path and query of the page that a form was sent from, as its browser names it.
+
+    It may be anything: who goes there asks first whether it is a page of ours.
+    """
+    named = request.requestHeaders.getRawHeaders(b"referer") or [b""]
+    try:
+        parts = urlsplit(named[0].decode("ascii"))
+    except ValueError:
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path

@@ -28,15 +28,16 @@ from controller.web.events import EventBus
 from controller.web.panel import live
 from controller.web.panel.answers import Answer, Download, Redirect
 from controller.web.panel.assets import Assets
-from controller.web.panel.doorkeeper import Doorkeeper, is_own_page
+from controller.web.panel.doorkeeper import Doorkeeper, is_own_page, page_before
 from controller.web.panel.entrance import Entrance, address_of
+from controller.web.panel.previews import BACK, preview_page
 from controller.web.panel.reading import UnreadableError, read_form, read_query
 from controller.web.panel.rendering import Renderer
 from controller.web.panel.replies import LIVE, YEAR, Replies, Reply, download, see
 from controller.web.panel.rooms.changes import progress_of
 from controller.web.panel.routes import ROUTES
-from controller.web.panel.routing import NoPlaceError, Routes
-from controller.web.panel.visits import Form, RefusedError, Visit
+from controller.web.panel.routing import Found, NoPlaceError, Routes
+from controller.web.panel.visits import Form, PreviewedError, RefusedError, Visit
 from controller.web.problems import ProblemError
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
@@ -163,7 +164,22 @@ class Panel:
             read_query(query),
             form,
         )
-        return await self._written(request, session, visit, await found.answer(visit))
+        answer = await self._answered(found, visit, request, path)
+        return await self._written(request, session, visit, answer)
+
+    async def _answered(
+        self, found: Found, visit: Visit, request: BoundedRequest, path: bytes
+    ) -> Answer:
+        try:
+            return await found.answer(visit)
+        except PreviewedError as told:
+            back = self._entrance.way_on(page_before(request))
+            return preview_page(told, visit.form, path.decode("ascii"), back)
+        except RefusedError:
+            if not visit.returns:
+                raise
+            # The form is a part of a page that shows no values again: a switch, a button.
+            return Redirect(self._entrance.way_on(visit.form.text(BACK)))
 
     def _still(self, request: BoundedRequest) -> live.SessionCheck:
         async def still() -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from controller.commands import Registry
+from controller.commands import Command, Registry
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.web.api import Runner
@@ -18,6 +18,12 @@ Texts = Mapping[str, Sequence[str]]
 Field = str | Sequence[str] | Mapping[str, str] | None
 """What a room gives for one field of a command."""
 
+PREVIEW = "preview"
+"""The button that asks what a form would do."""
+AGAIN = "again"
+"""The button that leads from a preview back to the form as it was filled in."""
+CONFIRMED = "confirmed"
+"""The field by which a form says that its warnings were shown."""
 _ONCE = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
@@ -39,6 +45,16 @@ class RefusedError(Exception):
         self.refusal = refusal
 
 
+class PreviewedError(Exception):
+    """A form was sent to see what it would do: ``done`` is the dry run of its command."""
+
+    def __init__(self, command: Command[Any], request: Any, done: "Done") -> None:
+        super().__init__(command.name)
+        self.command = command
+        self.request = request
+        self.done = done
+
+
 class Done(Protocol):
     """What a write gives."""
 
@@ -53,6 +69,17 @@ class Done(Protocol):
     @property
     def plan(self) -> Any:
         """What a dry run would do."""
+
+
+def warnings_of(done: Done) -> list[str]:
+    """Give the warnings of what was done, or would be."""
+    result = done.result
+    return list(result.get("warnings") or ()) if isinstance(result, dict) else []
+
+
+def read_warnings(done: Done) -> str:
+    """Give the text by which a form says that these very warnings were shown; empty for none."""
+    return " ".join(f"{words}." for words in warnings_of(done))
 
 
 @attrs.frozen
@@ -95,8 +122,8 @@ class Form:
         return self.refusal
 
     def refused(self, refusal: Refusal, *fields: str) -> "Form":
-        """Give this form as it is shown again, values kept."""
-        return Form(self.texts, refusal, frozenset(fields))
+        """Give this form as it is shown again, values kept; a refusal without words is none."""
+        return Form(self.texts, refusal if refusal.message else None, frozenset(fields))
 
 
 @attrs.frozen
@@ -116,23 +143,53 @@ class Visit:
         request = self._request(name, fields)
         return (await self.runner.run(self.principal, name, request)).result
 
-    async def write(self, name: str, /, *, dry_run: bool = False, **fields: Field) -> Done:
+    @property
+    def previews(self) -> bool:
+        """Whether the form was sent to see what it would do."""
+        return bool(self.form.text(PREVIEW))
+
+    @property
+    def returns(self) -> bool:
+        """Whether the form was sent to be shown again, to be changed."""
+        return bool(self.form.text(AGAIN))
+
+    async def write(self, name: str, /, **fields: Field) -> Done:
         """Run a command that writes, once however often the form is sent.
 
         A field that is None is left out; a mapping is given as it stands; all others are text, read
-        by the field's type. Raises `RefusedError` where the command refuses.
+        by the field's type. Raises `RefusedError` where the command refuses, and `PreviewedError`
+        where the form asks for no more than a preview.
         """
+        if self.returns:
+            raise RefusedError(Refusal("", status=200))
+        return await self._write(name, fields, dry_run=self.previews)
+
+    async def look(self, name: str, /, **fields: Field) -> Done:
+        """Give the dry run of a command that writes, for a room that decides by it.
+
+        Raises `RefusedError`.
+        """
+        return await self._write(name, fields, dry_run=True, for_room=True)
+
+    async def _write(
+        self, name: str, fields: Mapping[str, Field], *, dry_run: bool, for_room: bool = False
+    ) -> Done:
         once = self.form.text("once")
         key = once if _ONCE.fullmatch(once) else None
         try:
             request = self._request(name, fields)
+            if dry_run:
+                done = await self._run(name, request, None, True)
+                if for_room:
+                    return done
+                raise PreviewedError(self.registry[name], request, done)
             try:
-                return await self._run(name, request, key, dry_run)
+                return await self._run(name, request, key, False)
             except CommandError as error:
                 if error.id != "idempotency.key.reused":
                     raise
             # The browser's Back showed the form of an earlier request: this is another one.
-            return await self._run(name, request, None, dry_run)
+            return await self._run(name, request, None, False)
         except CommandError as error:
             raise RefusedError(
                 Refusal(error.message, error.field, error.allowed, error.status)

@@ -44,6 +44,7 @@ _SENTENCES = {
     "record.set": "Record {name} {type} changed in {domain}",
     "record.delete": "Record {name} {type} deleted in {domain}",
     "site.set": "Site of {name} changed",
+    "site.address": "Address of the site of {name} changed to a {type} one",
     "fault.retry": "What {lserver} could not apply tried again",
     "operator.disable": "Operator {name} shut out",
     "token.revoke": "API token revoked",

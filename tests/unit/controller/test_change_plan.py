@@ -120,8 +120,8 @@ def test_a_list_is_named_as_far_as_a_sentence_bears(count: int, said: str) -> No
 
 
 def test_a_long_list_ends_with_the_number_that_is_left_out() -> None:
-    touched = tuple(zone(f"ns{number}") for number in range(1, 215))
-    assert words(*touched)[0] == "touches ns1, ns2, ns3 and 211 more"
+    touched = tuple(zone(f"ns{number:03}") for number in range(1, 215))
+    assert words(*touched)[0] == "touches ns001, ns002, ns003 and 211 more"
 
 
 @pytest.mark.parametrize(

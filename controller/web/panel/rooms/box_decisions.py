@@ -40,11 +40,13 @@ async def edit(visit: Visit, name: str) -> Answer:
 
 async def set_intent(visit: Visit, name: str) -> Answer:
     """Say what is wanted of a box."""
+    intent = visit.form.text("intent")
     try:
-        done = await visit.write("pserver.intent", name=name, intent=visit.form.text("intent"))
+        done = await visit.write("pserver.intent", name=name, intent=intent)
     except RefusedError as error:
         box = await visit.ask("pserver.show", name=name)
-        return _page(box, _form_of(box).refused(error.refusal, *_FIELDS))
+        form = _form_of({**box, "intent": intent})
+        return _page(box, form.refused(error.refusal, *_FIELDS))
     return Redirect(local("boxes", "box", name, change=done.change_id))
 
 

@@ -100,7 +100,7 @@ async def server_page(
             "form": form or first,
             "records": records,
             "sections": await settings_sections(visit, server["options"]),
-            "options": options or settings_form(server),
+            "options": settings_form(server, options),
             "boxes": await _other_boxes(visit, server, addresses["items"]),
         },
         crumbs=_UP,

@@ -24,7 +24,7 @@ async def export(visit: Visit) -> Download:
 
 
 async def import_(visit: Visit) -> Answer:
-    """Show the steps of an import; with ``import`` pressed, take them."""
+    """Preview an import; with ``import`` pressed, do it."""
     form = visit.form
     look = not form.text("import")
     try:
@@ -35,12 +35,21 @@ async def import_(visit: Visit) -> Answer:
         return _page(form.refused(refusal, *_FIELDS))
     prune = "true" if form.text("prune") else "false"
     try:
-        done = await visit.write("model.import", dry_run=look, model=model, prune=prune)
+        run = visit.look if look else visit.write
+        done = await run("model.import", model=model, prune=prune)
     except RefusedError as error:
         refused = error.refusal
         at_fault = Refusal(refused.message, "model", refused.allowed, refused.status)
         return _page(form.refused(at_fault, *_FIELDS))
-    return _page(form, {**done.result, "done": not look, "change": done.change_id})
+    return _page(
+        form,
+        {
+            **done.result,
+            "done": not look,
+            "change": done.change_id,
+            "words": done.plan.words if look else (),
+        },
+    )
 
 
 def _page(form: Form, told: Mapping[str, Any] | None = None) -> Page:

@@ -7,11 +7,19 @@ from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.rooms.logical_servers import server_page
 from controller.web.panel.rooms.settings_form import PREFIX
 from controller.web.panel.routing import Route
-from controller.web.panel.visits import Form, Refusal, RefusedError, Visit
+from controller.web.panel.visits import (
+    CONFIRMED,
+    Done,
+    Field,
+    Form,
+    Refusal,
+    RefusedError,
+    Visit,
+    read_warnings,
+)
 
 CONFIRM = "confirm"
 """The field of a refusal that is only a warning; a form that shows one sends `CONFIRMED` along."""
-CONFIRMED = "confirmed"
 _ROLES = ("master", "slave1", "slave2")
 
 
@@ -19,21 +27,26 @@ async def set_all(visit: Visit, name: str) -> Answer:
     """Set what the form holds (R289, R297); an empty field takes its default."""
     form = visit.form
     fields = [field for field in form.texts if field.startswith(PREFIX)]
-    settings = {field.removeprefix(PREFIX): form.text(field) for field in fields}
+    given: dict[str, Field] = {
+        "name": name,
+        "settings": {field.removeprefix(PREFIX): form.text(field) for field in fields},
+    }
     try:
-        dry = await visit.write("lserver.set", dry_run=True, name=name, settings=settings)
-        if told := _unconfirmed(form, dry):
+        if told := _unconfirmed(visit, await visit.look("lserver.set", **given)):
             return await server_page(visit, name, options=form.refused(told, *fields))
-        done = await visit.write("lserver.set", name=name, settings=settings)
+        done = await visit.write("lserver.set", **given)
     except RefusedError as error:
         return await server_page(visit, name, options=form.refused(error.refusal, *fields))
     return _back(done)
 
 
-def _unconfirmed(form: Form, dry: Any) -> Refusal | None:
-    """Give what a person is to be told before the change is made, once: the warnings of it (A7)."""
-    warnings = " ".join(f"{words}." for words in dry.result["warnings"])
-    if not warnings or form.text(CONFIRMED) == warnings:
+def _unconfirmed(visit: Visit, dry: Done) -> Refusal | None:
+    """Give what a person is to be told before the change is made, once: the warnings of it (A7).
+
+    A preview tells them by itself.
+    """
+    warnings = read_warnings(dry)
+    if not warnings or visit.previews or visit.form.text(CONFIRMED) == warnings:
         return None
     return Refusal(warnings, CONFIRM, "send the form again to do it all the same", 409)
 
@@ -68,10 +81,9 @@ async def assign(visit: Visit) -> Answer:
     form = visit.form
     roles = {role: form.text(role) for role in _ROLES}
     try:
-        dry = await visit.write("dns.roles", dry_run=True, **roles)
-        if told := _unconfirmed(form, dry):
+        if told := _unconfirmed(visit, await visit.look("dns.roles", **roles)):
             return await _roles_page(visit, form.refused(told, *_ROLES))
-        done = await visit.write("dns.roles", dry_run=False, **roles)
+        done = await visit.write("dns.roles", **roles)
     except RefusedError as error:
         return await _roles_page(visit, form.refused(error.refusal, *_ROLES))
     return Redirect(local("servers", "roles", change=done.change_id))

@@ -31,10 +31,14 @@ class Section:
     inputs: tuple[Input, ...]
 
 
-def settings_form(server: dict[str, Any]) -> Form:
-    """Give the form with the settings as they are, and the description."""
+def settings_form(server: dict[str, Any], sent: Form | None = None) -> Form:
+    """Give the form with the settings as they are, and the description.
+
+    ``sent`` is one that is shown again: it may be of a part of the page alone.
+    """
     values = {PREFIX + option["name"]: text_of(option["value"]) for option in server["options"]}
-    return Form.of(*values, "description", "to", description=server["description"], **values)
+    form = Form.of(*values, "description", "to", description=server["description"], **values)
+    return form if sent is None else attrs.evolve(sent, texts={**form.texts, **sent.texts})
 
 
 def text_of(value: object) -> str:

@@ -30,16 +30,20 @@ async def _asked(visit: Visit, form: Form, *, fewer: bool) -> Page:
     """Show the page that asks, with the refusal where a move is not possible now."""
     plan = None
     try:
-        plan = (await visit.write("dns.apply", dry_run=True, allow_fewer="true")).result
+        plan = await visit.look("dns.apply", allow_fewer="true")
         if not fewer and form.refusal is None:
-            await visit.write("dns.apply", dry_run=True, allow_fewer="false")
+            await visit.look("dns.apply", allow_fewer="false")
     except RefusedError as error:
         form = form.refused(error.refusal, _FEWER)
     return Page(
         "zone-move-begin",
         "Move existing zones",
         "servers",
-        {"plan": plan, "form": form},
+        {
+            "plan": None if plan is None else plan.result,
+            "words": () if plan is None else plan.plan.words,
+            "form": form,
+        },
         crumbs=_UP,
         status=form.refusal.status if form.refusal and visit.form.texts else 200,
     )
