@@ -20,7 +20,7 @@ from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
 from controller.cluster.server_editing import ServerEditing
 from controller.cluster.status import Status
 from controller.commands import Registry
-from controller.hosting import accounts, server_records, zone_moves
+from controller.hosting import accounts, address_moves, server_records, zone_moves
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
 from controller.hosting.record_commands import Records
@@ -71,6 +71,7 @@ def build_registry(
             *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),
             *server_records.COMMANDS,
             *zone_moves.COMMANDS,
+            *address_moves.COMMANDS,
             *accounts.COMMANDS,
             *domains.commands(),
             *ZoneFiles(domains).commands(),

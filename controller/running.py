@@ -17,9 +17,15 @@ from controller.cluster.ports import EnrolmentInfo
 from controller.commands import Registry
 from controller.config import ControllerConfig, Listen
 from controller.fleet.fleet import Fleet
+from controller.hosting.address_mover import AddressMover
+from controller.hosting.address_phases import Renumbering
+from controller.hosting.certificates import self_signed
+from controller.hosting.job import Job
+from controller.hosting.service_zone import ServiceZone
 from controller.hosting.zone_mover import ZoneMover
 from controller.identity import Identity, hosts_of
 from controller.principal import system
+from controller.projection.stored import ServerProjection
 from controller.registry import build_registry
 from controller.runner import CommandRunner
 from controller.storage import idempotency, people
@@ -84,7 +90,17 @@ class Controller:
         )
         self.runner = CommandRunner(database, self.registry, self.fleet.handover)
         self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
-        self._mover = ZoneMover(database, reactor, time.time, random.SystemRandom())
+        self._jobs: tuple[Job, ...] = (
+            ZoneMover(database, reactor, time.time, random.SystemRandom()),
+            AddressMover(
+                database,
+                reactor,
+                time.time,
+                Renumbering(
+                    ServerProjection(secrets, self_signed), ServiceZone(time.time, enrolment.host)
+                ),
+            ),
+        )
         self._bus = EventBus(reactor)
         api = Api(
             registry=self.registry,
@@ -122,7 +138,8 @@ class Controller:
         await self.fleet.start(
             self._endpoint(self._config.agents), self._endpoint(self._config.enrolment)
         )
-        await self._mover.start()
+        for job in self._jobs:
+            await job.start()
         self._port = await self._endpoint(self._config.panel).listen(self._tls)
         self._housekeeping.clock = self._reactor
         self._housekeeping.start(_HOUSEKEEPING_SECONDS, now=True)
@@ -134,7 +151,8 @@ class Controller:
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         self._tls.abort_all()
-        await self._mover.stop()
+        for job in self._jobs:
+            await job.stop()
         await self._ssh.stop()
         await self.fleet.stop()
         await self._sealer.stop()

@@ -99,7 +99,16 @@ class CheckAddress(Effect, frozen=True):
     address: str
 
 
-Check = CheckProgram | CheckAddress
+class CheckBound(Effect, frozen=True):
+    """See that ``address`` is on the box, so that a daemon can listen there (R341).
+
+    Apache ends when it cannot listen on an address, and BIND leaves it out without a word.
+    """
+
+    address: str
+
+
+Check = CheckProgram | CheckAddress | CheckBound
 
 
 class AddressUp(Effect, frozen=True):
@@ -159,12 +168,15 @@ class ProbeZone(Effect, frozen=True):
     """Ask the lane's name server for the zone's SOA: it must answer authoritatively.
 
     ``serial`` None accepts any serial (a secondary that has not transferred yet is observed apart,
-    see the wire's ``Observe``); ``gone`` expects that the zone is not served.
+    see the wire's ``Observe``); ``gone`` expects that the zone is not served. ``address`` and
+    ``port`` are asked instead of the lane's first endpoint where they are given.
     """
 
     zone: str
     serial: int | None = None
     gone: bool = False
+    address: str = ""
+    port: int = 0
 
 
 class ProbeHttp(Effect, frozen=True):
@@ -173,7 +185,8 @@ class ProbeHttp(Effect, frozen=True):
     ``port`` is for a service that listens beside its endpoints' port (TLS); 0 means the endpoint's.
     ``certificate`` is the SHA-256 of the certificate (DER, hexadecimal) that must be shown there;
     empty accepts any. A reload ends in its own time, so the interpreter asks until a deadline.
-    ``address`` is asked instead of the lane's first endpoint where it is given.
+    ``address`` is asked instead of the lane's first endpoint where it is given, at that one's port
+    unless ``port`` names another.
     """
 
     host: str

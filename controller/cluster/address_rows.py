@@ -7,7 +7,7 @@ import attrs
 
 from controller.cluster import addresses
 from controller.cluster.addresses import AddressRange
-from controller.projection.servers import ServerRow
+from controller.projection.servers import SECOND, ServerRow
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
@@ -26,7 +26,10 @@ SELECT i.id, host(i.address), i.prefix, i.port, i.type, i.tag, s.name, s.id::tex
             WHEN i.type = 'service' AND (
                 SELECT true FROM zone_server n JOIN zone z ON z.id = n.zone_id
                 WHERE n.logical_server_id = i.logical_server_id AND z.domain_id IS NOT NULL LIMIT 1)
-            THEN 'zones' ELSE '' END
+            THEN 'zones' ELSE '' END,
+       coalesce((SELECT m.id FROM address_move m
+                 WHERE m.ended_at IS NULL AND m.server_id = i.logical_server_id
+                 AND m.port = i.port AND i.address IN (m.old, m.new)), 0)
 FROM ip_address i JOIN logical_server s ON s.id = i.logical_server_id
 """
 
@@ -45,6 +48,8 @@ class AddressRow:
     server_id: str
     used_by: str
     """The domain that has a dedicated address, or ``sites`` or ``zones``; empty where unused."""
+    move: int = 0
+    """The move of an address that it belongs to; 0 where there is none."""
 
     @property
     def key(self) -> str:
@@ -58,10 +63,11 @@ class AddressRow:
             "ip": self.ip,
             "prefix": self.prefix,
             "port": self.port,
-            "type": self.type,
+            "type": "second" if self.type in SECOND else self.type,
             "tag": self.tag,
             "logical_server": self.server,
             "used_by": self.used_by,
+            "move": self.move or None,
         }
 
 
@@ -95,6 +101,20 @@ async def find_address(tx: Transaction, ip: str, port: int | None) -> AddressRow
             status=409,
         )
     return fitting[0]
+
+
+def check_not_moving(row: AddressRow) -> None:
+    """See that an address does not belong to a move; raises `CommandError` ``ip.moving``."""
+    if row.move:
+        raise CommandError(
+            "ip.moving",
+            f"{row.server} is being renumbered, and this is one of its two addresses",
+            field="ip",
+            value=row.ip,
+            allowed=f"hsctl ip watch {row.move} follows the move, hsctl ip stop {row.move} gives "
+            "up one that has not switched",
+            status=409,
+        )
 
 
 _ZONES_OF = """

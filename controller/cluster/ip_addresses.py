@@ -9,6 +9,7 @@ from controller.cluster.address_rows import (
     LIST,
     AddressRow,
     check_endpoints_free,
+    check_not_moving,
     find_address,
     insert_range,
     used_by,
@@ -186,6 +187,7 @@ class IpAddresses:
         server = await find_server(work.tx, row.server, field="ip")
         guard = await watch(work.tx, servers=[server.id])
         row = await find_address(work.tx, row.ip, row.port)
+        check_not_moving(row)
         after = row
         if request.mask:
             if row.type == "dedicated":
@@ -254,6 +256,7 @@ class IpAddresses:
         server = await find_server(work.tx, row.server, field="ip")
         await work.tx.row("SELECT 1 FROM ip_address WHERE id = %s FOR UPDATE", (row.id,))
         row = await find_address(work.tx, row.ip, row.port)
+        check_not_moving(row)
         await self._check_unused(work.tx, row)
         await self._check_not_beside_dedicated(work.tx, row)
         if row.type == "service":
@@ -308,7 +311,10 @@ class IpAddresses:
         wanted = addresses.address_range(first, addresses.address(request.last, field="last"))
         port = request.port
         found = await work.tx.rows(
-            """SELECT s.id::text, s.name, i.port, count(*), count(*) FILTER (WHERE i.type <> %s),
+            """SELECT s.id::text, s.name, i.port, count(*),
+                      count(*) FILTER (WHERE i.type <> %s OR EXISTS (
+                          SELECT FROM address_move m
+                          WHERE m.address_id = i.id AND m.ended_at IS NULL)),
                       host(min(i.address) FILTER (WHERE i.site_id IS NOT NULL))
                FROM (SELECT * FROM ip_address WHERE address BETWEEN %s::inet AND %s::inet
                      AND (%s::int IS NULL OR port = %s) FOR UPDATE) i
@@ -328,7 +334,8 @@ class IpAddresses:
         if len(found) > 1 or found[0][4]:
             raise CommandError(
                 "ip.delete.mixed",
-                "a range is deleted where it holds dedicated addresses of one server alone",
+                "a range is deleted where it holds dedicated addresses of one server alone, none "
+                "of which moves",
                 field="last",
                 value=str(wanted),
                 allowed="a shorter range; other addresses are deleted one by one",

@@ -94,7 +94,8 @@ SELECT s.id::text, s.name, s.group_name, s.service_type, s.description, s.settin
                     ORDER BY b.name)
                  FROM lane l JOIN box b ON b.id = l.box_id WHERE l.logical_server_id = s.id), '[]'),
        coalesce((SELECT jsonb_agg(jsonb_build_object('ip', host(i.address), 'prefix', i.prefix,
-                    'port', i.port, 'type', i.type, 'tag', i.tag)
+                    'port', i.port, 'tag', i.tag, 'type',
+                    CASE WHEN i.type IN ('moving', 'beside', 'held') THEN 'second' ELSE i.type END)
                     ORDER BY i.type NOT IN ('service', 'shared'), i.type, i.id)
                  FROM ip_address i WHERE i.logical_server_id = s.id AND i.type <> 'dedicated'),
                 '[]')

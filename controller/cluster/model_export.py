@@ -35,7 +35,7 @@ FROM (SELECT a.*, CASE WHEN a.type = ANY(%s)
                       PARTITION BY a.logical_server_id, a.type, a.prefix, a.port, a.tag,
                                    family(a.address) ORDER BY a.address)
                   ELSE a.address END AS island
-      FROM ip_address a) i
+      FROM ip_address a WHERE a.type = ANY(%s)) i
 JOIN logical_server s ON s.id = i.logical_server_id
 GROUP BY s.name, i.type, i.prefix, i.port, i.tag, i.island
 ORDER BY s.name, i.type, min(i.address), i.port
@@ -47,7 +47,7 @@ async def read_model(tx: Transaction) -> Document:
     (service_domain,) = await tx.row("SELECT service_domain FROM cluster")
     ranges = [name for name, known in TYPES.items() if known.ranges]
     found: dict[str, list[AddressEntry]] = {}
-    for row in await tx.rows(_ADDRESSES, (ranges,)):
+    for row in await tx.rows(_ADDRESSES, (ranges, list(TYPES))):
         found.setdefault(row[0], []).append(_address(row))
     return Document(
         format=FORMAT,

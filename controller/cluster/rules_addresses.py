@@ -7,6 +7,7 @@ from controller.cluster.address_types import TYPES, types_of
 from controller.cluster.groups import DEFAULT_TAG, WEB_GROUPS
 from controller.cluster.model_view import Addresses, Box, ModelView, Server
 from controller.cluster.rules import Finding, Rule
+from controller.projection.servers import SECOND
 from templates.registry import KNOWN_TYPES
 
 BOUND_TO_BOX = frozenset({"control-panel", "mrtg"})
@@ -40,6 +41,8 @@ def _delete(item: Addresses) -> str:
 def _type_fits_group(view: ModelView) -> Iterator[Finding]:
     for server in view.servers:
         for item in view.of(server):
+            if item.type in SECOND:
+                continue  # of the same server as the address that it is to become, or was
             if item.type not in TYPES or server.group not in TYPES[item.type].groups:
                 yield Finding(
                     "ip",

@@ -30,6 +30,7 @@ from controller.projection.zones import (
     ZoneRow,
     address_records,
     name_server_records,
+    second_endpoint,
 )
 from controller.refusal import CommandError
 from controller.serials import next_serial
@@ -74,10 +75,18 @@ class NameServerCandidate(NameServerChoice):
 
     address: str = ""
     port: int = 0
+    beside: str | None = None
+    beside_port: int | None = None
 
     def serving(self, role: str) -> NameServer:
         """Give it as a server of a zone."""
-        return NameServer(self.id, self.name, Endpoint(address=self.address, port=self.port), role)
+        return NameServer(
+            self.id,
+            self.name,
+            Endpoint(address=self.address, port=self.port),
+            role,
+            second_endpoint(self.beside, self.beside_port),
+        )
 
 
 @attrs.frozen
@@ -90,10 +99,11 @@ class WebServerCandidate(Candidate):
 
 NAME_SERVERS = """
 SELECT s.id::text, s.name, min(b.name), coalesce(s.settings->>'role', 'none'),
-       coalesce(s.settings->>'used_by', 'all'), host(i.address), i.port
+       coalesce(s.settings->>'used_by', 'all'), host(i.address), i.port, host(m.address), m.port
 FROM logical_server s JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
 JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
-WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id
+WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id, m.id
 HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) ORDER BY s.name
 """
 """Rows of `NameServerCandidate`: the name servers that take new zones."""

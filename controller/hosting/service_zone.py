@@ -19,6 +19,7 @@ from controller.projection.zones import (
     address_records,
     in_order,
     name_server_records,
+    second_endpoint,
 )
 from controller.serials import next_serial
 from controller.storage.database import Transaction
@@ -104,14 +105,22 @@ class ServiceZone:
 
     async def _able(self, tx: Transaction, leaving: str) -> tuple[NameServer, ...]:
         found = await tx.rows(
-            """SELECT s.id::text, s.name, host(i.address), i.port FROM logical_server s
+            """SELECT s.id::text, s.name, host(i.address), i.port, host(m.address), m.port
+               FROM logical_server s
                JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+               LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
                WHERE s.group_name = 'dns' AND s.id::text <> %s ORDER BY s.name""",
             (leaving,),
         )
         return tuple(
-            NameServer(server, name, Endpoint(address=address, port=port), "secondary")
-            for server, name, address, port in found
+            NameServer(
+                server,
+                name,
+                Endpoint(address=address, port=port),
+                "secondary",
+                second_endpoint(beside, beside_port),
+            )
+            for server, name, address, port, beside, beside_port in found
         )
 
     def _panel(self) -> str:

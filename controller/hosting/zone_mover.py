@@ -1,23 +1,19 @@
-"""The job that moves zones to other servers, part after part, each part one ordinary change.
+"""The job that moves zones to other servers, part after part.
 
 All that it knows is in the database: which zone a move has come to, and the zones on their way with
-the phase of each. A part and what is known of it are written by one transaction, so a controller
-that is killed at any moment, or another one beside it, goes on where the last part ended.
+the phase of each.
 """
 
 import random
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal
 
 import attrs
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.internet.interfaces import IReactorTime
 
 from controller.changes import ChangeWriter
 from controller.commands import Work
 from controller.fleet.events import publish as publish_events
+from controller.hosting.job import Job, Outcome, gone_boxes, judge
 from controller.hosting.zone_phases import (
     GRACE_SECONDS,
     follow,
@@ -29,9 +25,9 @@ from controller.hosting.zone_phases import (
 from controller.hosting.zone_placement import Phase, Roles, next_phase, wanted_servers
 from controller.hosting.zones import load_zone
 from controller.principal import system
-from controller.progress import ChangeState, change_states
-from controller.projection.zones import NameServer
-from controller.storage.database import Database, StorageError, Transaction
+from controller.progress import change_states
+from controller.projection.zones import NameServer, second_endpoint
+from controller.storage.database import Database, Transaction
 from templates.service_type import Endpoint
 
 PART = 60
@@ -41,17 +37,8 @@ MOST_FAILED = 60
 """Zones that a box could not apply: with more, a move takes no others."""
 CHANNEL = "hs_zone_move"
 """Notified when a move begins."""
-IDLE_SECONDS = 20.0
 LOCK = 0x68735F7A  # 'hs_z'
 _PRINCIPAL = system("zone-mover")
-
-Outcome = Literal["moved", "waiting", "idle"]
-"""A part was written; zones are on their way and not yet live; nothing moves at all."""
-
-PAUSES: dict[Outcome, float] = {"moved": 0.05, "waiting": 0.25, "idle": IDLE_SECONDS}
-"""Seconds until the next look; between two parts what people ask for goes first."""
-
-_log = Logger()
 
 
 @attrs.frozen
@@ -72,30 +59,6 @@ class Moving:
     def next(self) -> Phase | None:
         """What follows once the phase is live."""
         return next_phase(self.phase, self.former, self.wanted)
-
-
-@attrs.frozen
-class Verdict:
-    """How far the boxes are with the phase of a zone."""
-
-    live: bool
-    failed: bool = False
-    message: str = ""
-
-
-def judge(zone: str, state: ChangeState, gone: frozenset[str]) -> Verdict:
-    """Say how far the boxes are with a zone's part of a change. Pure.
-
-    Boxes that are ``gone`` for good were retired: nothing waits for them.
-    """
-    lanes = [lane for lane in state.lanes if lane.key == zone and lane.box not in gone]
-    waiting = [lane for lane in lanes if lane.state != "live"]
-    words = [f"{lane.box}: {lane.message or lane.state}" for lane in waiting]
-    return Verdict(
-        live=not waiting,
-        failed=any(lane.state in ("failed", "quarantined") for lane in waiting),
-        message="; ".join(words)[:1000],
-    )
 
 
 async def advance(tx: Transaction, *, now: float, draw: random.Random) -> Outcome:
@@ -150,10 +113,12 @@ async def _ready(tx: Transaction, moving: Sequence[Moving]) -> list[Moving]:
     """Give the zones whose phase is live, and note of the others what they wait for."""
     if not moving:
         return []
-    gone = await tx.rows("SELECT name FROM box WHERE retired_at IS NOT NULL")
-    boxes = frozenset(name for (name,) in gone)
+    gone = await gone_boxes(tx)
     states = await change_states(tx, sorted({zone.change for zone in moving}))
-    verdicts = [(zone, judge(zone.name, states[zone.change], boxes)) for zone in moving]
+    verdicts = [
+        (zone, judge((lane for lane in states[zone.change].lanes if lane.key == zone.name), gone))
+        for zone in moving
+    ]
     told = [
         (zone.zone_id, verdict.failed, verdict.message)
         for zone, verdict in verdicts
@@ -313,14 +278,22 @@ def _placed(
 
 async def _name_servers(tx: Transaction, ids: set[str]) -> dict[str, NameServer]:
     found = await tx.rows(
-        """SELECT s.id::text, s.name, host(i.address), i.port FROM logical_server s
+        """SELECT s.id::text, s.name, host(i.address), i.port, host(m.address), m.port
+           FROM logical_server s
            JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+           LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
            WHERE s.id = ANY(%s::uuid[])""",
         (sorted(ids),),
     )
     return {
-        server: NameServer(server, name, Endpoint(address=address, port=port), "secondary")
-        for server, name, address, port in found
+        server: NameServer(
+            server,
+            name,
+            Endpoint(address=address, port=port),
+            "secondary",
+            second_endpoint(beside, beside_port),
+        )
+        for server, name, address, port, beside, beside_port in found
     }
 
 
@@ -329,7 +302,7 @@ def _change(tx: Transaction, move: int, phase: Phase, zones: int) -> ChangeWrite
     return ChangeWriter(tx, _PRINCIPAL, "dns.move", request, f"move {move} of zones")
 
 
-class ZoneMover:
+class ZoneMover(Job):
     """Moves zones for as long as there are moves; ``now`` gives seconds since the epoch."""
 
     def __init__(
@@ -339,60 +312,7 @@ class ZoneMover:
         now: Callable[[], float],
         draw: random.Random,
     ) -> None:
-        self._database = database
-        self._clock = clock
-        self._now = now
-        self._draw = draw
-        self._next: IDelayedCall | None = None
-        self._working: Deferred[Any] | None = None
-        self._again = False
-        self._stopped = False
+        async def step(tx: Transaction) -> Outcome:
+            return await advance(tx, now=now(), draw=draw)
 
-    async def start(self) -> None:
-        """Listen for moves, and go on with what is under way."""
-        await self._database.listen(CHANNEL, lambda _: self._wake())
-        self._schedule(0)
-
-    async def stop(self) -> None:
-        """Stop; returns when the part under way has ended."""
-        self._stopped = True
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        if self._working is not None:
-            await self._working
-
-    def _wake(self) -> None:
-        self._again = True
-        if self._working is None:
-            self._schedule(0)
-
-    def _schedule(self, seconds: float) -> None:
-        if self._stopped:
-            return
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        self._next = self._clock.callLater(seconds, self._work)
-
-    def _work(self) -> None:
-        self._again = False
-        self._working = Deferred()
-        Deferred.fromCoroutine(self._advance()).addCallback(self._worked)
-
-    def _worked(self, seconds: float) -> None:
-        ended, self._working = self._working, None
-        self._schedule(0 if self._again else seconds)
-        if ended is not None:
-            ended.callback(None)
-
-    async def _advance(self) -> float:
-        """Write a part; give the seconds until the next look. Failures are for the next round."""
-        step = partial(advance, now=self._now(), draw=self._draw)
-        try:
-            outcome = await self._database.transaction(_PRINCIPAL, step, name="zone-mover")
-        except StorageError as error:
-            _log.warn("Zones are not moved yet: {error}", error=str(error))
-        except Exception:  # a border: the next round tries again, whatever this one met
-            _log.failure("Moving zones failed")
-        else:
-            return PAUSES[outcome]
-        return IDLE_SECONDS
+        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step)

@@ -17,6 +17,7 @@ from controller.projection.zones import (
     ZoneRow,
     in_order,
     master_zone,
+    second_endpoint,
     secondary_zone,
 )
 from controller.refusal import CommandError
@@ -48,9 +49,10 @@ SELECT z.id, z.name, z.serial, z.ttl, z.contact, z.owner_id,
                                                     r.id)), '[]')
         FROM record r WHERE r.zone_id = z.id),
        (SELECT coalesce(jsonb_agg(jsonb_build_array(s.id, s.name, host(i.address), i.port,
-                                                    n.role)), '[]')
+                                                    n.role, host(m.address), m.port)), '[]')
         FROM zone_server n JOIN logical_server s ON s.id = n.logical_server_id
         JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+        LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
         WHERE n.zone_id = z.id)
 FROM zone z WHERE z.name = %s
 """
@@ -66,8 +68,14 @@ async def load_zone(tx: Transaction, name: str, *, lock: bool = False) -> Zone |
         row=ZoneRow(*row[:6]),
         records=in_order(RecordRow(*record) for record in row[6]),
         servers=tuple(
-            NameServer(server, own, Endpoint(address=address, port=port), role)
-            for server, own, address, port, role in row[7]
+            NameServer(
+                server,
+                own,
+                Endpoint(address=address, port=port),
+                role,
+                second_endpoint(beside, beside_port),
+            )
+            for server, own, address, port, role, beside, beside_port in row[7]
         ),
     )
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from controller.hsctl import views
-from controller.hsctl.verbs import deletes, reads, writes
+from controller.hsctl import address_views, views
+from controller.hsctl.renumbering import follow_move, follow_newest
+from controller.hsctl.verbs import deletes, reads, session, writes
 
 _TYPES = click.Choice(["shared", "dedicated", "service", "dns-reseller", "outgoing", "bouncing"])
 _port = click.option("--port", type=int, metavar="N", help="Its port; the service type's own else.")
@@ -65,7 +66,7 @@ def add(
 @click.option("--free", is_flag=True, help="Only dedicated ones that no site has.")
 @reads(
     "ip.list",
-    columns=("ip", "prefix", "port", "type", "tag", "logical_server", "used_by"),
+    columns=("ip", "prefix", "port", "type", "tag", "logical_server", "used_by", "move"),
     paged=True,
     empty="no addresses: hsctl ip add",
 )
@@ -126,3 +127,85 @@ def delete(
     hsctl ip delete 192.0.2.100 --to 192.0.2.250 --confirm 151
     """
     return {"ip": address, "port": port, "last": last, "confirm": confirm}
+
+
+@ip.command()
+@click.argument("old")
+@click.argument("new")
+@_port
+@click.option("--mask", default="", metavar="M", help="Of the new one; the old one's else.")
+@click.option(
+    "--keep-hours",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Answer on the old one at least so long after the switch.",
+)
+@writes(
+    "ip.move",
+    "{old} becomes {new}",
+    view=address_views.begun,
+    then=lambda _: follow_newest(session().client),
+)
+def move(*, old: str, new: str, port: int | None, mask: str, keep_hours: int) -> Mapping[str, Any]:
+    """Renumber a server: its address OLD becomes NEW, and nothing is unanswered meanwhile.
+
+    The server answers on NEW before anybody is told of it; records, transfer lists and listeners
+    follow, and OLD is answered until no answer with it may be kept any more. What people have
+    written themselves, and glue at the parent, is listed. Bring NEW up on the box first. Ctrl-C
+    leaves the move going on.
+
+    \b
+    hsctl ip move 192.0.2.11 192.0.2.77 --dry-run
+    hsctl ip move 192.0.2.11 192.0.2.77
+    hsctl ip move 192.0.2.53 198.51.100.53 --keep-hours 48
+    """
+    return {"ip": old, "new": new, "port": port, "mask": mask, "keep_hours": keep_hours}
+
+
+@ip.command()
+@click.argument("lserver", required=False)
+@reads("ip.moves", paged=True, view=address_views.move_row, empty="no address was moved")
+def moves(lserver: str | None) -> Mapping[str, Any]:
+    """List the moves of addresses, the newest first.
+
+    \b
+    hsctl ip moves
+    hsctl ip moves web1.example.net
+    """
+    return {"lserver": lserver}
+
+
+@ip.command()
+@click.argument("move", type=click.IntRange(min=1))
+@reads("ip.progress", view=address_views.move)
+def progress(move: int) -> Mapping[str, Any]:
+    """Show how far a move of an address is, what it waits for, and what is left to people.
+
+    \b
+    hsctl ip progress 3
+    """
+    return {"id": move}
+
+
+@ip.command()
+@click.argument("move", type=click.IntRange(min=1))
+def watch(move: int) -> None:
+    """Follow a move of an address until all names the new one. Ctrl-C only stops looking.
+
+    \b
+    hsctl ip watch 3
+    """
+    click.get_current_context().exit(follow_move(session().client, move))
+
+
+@ip.command()
+@click.argument("move", type=click.IntRange(min=1))
+@writes("ip.stop", "move {id} is given up")
+def stop(move: int) -> Mapping[str, Any]:
+    """Give a move up that has not switched yet: the new address goes again.
+
+    \b
+    hsctl ip stop 3
+    """
+    return {"id": move}

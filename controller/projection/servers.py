@@ -14,7 +14,11 @@ from templates.bind import objects as bind
 from templates.objects import Spec
 from templates.service_type import Endpoint
 
-LISTENING = frozenset({"shared", "service"})
+MOVING, BESIDE, HELD = "moving", "beside", "held"
+"""What the second address of a server is that is being renumbered: listened on and known to the
+other name servers, listened on alone, or only kept from others."""
+SECOND = (MOVING, BESIDE, HELD)
+LISTENING = frozenset({"shared", "service", MOVING, BESIDE})
 """Types of addresses that stand in a server's own configuration."""
 
 
@@ -39,14 +43,15 @@ class AddressRow:
 
 
 def endpoints(addresses: Iterable[AddressRow]) -> tuple[Endpoint, ...]:
-    """Give what a server listens on, in a stable order.
+    """Give what a server listens on, in a stable order: the first is where it asks others from.
 
-    A dedicated address is an object of its own, from when a site takes it (R355); mail leaves from
-    outgoing and bouncing addresses, and nothing listens there.
+    The second address of a server that is being renumbered comes last. A dedicated address is an
+    object of its own, from when a site takes it (R355); mail leaves from outgoing and bouncing
+    addresses, and nothing listens there.
     """
     return tuple(
         Endpoint(address=row.address, port=row.port)
-        for row in sorted(addresses, key=lambda row: (row.address, row.port))
+        for row in sorted(addresses, key=lambda row: (row.type in SECOND, row.address, row.port))
         if row.type in LISTENING
     )
 

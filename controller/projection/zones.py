@@ -29,12 +29,23 @@ def in_order(rows: Iterable[RecordRow]) -> tuple[RecordRow, ...]:
 
 @attrs.frozen
 class NameServer:
-    """A name server of a zone: its logical server, its own name and its endpoint."""
+    """A name server of a zone: its logical server, its own name and its endpoint.
+
+    ``beside`` is a second endpoint that it answers on, and may ask from, while it is renumbered.
+    """
 
     logical_server: str
     name: str
     endpoint: Endpoint
     role: str
+    beside: Endpoint | None = None
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where the other servers of the zone meet it, in an order that no switch changes."""
+        if self.beside is None:
+            return (self.endpoint,)
+        return tuple(sorted((self.endpoint, self.beside), key=lambda each: each.address))
 
 
 @attrs.frozen
@@ -47,6 +58,11 @@ class ZoneRow:
     ttl: int
     contact: str
     owner_id: int | None
+
+
+def second_endpoint(address: str | None, port: int | None) -> Endpoint | None:
+    """Give the endpoint of a row that may not be there."""
+    return None if address is None or port is None else Endpoint(address=address, port=port)
 
 
 def master_zone(
@@ -62,9 +78,10 @@ def master_zone(
             for row in in_order(records)
         ),
         secondaries=tuple(
-            server.endpoint
+            endpoint
             for server in sorted(servers, key=lambda server: server.name)
             if server.role == "secondary"
+            for endpoint in server.endpoints
         ),
     )
 
@@ -72,7 +89,12 @@ def master_zone(
 def secondary_zone(servers: Sequence[NameServer]) -> SecondaryZone:
     """Give the object of every secondary: where to transfer the zone from."""
     return SecondaryZone(
-        masters=tuple(server.endpoint for server in servers if server.role == "master")
+        masters=tuple(
+            endpoint
+            for server in servers
+            if server.role == "master"
+            for endpoint in server.endpoints
+        )
     )
 
 

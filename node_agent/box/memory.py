@@ -24,6 +24,7 @@ from templates.effects import (
     AddZone,
     Check,
     CheckAddress,
+    CheckBound,
     CheckProgram,
     ControlEffect,
     FileEffect,
@@ -62,6 +63,8 @@ class World:
     """Words of a daemon that refuses; empty accepts."""
     foreign: Callable[[str], bool] = lambda address: False
     """Whether another machine has an address."""
+    missing: Callable[[str], bool] = lambda address: False
+    """Whether an address is on no interface of the box."""
     transferred: Callable[[str], int | None] = lambda zone: None
     """The serial that a secondary holds of a zone."""
 
@@ -209,6 +212,10 @@ class MemoryLane:
         if isinstance(check, CheckAddress):
             self._step(f"check {check.address}")
             self._refuse_foreign(check.address)
+            return
+        if isinstance(check, CheckBound):
+            if self.world.missing(check.address):
+                raise EffectFailedError(f"{check.address} is not on this box")
             return
         self._step(f"check {check.program}")
         words = self.world.check(self.files, check)

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from node_agent.box.daemons import Daemons
 from node_agent.effects.addresses import HostAddresses
+from node_agent.effects.binding import see_bound
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.effects.files import Ids, PosixFiles
 from node_agent.effects.http_probe import probe_http
@@ -23,6 +24,7 @@ from templates.effects import (
     AddressUp,
     Check,
     CheckAddress,
+    CheckBound,
     ControlEffect,
     Probe,
     ProbeZone,
@@ -110,6 +112,9 @@ class PosixLane:
         if isinstance(check, CheckAddress):
             await self._addresses().check(check.address)
             return
+        if isinstance(check, CheckBound):
+            see_bound(check.address)
+            return
         done = await run_program(
             self._box.reactor, self._box.grants.programs, check.program, check.arguments
         )
@@ -129,17 +134,20 @@ class PosixLane:
 
     async def probe(self, probe: Probe) -> None:
         """Ask the daemon at its first endpoint, or at the address that the probe names."""
-        if isinstance(probe, ProbeZone):
-            await probe_zone(self._box.reactor, self._endpoint(), probe)
-        elif not probe.address:
-            await probe_http(self._box.reactor, self._endpoint(), probe)
-        else:
-            endpoint = Endpoint(address=probe.address, port=self._endpoint().port)
-            try:
+        endpoint = self._endpoint()
+        if probe.address:
+            port = probe.port or endpoint.port
+            endpoint = Endpoint(address=probe.address, port=port)
+        try:
+            if isinstance(probe, ProbeZone):
+                await probe_zone(self._box.reactor, endpoint, probe)
+            else:
                 await probe_http(self._box.reactor, endpoint, probe)
-            except BoxUnavailableError as silent:
-                # One address that is silent says nothing of the daemon: that is asked elsewhere.
-                raise EffectFailedError(str(silent)) from silent
+        except BoxUnavailableError as silent:
+            if not probe.address:
+                raise
+            # One address that is silent says nothing of the daemon: that is asked elsewhere.
+            raise EffectFailedError(str(silent)) from silent
 
     async def zone_serial(self, zone: str) -> int | None:
         """Ask the name server for a zone's serial."""

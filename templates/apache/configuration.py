@@ -6,6 +6,7 @@ from templates.apache.certificates import KeyPair, file_digest, load_pair
 from templates.apache.names import HEALTH, NEUTRAL, mailbox
 from templates.apache.objects import ServerSpec
 from templates.effects import (
+    CheckBound,
     CheckProgram,
     FileEffect,
     MakeDirectory,
@@ -78,9 +79,12 @@ def plan_server(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
         files=tuple(files),
         # The certificate has its file name only after the checks, which never open it.
         scratch=(WriteFile(_SCRATCH, _main_text(context, new, fallback="").encode()),),
-        checks=(CheckProgram("apache2", ("-t", "-f", str(context.root / _SCRATCH))),),
+        checks=(
+            *(CheckBound(address) for address in _addresses(new)),
+            CheckProgram("apache2", ("-t", "-f", str(context.root / _SCRATCH))),
+        ),
         reload=True,
-        probes=(BASELINE, *_tls_probe(new, pair)),
+        probes=(BASELINE, *_beside(new), *_tls_probe(new, pair)),
         retire=_retired(old, path),
     )
 
@@ -128,6 +132,18 @@ def _fallback_file(spec: ServerSpec) -> str:
 def _retired(old: ServerSpec | None, path: str) -> tuple[RemovePath, ...]:
     old_path = _fallback_file(old) if old is not None else ""
     return (RemovePath(old_path),) if old_path not in ("", path) else ()
+
+
+def _addresses(spec: ServerSpec) -> list[str]:
+    return sorted({endpoint.address for endpoint in spec.endpoints})
+
+
+def _beside(spec: ServerSpec) -> tuple[ProbeHttp, ...]:
+    """Ask at every endpoint after the first too: each is one that clients are sent to."""
+    return tuple(
+        ProbeHttp(HEALTH, statuses=(204,), address=endpoint.address, port=endpoint.port)
+        for endpoint in spec.endpoints[1:]
+    )
 
 
 def _tls_probe(spec: ServerSpec, pair: KeyPair | None) -> tuple[ProbeHttp, ...]:

@@ -15,6 +15,7 @@ from templates.bind.layout import (
 from templates.bind.objects import ServerSpec, TsigKey, needs_restart
 from templates.bind.zone_file import baseline_file_text
 from templates.effects import (
+    CheckBound,
     CheckProgram,
     MakeDirectory,
     ProbeZone,
@@ -73,11 +74,18 @@ def plan_server(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
             ),
         ),
         checks=(
+            *(CheckBound(endpoint.address) for endpoint in spec.endpoints),
             CheckProgram("named-checkconf", (str(context.root / candidate_path(CONFIGURATION)),)),
         ),
         reload=not restart,
         restart=restart,
-        probes=(ProbeZone(BASELINE_ZONE),),
+        probes=(
+            ProbeZone(BASELINE_ZONE),
+            *(
+                ProbeZone(BASELINE_ZONE, address=beside.address, port=beside.port)
+                for beside in spec.endpoints[1:]
+            ),
+        ),
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from templates.bind.objects import BindSettings, ServerSpec
 from templates.bind.service import BIND
-from templates.effects import WriteFile
+from templates.effects import CheckBound, WriteFile
 from templates.service_type import Endpoint, PlanRefusedError
 from tests.unit.templates.bind.specs import SECRET, SERVER, context, plan_server
 
@@ -56,7 +56,8 @@ def test_another_address_is_a_reconfiguration_and_another_control_port_a_restart
 
 
 def test_the_candidate_is_checked_alone() -> None:
-    (check,) = plan_server(None, SERVER).checks
+    bound, check = plan_server(None, SERVER).checks
+    assert bound == CheckBound("192.0.2.53")
     assert check.program == "named-checkconf"
     assert check.arguments == ("/srv/lane/.named.conf.candidate",)
 

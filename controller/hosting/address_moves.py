@@ -1,0 +1,351 @@
+"""The commands that renumber a server (R357): its address becomes another one.
+
+``ip.move`` begins a move; the job in `controller.hosting.address_mover` does it.
+"""
+
+from typing import Any
+
+import attrs
+
+from controller.cluster import addresses
+from controller.cluster.address_rows import (
+    AddressRow,
+    check_endpoints_free,
+    check_not_moving,
+    find_address,
+)
+from controller.cluster.addresses import AddressRange
+from controller.cluster.boxes import time_text
+from controller.cluster.guard import watch
+from controller.cluster.logical_servers import find_server
+from controller.commands import Command, Work
+from controller.hosting.address_mentions import (
+    boxes_at,
+    glue,
+    records_by_hand,
+    settings_naming,
+)
+from controller.hosting.address_mover import CHANNEL, count_zones
+from controller.hosting.address_phases import BEFORE_SWITCH
+from controller.hosting.service_zone import TTL
+from controller.hosting.zone_phases import GRACE_SECONDS
+from controller.pages import after_number, limit, page
+from controller.projection.servers import HELD
+from controller.refusal import CommandError
+from controller.storage.database import Transaction
+
+LONGEST_HOURS = 24 * 60
+"""How long the old address may be asked to answer on: sixty days."""
+
+
+@attrs.frozen
+class MoveAddress:
+    """The address ``ip`` becomes ``new``; ``port`` tells two endpoints on it apart.
+
+    ``mask`` is that of the new one, the old one's where it is left out. The old one answers for
+    ``keep_hours`` at the least after nobody is given it any more.
+    """
+
+    ip: str
+    new: str
+    port: int | None = None
+    mask: str = ""
+    keep_hours: int = 0
+
+
+@attrs.frozen
+class ListMoves:
+    """A page of moves, the newest first; ``lserver``: only those of one logical server."""
+
+    lserver: str = ""
+    limit: int = 100
+    cursor: str = ""
+
+
+@attrs.frozen
+class NamedMove:
+    """A move by its number."""
+
+    id: int
+
+
+async def move(work: Work, request: MoveAddress) -> dict[str, Any]:
+    """Begin to renumber a server; tell what will follow by itself and what is left to people.
+
+    Raises `CommandError` ``ip.move.family``, ``ip.move.same``, ``ip.move.keep``, ``ip.moving`` and
+    what adding the new address would raise.
+    """
+    row = await find_address(work.tx, request.ip, request.port)
+    server = await find_server(work.tx, row.server, field="ip")
+    guard = await watch(work.tx, servers=[server.id])
+    row = await find_address(work.tx, row.ip, row.port)
+    new = _new_address(request, row)
+    if not 0 <= request.keep_hours <= LONGEST_HOURS:
+        raise CommandError(
+            "ip.move.keep",
+            "not a number of hours that the old address may be kept for",
+            field="keep_hours",
+            value=str(request.keep_hours),
+            allowed=f"0 to {LONGEST_HOURS}",
+        )
+    prefix = addresses.prefix_length(request.mask, new) if request.mask else row.prefix
+    check_not_moving(row)
+    await check_endpoints_free(work.tx, server, AddressRange(new, new), row.port)
+    # As it will be in the end, for the rules; then the second address beside the first.
+    await work.tx.run(
+        "UPDATE ip_address SET address = %s::inet, prefix = %s WHERE id = %s",
+        (str(new), prefix, row.id),
+    )
+    warnings = await guard.check(work.tx)
+    (number,) = await work.tx.row(
+        """UPDATE ip_address SET address = %s::inet, prefix = %s WHERE id = %s;
+           INSERT INTO ip_address (logical_server_id, address, prefix, port, type)
+           VALUES (%s, %s::inet, %s, %s, %s);
+           INSERT INTO address_move (actor, server_id, server, address_id, type, port, old, new,
+                                     old_prefix, new_prefix, keep_seconds)
+           VALUES (%s, %s, %s, %s, %s, %s, %s::inet, %s::inet, %s, %s, %s) RETURNING id""",
+        (
+            row.ip,
+            row.prefix,
+            row.id,
+            server.id,
+            str(new),
+            prefix,
+            row.port,
+            HELD,
+            work.principal.actor,
+            server.id,
+            server.name,
+            row.id,
+            row.type,
+            row.port,
+            row.ip,
+            str(new),
+            row.prefix,
+            prefix,
+            request.keep_hours * 3600,
+        ),
+    )
+    await work.tx.rows("SELECT pg_notify(%s, %s)", (CHANNEL, str(number)))
+    begun = {"logical_server": server.name, "old": row.ip, "new": str(new), "port": row.port}
+    work.change.row("address_move", number, None, begun)
+    follows = await _follows(work.tx, row)
+    return {
+        "move": int(number),
+        **begun,
+        "type": row.type,
+        "prefix": prefix,
+        **follows,
+        "old_answers_seconds": max(TTL + GRACE_SECONDS, request.keep_hours * 3600),
+        "by_hand": await records_by_hand(work.tx, row.ip),
+        "settings": await settings_naming(work.tx, row.ip),
+        "boxes": await boxes_at(work.tx, row.ip),
+        "warnings": [*warnings, *await _to_bring_up(work.tx, row, str(new))],
+    }
+
+
+def _new_address(request: MoveAddress, row: AddressRow) -> addresses.Address:
+    new = addresses.address(request.new, field="new")
+    if str(new) == row.ip:
+        raise CommandError(
+            "ip.move.same",
+            "it has this address",
+            field="new",
+            value=request.new,
+            allowed="another address",
+        )
+    if (":" in row.ip) != (new.version == 6):
+        raise CommandError(
+            "ip.move.family",
+            "who asks over the old address could not ask over the new one",
+            field="new",
+            value=request.new,
+            allowed=f"an {'IPv6' if ':' in row.ip else 'IPv4'} address, as {row.ip} is",
+        )
+    return new
+
+
+async def _follows(tx: Transaction, row: AddressRow) -> dict[str, Any]:
+    """Say what follows by itself, and which zones have the address at their parent too."""
+    name_server = row.type == "service"
+    zones = await count_zones(tx, name_server, row.server_id, row.ip)
+    (domain,) = await tx.row("SELECT service_domain FROM cluster")
+    inside = row.server.endswith(f".{domain}")
+    (is_dns,) = await tx.row(
+        "SELECT group_name = 'dns' FROM logical_server WHERE id = %s", (row.server_id,)
+    )
+    parents = await glue(tx, row.server_id, row.server) if name_server and is_dns else []
+    named = row.type in ("service", "shared")
+    return {
+        "zones": zones if name_server else 0,
+        "sites": 0 if name_server else zones,
+        "parents": parents,
+        "name_by_hand": row.server if named and not inside and row.server not in parents else "",
+    }
+
+
+async def _to_bring_up(tx: Transaction, row: AddressRow, new: str) -> list[str]:
+    """Say where the new address is to be brought up by hand first (R341)."""
+    if row.type == "dedicated":
+        return []
+    found = await tx.rows(
+        """SELECT b.name FROM lane l JOIN box b ON b.id = l.box_id
+           WHERE l.logical_server_id = %s AND host(b.address) <> %s ORDER BY b.name""",
+        (row.server_id, new),
+    )
+    return [
+        f"{new} is not brought up on {name} by itself: do it by hand; the move waits for it"
+        for (name,) in found
+    ]
+
+
+_SHOWN = """
+SELECT m.id, m.state, m.phase, m.server, m.type, m.port, host(m.old), host(m.new), m.actor, m.total,
+       m.passed, m.answers_until, m.started_at, m.ended_at, count(p.change_id),
+       count(p.change_id) FILTER (WHERE p.failed),
+       coalesce(string_agg(DISTINCT p.message, '; ') FILTER (WHERE p.message <> ''), '')
+FROM address_move m LEFT JOIN address_move_part p ON p.move_id = m.id
+"""
+
+PHASES = {
+    "begun": "the new address is kept for it",
+    "listening": "the server comes to answer on both addresses",
+    "announced": "the other name servers come to know both addresses",
+    "switched": "the new address becomes the server's own",
+    "following": "zones come to name the new address",
+    "outlasting": "the old address still answers, until nobody keeps it any more",
+    "retiring": "the server ceases to answer on the second address",
+    "ended": "the server answers on one address",
+}
+"""What each phase is, for people."""
+
+
+def _move(row: tuple[Any, ...]) -> dict[str, Any]:
+    waits = row[2] == "outlasting" and row[11] is not None
+    return {
+        "id": row[0],
+        "state": row[1],
+        "phase": row[2],
+        "words": PHASES[row[2]],
+        "logical_server": row[3],
+        "type": row[4],
+        "port": row[5],
+        "old": row[6],
+        "new": row[7],
+        "by": row[8],
+        "zones": row[9],
+        "passed": row[10],
+        "under_way": row[14] - row[15],
+        "failed": row[15],
+        "waiting": row[16][:2000],
+        "old_until": time_text(row[11]) if waits else None,
+        "may_stop": row[1] == "running" and row[2] in BEFORE_SWITCH,
+        "started_at": time_text(row[12]),
+        "ended_at": None if row[13] is None else time_text(row[13]),
+    }
+
+
+async def moves(work: Work, request: ListMoves) -> dict[str, Any]:
+    """List moves of addresses, the newest first."""
+    size = limit(request.limit)
+    where = ["m.id < %s"]
+    parameters: list[object] = [after_number(request.cursor, 2**62)]
+    if request.lserver:
+        server = await find_server(work.tx, request.lserver, field="lserver")
+        where.append("m.server_id::text = %s")
+        parameters.append(server.id)
+    found = await work.tx.rows(
+        f"{_SHOWN} WHERE {' AND '.join(where)} GROUP BY m.id ORDER BY m.id DESC LIMIT %s",
+        (*parameters, size + 1),
+    )
+    return page([_move(row) for row in found], size, lambda item: int(item["id"]))
+
+
+async def progress(work: Work, request: NamedMove) -> dict[str, Any]:
+    """Show how far a move is, what it waits for, and what people have yet to change."""
+    shown = _move(await _row(work.tx, request.id))
+    return {**shown, "by_hand": await records_by_hand(work.tx, shown["old"])}
+
+
+async def _row(tx: Transaction, number: int) -> tuple[Any, ...]:
+    row = await tx.maybe(f"{_SHOWN} WHERE m.id = %s GROUP BY m.id", (number,))
+    if row is None:
+        raise CommandError(
+            "ip.move.unknown",
+            "no move of an address has this number",
+            field="id",
+            value=str(number),
+            allowed="hsctl ip moves lists them",
+            status=404,
+        )
+    return row
+
+
+async def stop(work: Work, request: NamedMove) -> dict[str, Any]:
+    """Give a move up that has not switched: the new address goes, nobody was told of it."""
+    stopped = await work.tx.run(
+        """UPDATE address_move SET state = 'stopped'
+           WHERE id = %s AND state = 'running' AND phase = ANY(%s)""",
+        (request.id, list(BEFORE_SWITCH)),
+    )
+    shown = _move(await _row(work.tx, request.id))
+    if not stopped and shown["state"] != "stopped":
+        raise CommandError(
+            "ip.move.switched",
+            "the new address is the server's own already",
+            field="id",
+            value=str(request.id),
+            allowed=f"let it come to its end; hsctl ip move {shown['new']} {shown['old']} then "
+            "moves it back",
+            status=409,
+        )
+    if stopped:
+        work.change.row("address_move", request.id, {"state": "running"}, {"state": "stopped"})
+        await work.tx.rows("SELECT pg_notify(%s, %s)", (CHANNEL, str(request.id)))
+    return {name: shown[name] for name in ("id", "state", "logical_server", "old", "new")}
+
+
+COMMANDS: tuple[Command[Any], ...] = (
+    Command(
+        "ip.move",
+        "POST",
+        "/ip-moves",
+        MoveAddress,
+        "provider.write",
+        "Renumber a logical server: one of its addresses becomes another",
+        move,
+        "A job does it phase by phase; `ip.progress` tells how far it is. The server answers on "
+        "the new address before anybody is told of it, and on the old one until no answer with it "
+        "may be kept any more. Generated records, transfer lists and listeners follow; `by_hand` "
+        "are records written by people that name the old address, `parents` the zones whose "
+        "parent holds it as glue, `settings` and `boxes` what else names it: these are left to "
+        "people.",
+    ),
+    Command(
+        "ip.moves",
+        "GET",
+        "/ip-moves",
+        ListMoves,
+        "provider.read",
+        "List moves of addresses",
+        moves,
+    ),
+    Command(
+        "ip.progress",
+        "GET",
+        "/ip-moves/{id}",
+        NamedMove,
+        "provider.read",
+        "Show how far a move of an address is",
+        progress,
+    ),
+    Command(
+        "ip.stop",
+        "DELETE",
+        "/ip-moves/{id}",
+        NamedMove,
+        "provider.write",
+        "Give a move of an address up, before the switch",
+        stop,
+    ),
+)
