@@ -129,17 +129,16 @@ async def move(work: Work, request: MoveAddress) -> dict[str, Any]:
     await work.tx.rows("SELECT pg_notify(%s, %s)", (CHANNEL, str(number)))
     begun = {"logical_server": server.name, "old": row.ip, "new": str(new), "port": row.port}
     work.change.row("address_move", number, None, begun)
-    follows = await _follows(work.tx, row)
+    zones = await count_zones(work.tx, row.type == "service", server.id, row.ip)
     return {
         "move": int(number),
         **begun,
         "type": row.type,
         "prefix": prefix,
-        **follows,
+        "zones": zones if row.type == "service" else 0,
+        "sites": 0 if row.type == "service" else zones,
         "old_answers_seconds": max(TTL + GRACE_SECONDS, request.keep_hours * 3600),
-        "by_hand": await records_by_hand(work.tx, row.ip),
-        "settings": await settings_naming(work.tx, row.ip),
-        "boxes": await boxes_at(work.tx, row.ip),
+        **await _left_to_people(work.tx, row.type, server.name, row.ip),
         "warnings": [*warnings, *await _to_bring_up(work.tx, row, str(new))],
     }
 
@@ -165,22 +164,23 @@ def _new_address(request: MoveAddress, row: AddressRow) -> addresses.Address:
     return new
 
 
-async def _follows(tx: Transaction, row: AddressRow) -> dict[str, Any]:
-    """Say what follows by itself, and which zones have the address at their parent too."""
-    name_server = row.type == "service"
-    zones = await count_zones(tx, name_server, row.server_id, row.ip)
-    (domain,) = await tx.row("SELECT service_domain FROM cluster")
-    inside = row.server.endswith(f".{domain}")
-    (is_dns,) = await tx.row(
-        "SELECT group_name = 'dns' FROM logical_server WHERE id = %s", (row.server_id,)
+async def _left_to_people(tx: Transaction, type_: str, server: str, old: str) -> dict[str, Any]:
+    """Give what names the old address and does not follow by itself."""
+    found = await tx.maybe(
+        "SELECT id::text, group_name FROM logical_server WHERE name = %s", (server,)
     )
-    parents = await glue(tx, row.server_id, row.server) if name_server and is_dns else []
-    named = row.type in ("service", "shared")
+    (domain,) = await tx.row("SELECT service_domain FROM cluster")
+    parents: list[str] = []
+    if type_ == "service" and found is not None and found[1] == "dns":
+        parents = await glue(tx, found[0], server)
+    has_name = type_ in ("service", "shared")
+    elsewhere = has_name and not parents and not server.endswith(f".{domain}")
     return {
-        "zones": zones if name_server else 0,
-        "sites": 0 if name_server else zones,
         "parents": parents,
-        "name_by_hand": row.server if named and not inside and row.server not in parents else "",
+        "name_by_hand": server if elsewhere else "",
+        "by_hand": await records_by_hand(tx, old),
+        "settings": await settings_naming(tx, old),
+        "boxes": await boxes_at(tx, old),
     }
 
 
@@ -264,7 +264,8 @@ async def moves(work: Work, request: ListMoves) -> dict[str, Any]:
 async def progress(work: Work, request: NamedMove) -> dict[str, Any]:
     """Show how far a move is, what it waits for, and what people have yet to change."""
     shown = _move(await _row(work.tx, request.id))
-    return {**shown, "by_hand": await records_by_hand(work.tx, shown["old"])}
+    left = await _left_to_people(work.tx, shown["type"], shown["logical_server"], shown["old"])
+    return {**shown, **left}
 
 
 async def _row(tx: Transaction, number: int) -> tuple[Any, ...]:

@@ -17,11 +17,6 @@ def begun(answer: Answer) -> dict[str, Any]:
         "old_answers": f"at least {_hours(int(answer.get('old_answers_seconds') or 0))} "
         "after the switch",
     }
-    if answer.get("parents"):
-        shown["change_at_the_parent"] = [
-            f"{zone}: glue of {server}, {answer.get('old')} to {answer.get('new')}"
-            for zone in answer["parents"]
-        ]
     shown |= left_to_people(answer)
     if answer.get("warnings"):
         shown["warnings"] = answer["warnings"]
@@ -33,6 +28,12 @@ def begun(answer: Answer) -> dict[str, Any]:
 def left_to_people(answer: Answer) -> dict[str, Any]:
     """Give what names the old address and was written by people."""
     shown: dict[str, Any] = {}
+    if answer.get("parents"):
+        server = answer.get("logical_server")
+        shown["change_at_the_parent"] = [
+            f"{zone}: glue of {server}, {answer.get('old')} to {answer.get('new')}"
+            for zone in answer["parents"]
+        ]
     if answer.get("name_by_hand"):
         shown["name_kept_elsewhere"] = f"{answer['name_by_hand']}: change its address there"
     if answer.get("by_hand"):
@@ -64,7 +65,7 @@ def move_row(answer: Answer) -> dict[str, Any]:
 
 def move(answer: Answer) -> dict[str, Any]:
     """Give a move of an address whole, with what it waits for."""
-    hidden = ("words", "by_hand", "may_stop")
+    hidden = ("words", "may_stop", "parents", "name_by_hand", "by_hand", "settings", "boxes")
     shown = {name: value for name, value in answer.items() if name not in hidden}
     shown["phase"] = f"{answer.get('phase')}: {answer.get('words')}"
     return {**shown, **left_to_people(answer)}

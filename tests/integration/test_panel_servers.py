@@ -228,3 +228,42 @@ async def test_r345_a_mail_server_is_offered_each_of_its_single_addresses_once(
         assert (await visitor.send(f"{place}/addresses", form)).status == 303
         assert f">{kind}: " not in await visitor.text(place)
     assert "Add an address" not in await visitor.text(place)
+
+
+@ensureDeferred
+async def test_r357_a_server_is_renumbered_from_its_list_of_addresses(panel: PanelSite) -> None:
+    model = panel.model
+    await model.shop()
+    hand = {"name": "ftp", "type": "A", "values": ("192.0.2.3",)}
+    await model.ask("record.add", domain="shop.test", **hand)
+    visitor = await panel.signed_in()
+    own = "/servers/server/web1.example.net"
+    place = f"{own}/addresses/move"
+    assert f'href="{place}?ip=192.0.2.3&amp;port=80"' in await visitor.text(own)
+    assert "Show what follows" in await visitor.text(f"{place}?ip=192.0.2.3&port=80")
+    form = {"ip": "192.0.2.3", "port": "80", "new": "192.0.2.2", "mask": "", "keep_hours": ""}
+    assert (await visitor.send(place, {**form, "new": "192.0.2.3"})).status == 422
+    wrong = await visitor.send(place, {**form, "keep_hours": "many"})
+    assert (wrong.status, 'id="e-keep_hours"' in wrong.body.decode()) == (422, True)
+    form["new"] = "192.0.2.103"
+    look = await visitor.send(place, form)
+    assert look.status == 200
+    assert "The records of 1 site follow" in look.body.decode()
+    assert "ftp A 192.0.2.3" in look.body.decode()
+    assert await model.rows("SELECT count(*) FROM address_move") == [(0,)]
+    begun = await visitor.send(place, {**form, "seen": "192.0.2.103"})
+    assert begun.status == 303
+    moving = begun.headers["Location"]
+    number = int(moving.removeprefix("/servers/moves/"))
+    page = await visitor.text(moving)
+    assert ("Give up" in page, "ftp A 192.0.2.3" in page) == (True, True)
+    assert f'href="{moving}"' in await visitor.text(own)
+    assert f'href="{moving}"' in await visitor.text("/servers/moves")
+    assert (await visitor.send(place, {**form, "new": "192.0.2.104"})).status == 409
+    assert (await visitor.send(f"{moving}/stop", {})).status == 303
+    assert (await model.ask("ip.progress", id=number))["state"] == "stopped"
+    await model.write("UPDATE address_move SET state = 'running', phase = 'switched'")
+    refused = await visitor.send(f"{moving}/stop", {})
+    assert (refused.status, "own already" in refused.body.decode()) == (409, True)
+    assert "Give up" not in await visitor.text(moving)
+    assert (await visitor.get("/servers/moves/99")).status == 404

@@ -2,6 +2,7 @@
 
 from controller.web.panel.rooms import (
     accounts,
+    address_moves,
     addresses,
     box_decisions,
     box_enrolment,
@@ -31,6 +32,7 @@ ROUTES: tuple[Route, ...] = (
     *server_settings.ROUTES,
     *zone_moves.ROUTES,
     *addresses.ROUTES,
+    *address_moves.ROUTES,
     *accounts.ROUTES,
     *domains.ROUTES,
     *records.ROUTES,

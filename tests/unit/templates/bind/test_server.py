@@ -62,6 +62,14 @@ def test_the_candidate_is_checked_alone() -> None:
     assert check.arguments == ("/srv/lane/.named.conf.candidate",)
 
 
+def test_every_address_must_be_on_the_box_and_answer() -> None:
+    both = (Endpoint(address="192.0.2.53", port=53), Endpoint(address="192.0.2.54", port=5353))
+    plan = plan_server(SERVER, replace(SERVER, endpoints=both))
+    assert plan.checks[:2] == (CheckBound("192.0.2.53"), CheckBound("192.0.2.54"))
+    first, second = plan.probes
+    assert (first.address, second.address, second.port) == ("", "192.0.2.54", 5353)
+
+
 @pytest.mark.parametrize(
     "change",
     [
