@@ -25,6 +25,7 @@ from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
 from controller.hosting.record_commands import Records
 from controller.hosting.recovery import Recovery
+from controller.hosting.server_names import ServerNames
 from controller.hosting.service_zone import ServiceZone
 from controller.hosting.site_addresses import SiteAddresses
 from controller.hosting.site_commands import Sites
@@ -69,6 +70,7 @@ def build_registry(
             *Servers(service_zone).commands(),
             *ServerEditing(ServerProjection(secrets, self_signed)).commands(),
             *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),
+            *ServerNames(ServerProjection(secrets, self_signed), service_zone).commands(),
             *server_records.COMMANDS,
             *zone_moves.COMMANDS,
             *address_moves.COMMANDS,

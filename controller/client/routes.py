@@ -36,6 +36,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "lserver.set": ("PATCH", "/lservers/{name}/settings"),
     "lserver.edit": ("PATCH", "/lservers/{name}"),
     "lserver.move": ("PUT", "/lservers/{name}/pserver"),
+    "lserver.rename": ("PUT", "/lservers/{name}/name"),
     "lserver.delete": ("DELETE", "/lservers/{name}"),
     "lserver.recover": ("POST", "/lservers/{name}/recovery"),
     "ip.add": ("POST", "/ips"),

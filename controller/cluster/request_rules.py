@@ -59,6 +59,20 @@ REQUEST_RULES: tuple[RequestRule, ...] = (
     RequestRule(
         "lserver.move.serving", ("R261",), "What clients ask is served until another box serves it."
     ),
+    RequestRule(
+        "lserver.rename.zones", ("R264",), "NS records and delegations say a name server's name."
+    ),
+    RequestRule(
+        "ip.moving",
+        ("R357",),
+        "The two addresses of a server that is being renumbered stay until that has ended.",
+    ),
+    RequestRule(
+        "ip.move.family", ("R357",), "Who asks over one family could not ask over the other."
+    ),
+    RequestRule(
+        "ip.move.switched", ("R357",), "After the switch others were told of the new address."
+    ),
     RequestRule("dns.roles.no-master", ("R362", "A6"), "Roles count only where one is master."),
     RequestRule("dns.roles.twice", ("R362", "R364"), "A server has one role for new zones."),
     RequestRule(

@@ -21,10 +21,21 @@ from controller.commands import Command, Work
 from controller.projection.servers import ServerRow
 from controller.projection.stored import ServerProjection
 from controller.refusal import CommandError
-from templates.registry import KNOWN_TYPES
+from templates.registry import KNOWN_TYPES, SERVICE_TYPES
 
 NAMED = 5
 """How many zones a warning names."""
+
+
+_WAYS_OUT = {
+    "dns": "a server without an address: add a name server on the new box, give it the roles of "
+    "this one (hsctl dns roles), move the zones (hsctl dns apply), and delete this one when it is "
+    "empty; hsctl ip move renumbers one that stays on its box",
+    "": "a server without an address: the files of sites are on its box and are not moved; add "
+    "another server on the new box, let new sites go there (hsctl lserver signup), and delete this "
+    "one when it is empty",
+}
+"""What to do instead of moving a server that clients ask, by its group."""
 
 
 @attrs.frozen
@@ -132,7 +143,7 @@ class ServerEditing:
         return {"name": server.name, "description": description}
 
     async def move(self, work: Work, request: MoveServer) -> dict[str, Any]:
-        """Put a logical server that serves nothing yet onto another box (R261)."""
+        """Put a logical server that no box serves clients with yet onto another box (R261)."""
         server = await find_server(work.tx, request.name)
         box = await find_open_box(work.tx, request.to, field="to")
         guard = await watch(work.tx, boxes=[box.id], servers=[server.id])
@@ -183,6 +194,7 @@ class ServerEditing:
     async def _check_idle(self, work: Work, server: ServerRow) -> None:
         """Refuse to move what clients ask: that needs the new place to serve before the old ends.
 
+        A server that is only modelled moves with its addresses: nobody but people bring these up.
         The row lock keeps an address from being added meanwhile (it takes a key share of the row).
         """
         (addresses,) = await work.tx.row(
@@ -190,16 +202,14 @@ class ServerEditing:
                SELECT count(*) FROM ip_address WHERE logical_server_id = %s""",
             (server.id, server.id),
         )
-        if addresses:
+        if addresses and server.service_type in SERVICE_TYPES:
             raise CommandError(
                 "lserver.move.serving",
                 f"{server.name} answers on {addresses} address{'' if addresses == 1 else 'es'}"
                 " of its box",
                 field="name",
                 value=server.name,
-                allowed="a server without an address: add another server on the new box, let new "
-                "zones and sites go there (hsctl lserver signup), and delete this one when it is "
-                "empty",
+                allowed=_WAYS_OUT.get(server.group, _WAYS_OUT[""]),
                 status=409,
             )
 
@@ -231,7 +241,7 @@ class ServerEditing:
                 "/lservers/{name}/pserver",
                 MoveServer,
                 "provider.write",
-                "Put a logical server that has no address onto another box",
+                "Put a logical server that no box serves clients with yet onto another box",
                 self.move,
             ),
         )

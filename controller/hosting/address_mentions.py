@@ -1,4 +1,4 @@
-"""Where an address is named by people: what a renumbering leaves to them."""
+"""Where an address, or a server's name, is named by people: what a move leaves to them."""
 
 from typing import Any
 
@@ -17,6 +17,13 @@ _POLICIES = """
 SELECT z.name, r.name, r.type, r.data FROM record r JOIN zone z ON z.id = r.zone_id
 WHERE NOT r.generated AND r.type = 'TXT'
   AND string_to_array(translate(r.data, '"', ' '), ' ') && %s
+ORDER BY z.name, r.name LIMIT %s
+"""
+
+_TARGETS = """
+SELECT z.name, r.name, r.type, r.data FROM record r JOIN zone z ON z.id = r.zone_id
+WHERE NOT r.generated AND r.type IN ('CNAME', 'MX', 'NS', 'PTR', 'SRV')
+  AND split_part(r.data, ' ', -1) = %s
 ORDER BY z.name, r.name LIMIT %s
 """
 
@@ -47,6 +54,14 @@ async def records_by_hand(tx: Transaction, ip: str) -> list[dict[str, Any]]:
     return [
         {"zone": zone, "name": name, "type": type_, "data": data}
         for zone, name, type_, data in found
+    ]
+
+
+async def records_naming(tx: Transaction, server: str) -> list[dict[str, Any]]:
+    """Give records that people have written and that point to a server, the first hundred."""
+    return [
+        {"zone": zone, "name": name, "type": type_, "data": data}
+        for zone, name, type_, data in await tx.rows(_TARGETS, (f"{server}.", NAMED))
     ]
 
 

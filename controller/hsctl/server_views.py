@@ -91,6 +91,20 @@ def dns(answer: Answer) -> dict[str, Any]:
     return shown
 
 
+def renamed(answer: Answer) -> dict[str, Any]:
+    """Give what a new name of a server changes, and what still says the old one."""
+    shown: dict[str, Any] = {"name": answer.get("name"), "was": answer.get("was")}
+    if answer.get("settings"):
+        shown["settings"] = [f"{one['server']} ({one['setting']})" for one in answer["settings"]]
+    if answer.get("parents"):
+        shown["change_at_the_parent"] = answer["parents"]
+    if answer.get("by_hand"):
+        shown["records_by_hand"] = answer["by_hand"]
+    if answer.get("warnings"):
+        shown["warnings"] = answer["warnings"]
+    return shown
+
+
 def move_begun(answer: Answer) -> dict[str, Any]:
     """Give what a move of zones does, in the words of the field."""
     shown = _move_servers(answer)

@@ -137,13 +137,29 @@ def edit(name: str, description: str) -> Mapping[str, Any]:
 
 @lserver.command()
 @click.argument("name")
+@click.argument("new")
+@writes("lserver.rename", "{name} is {new} now", view=server_views.renamed)
+def rename(name: str, new: str) -> Mapping[str, Any]:
+    """Give a logical server another name; generated records and settings that name it follow.
+
+    Records written by hand that point to the old name are listed. A name server that has zones of
+    customers keeps its name, because their NS records say it.
+
+    \b
+    hsctl lserver rename web1.example.net www1.example.net --dry-run
+    """
+    return {"name": name, "to": new}
+
+
+@lserver.command()
+@click.argument("name")
 @click.option("--to", required=True, metavar="P", help="The box that it shall stand on.")
 @writes("lserver.move", "{name} moved to {to}", view=views.nothing)
 def move(name: str, to: str) -> Mapping[str, Any]:
-    """Put a logical server that has no address yet onto another box.
+    """Put a logical server onto another box: one without an address, or one that is only modelled.
 
     What clients ask already is not moved: add a server on the other box, let what is new go there,
-    and delete this one when it is empty.
+    and delete this one when it is empty. Zones of a name server go there by `hsctl dns apply`.
 
     \b
     hsctl lserver move ns2.example.net --to ns2

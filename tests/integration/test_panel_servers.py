@@ -267,3 +267,24 @@ async def test_r357_a_server_is_renumbered_from_its_list_of_addresses(panel: Pan
     assert (refused.status, "own already" in refused.body.decode()) == (409, True)
     assert "Give up" not in await visitor.text(moving)
     assert (await visitor.get("/servers/moves/99")).status == 404
+
+
+@ensureDeferred
+async def test_r264_a_server_is_renamed_after_a_look_at_what_follows(panel: PanelSite) -> None:
+    model = panel.model
+    await model.shop()
+    hand = {"name": "ftp", "type": "CNAME", "values": ("web1.example.net.",)}
+    await model.ask("record.add", domain="shop.test", **hand)
+    visitor = await panel.signed_in()
+    own = "/servers/server/web1.example.net"
+    assert f'href="{own}/rename"' in await visitor.text(own)
+    assert "Show what follows" in await visitor.text(f"{own}/rename")
+    taken = await visitor.send(f"{own}/rename", {"to": "ns1.example.net"})
+    assert (taken.status, 'id="e-to"' in taken.body.decode()) == (409, True)
+    look = await visitor.send(f"{own}/rename", {"to": "www1.example.net"})
+    assert "ftp CNAME web1.example.net." in look.body.decode()
+    assert "web1.example.net" in await visitor.text("/servers")
+    form = {"to": "www1.example.net", "seen": "www1.example.net"}
+    done = await visitor.send(f"{own}/rename", form)
+    assert done.status == 303
+    assert done.headers["Location"].startswith("/servers/server/www1.example.net")

@@ -54,10 +54,13 @@ CREATE INDEX address_move_part_move ON address_move_part (move_id);
 -- Zones of a server in their own order, a part after the other.
 CREATE INDEX zone_server_order ON zone_server (logical_server_id, zone_id);
 
--- Records by hand that name an address: those of the address itself, and what mail policy says.
+-- Records by hand that name an address or a server: those of the address itself, what mail policy
+-- says, and what points to a name.
 CREATE INDEX record_by_hand ON record (data) WHERE NOT generated AND type IN ('A', 'AAAA');
 CREATE INDEX record_policy ON record USING gin (string_to_array(translate(data, '"', ' '), ' '))
     WHERE NOT generated AND type = 'TXT';
+CREATE INDEX record_target ON record (split_part(data, ' ', -1))
+    WHERE NOT generated AND type IN ('CNAME', 'MX', 'NS', 'PTR', 'SRV');
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON address_move, address_move_part TO hs_runtime;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO hs_runtime;

@@ -24,6 +24,7 @@ _SENTENCES = {
     "lserver.set": "Settings of {name} changed",
     "lserver.edit": "Description of {name} changed",
     "lserver.move": "Logical server {name} moved to {to}",
+    "lserver.rename": "Logical server {name} renamed to {to}",
     "dns.roles": "Roles of name servers changed",
     "dns.apply": "Zones sent to where the roles want them",
     "dns.move": "Zones moved between name servers",

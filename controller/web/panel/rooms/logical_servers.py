@@ -111,7 +111,7 @@ async def server_page(
 
 async def _other_boxes(visit: Visit, server: dict[str, Any], addresses: list[Any]) -> list[str]:
     """Give the boxes that a server can be moved to: none while clients ask it at its addresses."""
-    if addresses or len(server["lanes"]) != 1:
+    if (addresses and not server["modelled"]) or len(server["lanes"]) != 1:
         return []
     boxes = (await visit.ask("pserver.list", limit="1000"))["items"]
     here = {lane["pserver"] for lane in server["lanes"]}
