@@ -88,7 +88,8 @@ async def advance(tx: Transaction, renumbering: Renumbering, *, now: float) -> O
                 return "moved"
         elif not waiting.parts and await _enter(tx, move, renumbering, now):
             return "moved"
-    return "waiting" if moves else "idle"
+    # What only lasts until answers have run out is looked at now and then: that takes hours.
+    return "waiting" if any(move.phase != "outlasting" for move in moves) else "idle"
 
 
 async def _waiting(tx: Transaction, move: Move, now: float) -> Waiting:

@@ -248,15 +248,13 @@ def _move(row: tuple[Any, ...]) -> dict[str, Any]:
 async def moves(work: Work, request: ListMoves) -> dict[str, Any]:
     """List moves of addresses, the newest first."""
     size = limit(request.limit)
-    where = ["m.id < %s"]
-    parameters: list[object] = [after_number(request.cursor, 2**62)]
+    server = ""
     if request.lserver:
-        server = await find_server(work.tx, request.lserver, field="lserver")
-        where.append("m.server_id::text = %s")
-        parameters.append(server.id)
+        server = (await find_server(work.tx, request.lserver, field="lserver")).id
     found = await work.tx.rows(
-        f"{_SHOWN} WHERE {' AND '.join(where)} GROUP BY m.id ORDER BY m.id DESC LIMIT %s",
-        (*parameters, size + 1),
+        f"""{_SHOWN} WHERE m.id < %s AND %s IN ('', m.server_id::text)
+            GROUP BY m.id ORDER BY m.id DESC LIMIT %s""",
+        (after_number(request.cursor, 2**62), server, size + 1),
     )
     return page([_move(row) for row in found], size, lambda item: int(item["id"]))
 
