@@ -30,6 +30,7 @@ from templates.objects import (
 __all__ = [
     "ChangeState",
     "ChangeWriter",
+    "ChangedRow",
     "LaneProgress",
     "change_state",
     "change_states",
@@ -86,7 +87,9 @@ class _Numbered:
 
 
 @attrs.frozen
-class _Row:
+class ChangedRow:
+    """A row of the model as it was and as it is; None where there was, or is, no such row."""
+
     relation: str
     key: str
     before: Mapping[str, Any] | None
@@ -109,8 +112,8 @@ WITH given AS (
                          %s::text[], %s::text[], %s::bigint[], %s::bytea[])
         AS g(server, kind, key, revision, kind_version, spec, requires, secrets, owner, before)
 ), made AS (
-    INSERT INTO change (id, actor, on_behalf_of, origin, command, request, reason)
-    OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s) RETURNING id
+    INSERT INTO change (id, actor, on_behalf_of, origin, command, request, reason, undoes)
+    OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s) RETURNING id
 ), bumped AS (
     UPDATE logical_server s SET revision = m.revision
     FROM (SELECT server, max(revision) AS revision FROM given GROUP BY server) m
@@ -159,7 +162,8 @@ class ChangeWriter:
         self._request = request
         self._reason = reason
         self._objects: dict[tuple[str, str, str], _Wanted] = {}
-        self._rows: list[_Row] = []
+        self._rows: list[ChangedRow] = []
+        self._undoes: int | None = None
         self._watches: dict[tuple[str, str], int] = {}
         self._drawn: dict[str, str] = {}
         self._foreseen = Foreseen()
@@ -209,7 +213,19 @@ class ChangeWriter:
         after: Mapping[str, Any] | None,
     ) -> None:
         """Note a row of the model, as it was and as it is. Never with a secret in it."""
-        self._rows.append(_Row(relation, str(key), before, after))
+        self._rows.append(ChangedRow(relation, str(key), before, after))
+
+    def undoing(self, change_id: int) -> None:
+        """Note that this change undoes another one."""
+        self._undoes = change_id
+
+    @property
+    def rows(self) -> tuple[ChangedRow, ...]:
+        """The rows noted so far, in order, as a reader of the change will find them."""
+        return tuple(
+            ChangedRow(row.relation, row.key, _read_back(row.before), _read_back(row.after))
+            for row in self._rows
+        )
 
     async def watch(self, lserver_id: str, zone: str, serial: int) -> None:
         """Count the change as live only when ``lserver_id`` answers ``zone`` with ``serial``."""
@@ -259,6 +275,7 @@ class ChangeWriter:
                 self._command,
                 json.dumps(self._request, default=str),
                 self._reason,
+                self._undoes,
                 [row.relation for row in self._rows],
                 [row.key for row in self._rows],
                 [_json(row.before) for row in self._rows],
@@ -369,6 +386,10 @@ def _disturbance(item: _Numbered) -> Disturbance:
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value, default=str)
+
+
+def _read_back(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return None if value is None else json.loads(json.dumps(value, default=str))
 
 
 def _array(ids: Sequence[int]) -> str:

@@ -20,6 +20,8 @@ from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
 from controller.cluster.server_editing import ServerEditing
 from controller.cluster.status import Status
 from controller.commands import Registry
+from controller.history.undo import Undo
+from controller.history.write_back import WriteBack
 from controller.hosting import accounts, address_moves, server_records, zone_moves
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
@@ -89,4 +91,5 @@ def build_registry(
             *Status(boxes).commands(),
         )
     )
-    return Registry((*core, *ModelTransfer(core).commands()))
+    undo = Undo(WriteBack(core, SiteAddresses(clock), clock))
+    return Registry((*core, *undo.commands(), *ModelTransfer(core).commands()))

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from controller.cluster.boxes import time_text
+from controller.cluster.undo_table import decision
 from controller.commands import Command, Work
 from controller.pages import after_number, limit, page
 from controller.progress import ChangeState, change_state, change_states
@@ -38,7 +39,7 @@ class ListChanges:
 
 
 _LIST = """
-SELECT id, seq, actor, on_behalf_of, origin, command, request, reason, at FROM change
+SELECT id, seq, actor, on_behalf_of, origin, command, request, reason, at, undoes FROM change
 """
 
 # A page is read in the order of ids, and moments narrow the ids: a change has its id before its
@@ -71,6 +72,7 @@ def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
         "request": row[6],
         "reason": row[7],
         "at": time_text(row[8]),
+        "undoes": row[9],
     }
 
 
@@ -113,18 +115,27 @@ def _moment(field: str, text: str) -> datetime | None:
         ) from error
 
 
+def unknown_change(change_id: int) -> CommandError:
+    """Give the refusal for a change that there is not."""
+    return CommandError(
+        "change.unknown",
+        "no change has this id",
+        field="id",
+        value=str(change_id),
+        allowed="hsctl change list shows the changes",
+        status=404,
+    )
+
+
 async def show(work: Work, request: NamedChange) -> dict[str, Any]:
     """Show a change: who, when, why, what it touched, and how far each lane is."""
     row = await work.tx.maybe(f"{_LIST} WHERE id = %s", (min(request.id, 2**63 - 1),))
     if row is None:
-        raise CommandError(
-            "change.unknown",
-            "no change has this id",
-            field="id",
-            value=str(request.id),
-            allowed="hsctl change list shows the changes",
-            status=404,
-        )
+        raise unknown_change(request.id)
+    undone_by = await work.tx.rows(
+        "SELECT id FROM change WHERE undoes = %s ORDER BY id LIMIT 100", (request.id,)
+    )
+    told = decision(row[5])
     rows = await work.tx.rows(
         """SELECT relation, row_key, before, after FROM change_row WHERE change_id = %s
            ORDER BY position""",
@@ -133,6 +144,8 @@ async def show(work: Work, request: NamedChange) -> dict[str, Any]:
     return {
         **_shown(row),
         **state_shown(await change_state(work.tx, request.id)),
+        "undone_by": [other for (other,) in undone_by],
+        "undo": {"possible": told.undoable, "words": told.words, "instead": told.instead},
         "rows": [
             {"relation": relation, "key": key, "before": before, "after": after}
             for relation, key, before, after in rows

@@ -315,7 +315,8 @@ class IpAddresses:
                       count(*) FILTER (WHERE i.type <> %s OR EXISTS (
                           SELECT FROM address_move m
                           WHERE m.address_id = i.id AND m.ended_at IS NULL)),
-                      host(min(i.address) FILTER (WHERE i.site_id IS NOT NULL))
+                      host(min(i.address) FILTER (WHERE i.site_id IS NOT NULL)),
+                      min(i.prefix), max(i.prefix)
                FROM (SELECT * FROM ip_address WHERE address BETWEEN %s::inet AND %s::inet
                      AND (%s::int IS NULL OR port = %s) FOR UPDATE) i
                JOIN logical_server s ON s.id = i.logical_server_id
@@ -341,7 +342,7 @@ class IpAddresses:
                 allowed="a shorter range; other addresses are deleted one by one",
                 status=409,
             )
-        server_id, name, port, count, _, used = found[0]
+        server_id, name, port, count, _, used, shortest, longest = found[0]
         if used is not None:
             raise CommandError(
                 "ip.in-use",
@@ -365,7 +366,9 @@ class IpAddresses:
                AND address BETWEEN %s::inet AND %s::inet""",
             (server_id, port, str(wanted.first), str(wanted.last)),
         )
-        gone = {"logical_server": name, "count": count, "type": "dedicated", "port": port}
+        gone: dict[str, Any] = {"logical_server": name, "count": count}
+        gone |= {"prefix": shortest if shortest == longest else None, "port": port}
+        gone |= {"type": "dedicated", "tag": None}
         work.change.row("ip_address", f"{wanted} {port}", gone, None)
         return {"ip": str(wanted), "port": port, "logical_server": name, "count": count}
 

@@ -139,6 +139,22 @@ async def _all_shown(tx: Transaction, found: list[tuple[Any, ...]]) -> list[dict
     return [{**_shown(row), "warnings": warnings.get(row[1], [])} for row in found]
 
 
+_KEPT = """
+SELECT jsonb_build_object('id', s.id, 'name', s.name, 'group', s.group_name,
+           'type', s.service_type, 'description', s.description, 'settings', s.settings,
+           'signup', s.signup,
+           'pserver', array(SELECT b.name FROM lane l JOIN box b ON b.id = l.box_id
+                            WHERE l.logical_server_id = s.id ORDER BY b.name))
+FROM logical_server s WHERE s.id = %s
+"""
+
+
+async def _kept(tx: Transaction, server_id: str) -> dict[str, Any]:
+    """Give a logical server as changes keep it."""
+    (kept,) = await tx.row(_KEPT, (server_id,))
+    return dict(kept)
+
+
 _USED = """
 SELECT (SELECT count(*) FROM (SELECT 1 FROM zone_server
         WHERE logical_server_id = %s LIMIT 1000) z),
@@ -224,7 +240,7 @@ class Servers:
             "signup": False,
         }
         warnings = await guard.check(work.tx)
-        work.change.row("logical_server", name, None, server)
+        work.change.row("logical_server", name, None, await _kept(work.tx, server_id))
         return {**server, "warnings": warnings}
 
     async def list(self, work: Work, request: ListServers) -> dict[str, Any]:
@@ -280,6 +296,7 @@ class Servers:
         refused = _in_use(server, await _used(work.tx, server))
         if refused is not None:
             raise refused
+        kept = await _kept(work.tx, server.id)
         await work.tx.run(
             """DELETE FROM object_outcome WHERE logical_server_id = %s;
                DELETE FROM zone_observation WHERE logical_server_id = %s;
@@ -291,7 +308,7 @@ class Servers:
         )
         await drop_secrets(work.tx, f"fallback:{server.id}")
         work.change.forget(server.id)
-        work.change.row("logical_server", server.name, attrs.asdict(server), None)
+        work.change.row("logical_server", server.name, kept, None)
         await self.service_zone.sync(work)
         return {"name": server.name}
 

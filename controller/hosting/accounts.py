@@ -86,6 +86,15 @@ async def add(work: Work, request: NamedAccount) -> dict[str, Any]:
     return account
 
 
+async def restore(work: Work, account_id: int, name: str) -> None:
+    """Bring back an account that was deleted, with the id that it had."""
+    await work.tx.run(
+        "INSERT INTO account (id, name) OVERRIDING SYSTEM VALUE VALUES (%s, %s)",
+        (account_id, name),
+    )
+    work.change.row("account", name, None, {"id": account_id, "name": name})
+
+
 async def list_accounts(work: Work, request: ListAccounts) -> dict[str, Any]:
     """List accounts by name."""
     size = limit(request.limit)

@@ -20,7 +20,14 @@ from controller.hosting.accounts import find_account
 from controller.hosting.ownership import check_free
 from controller.hosting.record_commands import zone_name
 from controller.hosting.site_addresses import give_back
-from controller.hosting.sites import load_site, project_parent_site, project_site, site_shown
+from controller.hosting.sites import (
+    Site,
+    load_site,
+    project_parent_site,
+    project_site,
+    site_kept,
+    site_shown,
+)
 from controller.hosting.zones import create_zone, remove_zone, unknown_domain, zone_of_domain
 from controller.pages import after_text, limit, page, prefix_range
 from controller.projection.stored import drop_secrets
@@ -173,7 +180,6 @@ class Domains:
                SELECT owner_id, id, %s, %s FROM made""",
             (account, name, names.reversed_name(name), web.id, web.ip_address_id),
         )
-        work.change.row("domain", name, None, {"name": name, "account": account_shown})
         row = ZoneRow(
             id=0,
             name=name,
@@ -189,11 +195,7 @@ class Domains:
             servers=servers,
             records=generated_records(name, servers, web.address),
         )
-        work.change.row("site", name, None, {"logical_server": web.name, "address": web.address})
-        site = await load_site(work.tx, name)
-        assert site is not None
-        await project_site(work, site)
-        await project_parent_site(work, name)
+        site = await project_new_site(work, name, account_shown)
         return {
             "id": site.domain_id,
             "name": name,
@@ -315,10 +317,10 @@ class Domains:
                 await give_back(work, site)
             await work.tx.run("DELETE FROM site WHERE id = %s", (site.row.id,))
             await drop_secrets(work.tx, f"site:{site.row.id}")
-            work.change.row("site", name, site_shown(site), None)
+            work.change.row("site", name, site_kept(site), None)
         await remove_zone(work, zone)
         await work.tx.run("DELETE FROM domain WHERE id = %s", (domain_id,))
-        work.change.row("domain", name, {"name": name, "account": account}, None)
+        work.change.row("domain", name, _kept(domain_id, name, account), None)
         await project_parent_site(work, name)
         return {
             "name": name,
@@ -372,6 +374,22 @@ class Domains:
         )
 
 
+def _kept(domain_id: int, name: str, account: str) -> dict[str, Any]:
+    """Give a domain as changes keep it."""
+    return {"id": domain_id, "name": name, "account": account}
+
+
+async def project_new_site(work: Work, name: str, account: str) -> Site:
+    """Note the rows of a domain of ``account`` and its site that were just made, and project it."""
+    site = await load_site(work.tx, name)
+    assert site is not None
+    work.change.row("domain", name, None, _kept(site.domain_id, name, account))
+    work.change.row("site", name, None, site_kept(site))
+    await project_site(work, site)
+    await project_parent_site(work, name)
+    return site
+
+
 async def domain_row(tx: Transaction, name: str) -> tuple[int, str, Any]:
     """Give a domain's id, its account's name and when it came; raises `CommandError`."""
     row = await tx.maybe(
@@ -391,6 +409,14 @@ def generated_records(
 
     A name server whose own name is in the zone needs its address there, or the zone does not load.
     """
+    kept = system_records(zone, servers)
+    taken = {record.name for record in kept if record.type != "NS"}
+    site = address_records([n for n in ("@", "www") if n not in taken], [address], ZONE_TTL)
+    return (*kept, *site)
+
+
+def system_records(zone: str, servers: tuple[NameServer, ...]) -> tuple[RecordRow, ...]:
+    """Give the records that the system alone keeps in a zone: its NS, and glue."""
     glue = {
         record
         for server in servers
@@ -401,6 +427,4 @@ def generated_records(
             ZONE_TTL,
         )
     }
-    taken = {record.name for record in glue}
-    site = address_records([n for n in ("@", "www") if n not in taken], [address], ZONE_TTL)
-    return (*name_server_records(servers, ZONE_TTL), *sorted(glue), *site)
+    return (*name_server_records(servers, ZONE_TTL), *sorted(glue))

@@ -12,12 +12,23 @@ from controller.cluster.address_rows import web_port
 from controller.cluster.groups import DEFAULT_TAG
 from controller.commands import Command, Work
 from controller.hosting.record_commands import zone_name
-from controller.hosting.sites import Site, load_site, project_site, site_shown
+from controller.hosting.sites import Site, load_site, project_site, site_kept, site_shown
 from controller.hosting.zones import rewrite_zone, unknown_domain, zone_of_domain
 from controller.projection.servers import ServerRow
 from controller.projection.zones import RecordRow
 from controller.refusal import CommandError
 from templates.apache.objects import DEDICATED, AddressSpec
+
+_TAKE = """
+UPDATE ip_address SET site_id = %s WHERE id = (
+    SELECT id FROM ip_address WHERE logical_server_id = %s AND type = 'dedicated'
+    AND site_id IS NULL AND port = %s {which}
+    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id, host(address), prefix, port
+"""
+# A text of its own for each: one for both could not be planned well.
+_TAKE_ANY = _TAKE.format(which="")
+_TAKE_THIS = _TAKE.format(which="AND address = %s::inet")
 
 
 @attrs.frozen
@@ -63,7 +74,35 @@ class SiteAddresses:
 
     async def set(self, work: Work, request: SetSiteAddress) -> dict[str, Any]:
         """Give a site a dedicated address of its server, or a shared one; its records follow."""
-        name = zone_name(request.name, field="name")
+        if request.type == "dedicated" and request.tag is not None:
+            raise CommandError(
+                "ip.tag.not-shared",
+                "only a shared address has a tag",
+                field="tag",
+                value=str(request.tag),
+                allowed="leave the tag out",
+            )
+        dedicated = request.type == "dedicated"
+        return await self._set(work, request.name, dedicated=dedicated, tag=request.tag)
+
+    async def bring_back(self, work: Work, name: str, address: str, dedicated: bool) -> None:
+        """Give a site the very address that it had."""
+        if dedicated:
+            await self._set(work, name, dedicated=True, address=address)
+            return
+        row = await work.tx.maybe(
+            """SELECT i.tag FROM ip_address i JOIN site s ON s.logical_server_id =
+               i.logical_server_id JOIN domain d ON d.id = s.domain_id
+               WHERE d.name = %s AND i.address = %s::inet AND i.type = 'shared'""",
+            (name, address),
+        )
+        # Without it the site gets the default one, and whoever undoes sees the difference.
+        await self._set(work, name, dedicated=False, tag=None if row is None else row[0])
+
+    async def _set(
+        self, work: Work, given: str, *, dedicated: bool, tag: int | None = None, address: str = ""
+    ) -> dict[str, Any]:
+        name = zone_name(given, field="name")
         zone = await zone_of_domain(work.tx, name, lock=True)
         await work.tx.rows(
             """SELECT 1 FROM site s JOIN domain d ON d.id = s.domain_id WHERE d.name = %s
@@ -73,20 +112,12 @@ class SiteAddresses:
         site = await load_site(work.tx, name)
         if site is None:
             raise unknown_domain(name, field="name")
-        if request.type == "dedicated":
-            if request.tag is not None:
-                raise CommandError(
-                    "ip.tag.not-shared",
-                    "only a shared address has a tag",
-                    field="tag",
-                    value=str(request.tag),
-                    allowed="leave the tag out",
-                )
+        if dedicated:
             if site.dedicated:
                 return site_shown(site)
-            chosen = await self._take(work, site)
+            chosen = await self._take(work, site, address)
         else:
-            chosen = await self._shared(work, site, request.tag)
+            chosen = await self._shared(work, site, tag)
             if site.dedicated:
                 await give_back(work, site)
         await work.tx.run(
@@ -97,14 +128,17 @@ class SiteAddresses:
         after = await load_site(work.tx, name)
         assert after is not None
         if after.address != site.address:
-            work.change.row("site", name, site_shown(site), site_shown(after))
+            work.change.row("site", name, site_kept(site), site_kept(after))
             records = with_site_address(zone.records, site.address, after.address)
             await rewrite_zone(work, zone, records, now=int(self.clock()))
             await project_site(work, after)
         return site_shown(after)
 
-    async def _take(self, work: Work, site: Site) -> int:
-        """Take a free dedicated address of the site's server; two sites never get the same."""
+    async def _take(self, work: Work, site: Site, address: str) -> int:
+        """Take a free dedicated address of the site's server; two sites never get the same.
+
+        It is ``address`` where one is named, else the first.
+        """
         server = await self._server(work, site)
         if server.settings.get("prohibit_dedicated_ip"):
             raise CommandError(
@@ -117,27 +151,23 @@ class SiteAddresses:
             )
         port = await web_port(work.tx, server)
         taken = await work.tx.maybe(
-            """UPDATE ip_address SET site_id = %s WHERE id = (
-                   SELECT id FROM ip_address WHERE logical_server_id = %s AND type = 'dedicated'
-                   AND site_id IS NULL AND port = %s
-                   ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-               RETURNING id, host(address), prefix, port""",
-            (site.row.id, server.id, port),
+            _TAKE_THIS if address else _TAKE_ANY,
+            (site.row.id, server.id, port, *([address] if address else [])),
         )
         if taken is None:
             raise CommandError(
                 "site.address.none-free",
-                f"{server.name} has no free dedicated address",
+                f"{server.name} has no free dedicated address {address}".strip(),
                 field="type",
                 value="dedicated",
                 allowed=f"hsctl ip add {server.name} --type dedicated, then again",
                 status=409,
             )
-        chosen, address, prefix, port = taken
+        chosen, given, prefix, port = taken
         await work.change.upsert(
             server.id,
             DEDICATED,
-            address,
+            given,
             AddressSpec(prefix=prefix, port=port),
             owner_id=site.row.account,
         )

@@ -14,7 +14,7 @@ from controller.changes import secret_field
 from controller.commands import Command, Work
 from controller.hosting.certificates import checked_pair
 from controller.hosting.record_commands import zone_name
-from controller.hosting.sites import Site, load_site, project_site, site_shown
+from controller.hosting.sites import Site, load_site, project_site, site_kept, site_shown
 from controller.hosting.zones import unknown_domain
 from controller.projection.stored import drop_secrets
 from controller.refusal import CommandError
@@ -139,7 +139,7 @@ class Sites:
         )
         after = await self._find(work.tx, request.name)
         if after.row != site.row:
-            work.change.row("site", site.row.domain, site_shown(site), site_shown(after))
+            work.change.row("site", site.row.domain, site_kept(site), site_kept(after))
         await project_site(work, after)
         return site_shown(after) | {"warnings": _warnings(after)}
 

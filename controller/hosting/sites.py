@@ -3,11 +3,12 @@
 from typing import Any
 
 import attrs
+import msgspec
 
 from controller.commands import Work
 from controller.projection.sites import CertificateText, SiteRow, site_spec
 from controller.storage.database import Transaction
-from templates.apache.objects import DEDICATED, SITE
+from templates.apache.objects import DEDICATED, SITE, SiteSettings
 
 
 @attrs.frozen
@@ -90,6 +91,18 @@ async def project_parent_site(work: Work, domain: str) -> None:
         parent = await load_site(work.tx, domain.removeprefix("www."))
         if parent is not None:
             await project_site(work, parent)
+
+
+def site_kept(site: Site) -> dict[str, Any]:
+    """Give a site as changes keep it: what it needs to come back, its certificate by its id."""
+    return {
+        "id": site.row.id,
+        "logical_server": site.server,
+        "address": site.address,
+        "dedicated": site.dedicated,
+        "settings": msgspec.to_builtins(msgspec.convert(site.row.settings or {}, SiteSettings)),
+        "certificate": site.secrets[1] if site.secrets else None,
+    }
 
 
 def site_shown(site: Site) -> dict[str, Any]:

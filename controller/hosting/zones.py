@@ -282,13 +282,21 @@ def _record_key(zone: Zone, row: RecordRow) -> str:
 
 
 def _record(row: RecordRow) -> dict[str, Any]:
-    return {"name": row.name, "type": row.type, "ttl": row.ttl, "data": row.data}
+    return {
+        "name": row.name,
+        "type": row.type,
+        "ttl": row.ttl,
+        "data": row.data,
+        "generated": row.generated,
+    }
 
 
 def _kept(zone: Zone) -> dict[str, Any]:
     return {
         "name": zone.row.name,
         "serial": zone.row.serial,
+        "ttl": zone.row.ttl,
+        "contact": zone.row.contact,
         "servers": [[server.name, server.role] for server in zone.servers],
         "records": [_record(row) for row in zone.records],
     }

@@ -1,0 +1,110 @@
+"""Which commands can be undone, and how; for the others, why not and what to do instead. Pure.
+
+A command without an entry here fails a test: whoever adds one decides.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+
+@attrs.frozen
+class Decision:
+    """Whether changes of one command can be undone.
+
+    ``words`` say what an undo does, or why there is none; ``instead`` what to do then.
+    """
+
+    undoable: bool
+    words: str
+    instead: str = ""
+
+
+def _by(words: str) -> Decision:
+    return Decision(True, words)
+
+
+def _not(words: str, instead: str) -> Decision:
+    return Decision(False, words, instead)
+
+
+DECISIONS: Mapping[str, Decision] = MappingProxyType(
+    {
+        "account.add": _by("the account is deleted, if it has no domains"),
+        "account.delete": _by("the account comes back with the id that it had"),
+        "change.undo": _by("what was undone is done again"),
+        "dns.apply": _not(
+            "zones move in phases that follow each other",
+            "hsctl dns stop ends a move; give the roles back and hsctl dns apply moves again",
+        ),
+        "dns.roles": _by("each name server has the role that it had"),
+        "dns.stop": _not("a move that was stopped is over", "hsctl dns apply begins another"),
+        "domain.add": _by("the domain goes with its zone and site, if they are as they were made"),
+        "domain.delete": _by(
+            "the domain comes back with its records, on the servers and address that it had, its "
+            "site with the files that stayed on the web server; not where the site had a "
+            "certificate, whose key was forgotten"
+        ),
+        "domain.import": _by("the zone has the records that it had, or the new domain goes"),
+        "fault.retry": _not("it changes nothing in the model", "there is nothing to undo"),
+        "ip.add": _by("the addresses are deleted, if nothing uses them"),
+        "ip.delete": _by("the addresses come back, if they are still free"),
+        "ip.edit": _by("mask, tag and port are as they were"),
+        "lserver.add": _by("the logical server is deleted, if nothing is on it"),
+        "lserver.delete": _not(
+            "what its box knew of it is gone", "hsctl lserver add makes a new one of that name"
+        ),
+        "lserver.edit": _by("the description is as it was"),
+        "lserver.move": _by("the logical server, if it has no address yet, goes back to its box"),
+        "lserver.recover": _not(
+            "boxes have been told to keep or to forget what they had",
+            "hsctl lserver show tells what the lanes hold now",
+        ),
+        "lserver.set": _by("the settings that it changed are as they were"),
+        "lserver.signup": _by("signup is as it was"),
+        "model.import": _not(
+            "one import may make boxes, which are enrolled by a token that is told once",
+            "import the model that was exported before: hsctl model import FILE",
+        ),
+        "operator.disable": _not(
+            "whoever was shut out stays so until a person lets him in again",
+            "hs-controller on the controller's host manages operators",
+        ),
+        "pserver.add": _not(
+            "its enrolment token was told once", "hsctl pserver delete, while nothing is on it"
+        ),
+        "pserver.delete": _not(
+            "its certificates were revoked for good", "hsctl pserver add, and enrol it anew"
+        ),
+        "pserver.edit": _by("the fields that it changed are as they were"),
+        "pserver.enroll": _not(
+            "a token that was told cannot be untold", "a later enrolment makes it worthless"
+        ),
+        "pserver.intent": _by("the intent is as it was"),
+        "pserver.monitoring": _by("monitoring is as it was"),
+        "pserver.retire": _not(
+            "its certificates were revoked for good",
+            "hsctl pserver enroll, if the machine comes back",
+        ),
+        "pserver.service": _not(
+            "what a daemon was told to do was done", "hsctl pserver service tells it another thing"
+        ),
+        "record.add": _by("the records go"),
+        "record.delete": _by("the records come back"),
+        "record.set": _by("the records of that name and type are as they were"),
+        "site.address": _by("the site has the very address that it had, if it is still free"),
+        "site.set": _by(
+            "the settings that it changed are as they were; a new certificate goes, and one that "
+            "was replaced cannot come back: its key was forgotten"
+        ),
+        "token.revoke": _not("a token that was revoked stays so", "hsctl login makes a new one"),
+    }
+)
+
+
+def decision(command: str) -> Decision:
+    """Give what holds for ``command``; what no person commanded is never undone."""
+    return DECISIONS.get(command) or _not(
+        "it was noted by the system, and no command of a person", "undo the command that led to it"
+    )
