@@ -20,7 +20,9 @@ from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
 from controller.cluster.server_editing import ServerEditing
 from controller.cluster.status import Status
 from controller.commands import Registry
+from controller.history import objects
 from controller.history.undo import Undo
+from controller.history.why import Why
 from controller.history.write_back import WriteBack
 from controller.hosting import accounts, address_moves, server_records, zone_moves
 from controller.hosting.certificates import self_signed
@@ -92,4 +94,5 @@ def build_registry(
         )
     )
     undo = Undo(WriteBack(core, SiteAddresses(clock), clock))
-    return Registry((*core, *undo.commands(), *ModelTransfer(core).commands()))
+    history = (*objects.COMMANDS, *undo.commands(), *Why(secrets).commands())
+    return Registry((*core, *history, *ModelTransfer(core).commands()))

@@ -24,6 +24,7 @@ from controller.client import exit_codes
 from controller.cluster.ports import FleetPort
 from controller.cluster.request_rules import REQUEST_RULES
 from controller.cluster.rule_book import RULES
+from controller.cluster.undo_table import DECISIONS
 from controller.hsctl.main import main as hsctl
 from controller.registry import EnrolmentInfo, build_registry
 from controller.storage.secrets import Secrets
@@ -104,6 +105,34 @@ They are refused by what is asked; no model can break them, so health has nothin
 {requests}"""
 
 
+def undo_page() -> str:
+    """Write the table of what can be undone."""
+    undone = "".join(
+        f"| `{name}` | {told.words} |\n"
+        for name, told in sorted(DECISIONS.items())
+        if told.undoable
+    )
+    others = "".join(
+        f"| `{name}` | {told.words} | {told.instead} |\n"
+        for name, told in sorted(DECISIONS.items())
+        if not told.undoable
+    )
+    return f"""# What can be undone
+
+{_MADE}
+An undo ([how it works](../operators/history.md)) is exact or it is refused: what was changed again
+since is never overwritten.
+
+| a change by | undone, |
+|---|---|
+{undone}
+These are never undone; what the system notes of itself is not either.
+
+| a change by | why not | instead |
+|---|---|---|
+{others}"""
+
+
 def made() -> dict[Path, str]:
     """Give every page that is made from the code."""
     others = (
@@ -116,6 +145,7 @@ def made() -> dict[Path, str]:
         REFERENCE / "programs.md": help_page("hs-controller, hs-agent and hs-ca", *others),
         REFERENCE / "api.json": api(),
         REFERENCE / "rules.md": rules_page(),
+        REFERENCE / "undo.md": undo_page(),
     }
 
 

@@ -97,6 +97,19 @@ class Daemon:
     """The daemon's own log, below the lane's directory; empty where it has none there."""
 
 
+@attrs.frozen
+class Origin:
+    """Objects that a file may be written for: those of ``kind`` with this key, or of an account.
+
+    ``begins``: keys that begin with ``key`` are meant, where a file's name holds no more of them.
+    """
+
+    kind: str
+    key: str = ""
+    begins: bool = False
+    account: int | None = None
+
+
 def _anything_follows(before: Unit, after: Unit) -> None:
     """Refuse nothing."""
 
@@ -135,6 +148,9 @@ class ServiceType(KnownType):
     It is asked in both directions: the way back is planned before the way there is gone.
     """
     daemon: Daemon
+    origins: Callable[[str], tuple[Origin, ...]]
+    """Whose a file below the lane's directory may be, by its path. Pure, and only a guess: whoever
+    asks plans the objects and sees whether one of them writes the file."""
     check_succession: Callable[[Unit, Unit], None] = _anything_follows
     """(before, after): may this step be taken forward? Raises `PlanRefusedError`."""
     standing: frozenset[str] = frozenset()

@@ -35,6 +35,20 @@ LARGE = 20
 """A deletion of more addresses than this must name their number."""
 
 
+# What goes is told as it could be added again: by runs without a gap and of one mask.
+_DELETE_RANGE = """
+WITH gone AS (
+    DELETE FROM ip_address WHERE logical_server_id = %s AND port = %s
+    AND address BETWEEN %s::inet AND %s::inet RETURNING address, prefix
+), placed AS (
+    SELECT address, prefix, address - %s::inet
+           - row_number() OVER (PARTITION BY prefix ORDER BY address) AS run FROM gone
+)
+SELECT host(min(address)), host(max(address)), prefix, count(*) FROM placed
+GROUP BY prefix, run ORDER BY min(address)
+"""
+
+
 @attrs.frozen
 class AddAddresses:
     """Addresses to add (R324 to R328); ``last`` ends a range, ``port`` None is the type's own."""
@@ -315,8 +329,7 @@ class IpAddresses:
                       count(*) FILTER (WHERE i.type <> %s OR EXISTS (
                           SELECT FROM address_move m
                           WHERE m.address_id = i.id AND m.ended_at IS NULL)),
-                      host(min(i.address) FILTER (WHERE i.site_id IS NOT NULL)),
-                      min(i.prefix), max(i.prefix)
+                      host(min(i.address) FILTER (WHERE i.site_id IS NOT NULL))
                FROM (SELECT * FROM ip_address WHERE address BETWEEN %s::inet AND %s::inet
                      AND (%s::int IS NULL OR port = %s) FOR UPDATE) i
                JOIN logical_server s ON s.id = i.logical_server_id
@@ -342,7 +355,7 @@ class IpAddresses:
                 allowed="a shorter range; other addresses are deleted one by one",
                 status=409,
             )
-        server_id, name, port, count, _, used, shortest, longest = found[0]
+        server_id, name, port, count, _, used = found[0]
         if used is not None:
             raise CommandError(
                 "ip.in-use",
@@ -361,15 +374,14 @@ class IpAddresses:
                 allowed=f"the number of addresses that go: {count}",
                 status=409,
             )
-        await work.tx.run(
-            """DELETE FROM ip_address WHERE logical_server_id = %s AND port = %s
-               AND address BETWEEN %s::inet AND %s::inet""",
-            (server_id, port, str(wanted.first), str(wanted.last)),
+        runs = await work.tx.rows(
+            _DELETE_RANGE, (server_id, port, str(wanted.first), str(wanted.last), first.compressed)
         )
-        gone: dict[str, Any] = {"logical_server": name, "count": count}
-        gone |= {"prefix": shortest if shortest == longest else None, "port": port}
-        gone |= {"type": "dedicated", "tag": None}
-        work.change.row("ip_address", f"{wanted} {port}", gone, None)
+        common = {"logical_server": name, "port": port, "type": "dedicated", "tag": None}
+        for low, high, prefix, number in runs:
+            run = AddressRange(addresses.address(low), addresses.address(high))
+            gone = {**common, "prefix": prefix, "count": number}
+            work.change.row("ip_address", f"{run} {port}", gone, None)
         return {"ip": str(wanted), "port": port, "logical_server": name, "count": count}
 
     def commands(self) -> tuple[Command[Any], ...]:

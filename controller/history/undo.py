@@ -112,7 +112,7 @@ async def _check_exact(tx: Transaction, change_id: int, done: Effect, undone: Ef
     wrong = unlike(done, undone)
     if not wrong:
         return
-    touched = {thing: turn for thing, turn in done.items() if thing in wrong} or done
+    touched = {thing: done.get(thing) or undone[thing] for thing in wrong}
     words = f"{_named(wrong)} {'is' if len(wrong) == 1 else 'are'} not as the change left it"
     await _refuse_changed(tx, change_id, touched, words)
     raise _refused(

@@ -61,8 +61,6 @@ def _deletion(thing: Thing, after: Kept) -> Iterator[Step]:
 
 def _addition(thing: Thing, before: Kept) -> Iterator[Step]:
     if thing.relation == "ip_address":
-        if before["prefix"] is None:
-            raise not_kept("the masks of the addresses, which differed")
         first, _, last = thing.key.partition("-")
         fields = {
             "lserver": before["logical_server"],
@@ -73,6 +71,15 @@ def _addition(thing: Thing, before: Kept) -> Iterator[Step]:
             "port": before["port"],
         }
         yield Step("ip.add", fields if before["tag"] is None else {**fields, "tag": before["tag"]})
+    elif thing.relation == "logical_server":
+        raise CommandError(
+            "undo.server-gone",
+            f"what boxes knew of {thing.key} is gone: it comes back only as a new server",
+            field="id",
+            value=thing.key,
+            allowed=f"hsctl lserver add {thing.key}",
+            status=409,
+        )
 
 
 Changed = Mapping[tuple[str, ...], Any]

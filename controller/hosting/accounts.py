@@ -87,7 +87,16 @@ async def add(work: Work, request: NamedAccount) -> dict[str, Any]:
 
 
 async def restore(work: Work, account_id: int, name: str) -> None:
-    """Bring back an account that was deleted, with the id that it had."""
+    """Bring back an account that was deleted, with the id that it had; raises `CommandError`."""
+    if await work.tx.maybe("SELECT 1 FROM account WHERE name = %s", (name,)) is not None:
+        raise CommandError(
+            "account.name.taken",
+            "another account has this name now",
+            field="name",
+            value=name,
+            allowed=f"delete the new {name} first, or leave it as it is",
+            status=409,
+        )
     await work.tx.run(
         "INSERT INTO account (id, name) OVERRIDING SYSTEM VALUE VALUES (%s, %s)",
         (account_id, name),

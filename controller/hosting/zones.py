@@ -297,6 +297,6 @@ def _kept(zone: Zone) -> dict[str, Any]:
         "serial": zone.row.serial,
         "ttl": zone.row.ttl,
         "contact": zone.row.contact,
-        "servers": [[server.name, server.role] for server in zone.servers],
+        "servers": sorted([server.name, server.role] for server in zone.servers),
         "records": [_record(row) for row in zone.records],
     }

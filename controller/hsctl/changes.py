@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from controller.hsctl import views
-from controller.hsctl.verbs import DEFAULT_TIMEOUT, reads, session
+from controller.hsctl.verbs import DEFAULT_TIMEOUT, reads, session, writes
 from controller.hsctl.waiting import Followed, follow
 
 
@@ -17,6 +17,7 @@ def change() -> None:
     \b
     hsctl change list
     hsctl change watch 17
+    hsctl change undo 17 --dry-run
     """
 
 
@@ -75,3 +76,19 @@ def watch(id: int, timeout: float) -> None:
     current = session()
     change = Followed(id, "watched", current.watch(id), current.profile.name)
     click.get_current_context().exit(follow(current.client, change, timeout))
+
+
+@change.command()
+@click.argument("id", type=click.IntRange(min=1))
+@writes("change.undo", "change {id} undone", view=views.undone)
+def undo(id: int) -> Mapping[str, Any]:
+    """Undo a change: a new change writes back what was before, all of it or nothing.
+
+    Refused where what it touched was changed again since, with the change that did it, and for
+    what cannot be undone, with what to do instead. An undo can be undone.
+
+    \b
+    hsctl change undo 17 --dry-run
+    hsctl change undo 17 --reason "wrong address"
+    """
+    return {"id": id}

@@ -21,6 +21,8 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "record": ("controller.hsctl.records", "record", "Records in the zones of domains."),
     "site": ("controller.hsctl.sites", "site", "Settings and certificates of web sites."),
     "change": ("controller.hsctl.changes", "change", "What was changed, by whom, how far it is."),
+    "object": ("controller.hsctl.objects", "object_", "Every version of what boxes must serve."),
+    "why": ("controller.hsctl.why", "why", "Where a line of a file on a box comes from."),
     "model": ("controller.hsctl.model", "model", "The cluster's model as a file."),
     "audit": ("controller.hsctl.audit", "audit", "Prove that no change was altered or removed."),
     "fault": ("controller.hsctl.faults", "fault", "What the boxes could not apply."),

@@ -134,13 +134,13 @@ def reads(
 
 
 def pages(
-    client: Client, command: str, fields: Fields, limit: int | None
+    client: Client, command: str, fields: Fields, limit: int | None, *, page: int = 500
 ) -> Iterator[dict[str, Any]]:
-    """Give the items of a list, fetching pages as they are needed."""
+    """Give the items of a list, fetching pages of up to ``page`` as they are needed."""
     left = limit
     cursor = None
     while left is None or left > 0:
-        asked = {**fields, "limit": min(left or 500, 500), "cursor": cursor}
+        asked = {**fields, "limit": min(left or page, page), "cursor": cursor}
         answer = client.read(command, asked)
         yield from answer["items"]
         cursor = answer["next"]

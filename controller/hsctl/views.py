@@ -207,17 +207,65 @@ def addresses_added(answer: Answer) -> dict[str, Any]:
     }
 
 
+MOST_THINGS = 20
+"""Things that an undo names."""
+
+
 def change_row(row: Answer) -> dict[str, Any]:
     """Give a change as a row, with what it was about."""
     return {**row, "about": _about(row.get("request") or {})}
 
 
+_CHANGE = (
+    *("id", "at", "actor", "on_behalf_of", "origin", "command", "reason", "state"),
+    *("undoes", "undone_by"),
+)
+
+
+def undone(answer: Answer) -> dict[str, Any]:
+    """Give what an undo brought back."""
+    things = [_thing(row) for row in answer.get("rows", ())]
+    return {
+        "undoes": answer.get("undoes"),
+        "command": answer.get("command"),
+        "things": things[:MOST_THINGS],
+        "warnings": answer.get("warnings"),
+    }
+
+
+def version(item: Answer) -> dict[str, Any]:
+    """Give a version of an object as a row; a server that is gone has no name any more."""
+    on = item.get("logical_server") or "(deleted)"
+    return {**item, "server": on}
+
+
+def why(answer: Answer) -> dict[str, Any]:
+    """Give where a line of a file comes from: the object, then the change."""
+    by = answer.get("change") or {}
+    said = {
+        "object": f"{answer.get('kind')} {answer.get('key')}".strip(),
+        "logical_server": answer.get("logical_server"),
+        "line": answer.get("text"),
+        "change": by.get("id"),
+        "command": by.get("command"),
+        "by": by.get("actor"),
+        "on_behalf_of": by.get("on_behalf_of"),
+        "at": by.get("at"),
+        "reason": by.get("reason"),
+        "revision": answer.get("revision"),
+        "others_in_the_file": answer.get("others"),
+        "note": answer.get("words"),
+        "on_the_box": "applied"
+        if answer.get("applied")
+        else f"not applied yet: {answer.get('message') or 'the box is behind'}",
+    }
+    return {name: value for name, value in said.items() if value not in (None, "", [])}
+
+
 def change(answer: Answer) -> dict[str, Any]:
     """Give a change: who, when and what, then the lanes and what was before and after."""
     shown: dict[str, Any] = {
-        name: answer[name]
-        for name in ("id", "at", "actor", "on_behalf_of", "origin", "command", "reason", "state")
-        if answer.get(name) not in (None, "")
+        name: answer[name] for name in _CHANGE if answer.get(name) not in (None, "", [])
     }
     if "request" in answer:
         given = {name: it for name, it in answer["request"].items() if it not in (None, "", [])}

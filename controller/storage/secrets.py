@@ -8,7 +8,7 @@ lives in a file of its own, mode 0600, never in the database.
 import hmac
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,21 @@ class Secrets:
 
 def _context(secret_id: int) -> bytes:
     return b"heliosphere secret %d" % secret_id
+
+
+def references(spec: bytes) -> list[int]:
+    """Give the ids that texts of a specification name as a reference does."""
+    return sorted(set(_named(msgspec.msgpack.decode(spec))))
+
+
+def _named(value: Any) -> Iterator[int]:
+    if isinstance(value, str):
+        found = _REFERENCE.match(value)
+        if found is not None:
+            yield int(found[1])
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _named(item)
 
 
 def _replaced(value: Any, clear: Mapping[str, str]) -> Any:

@@ -10,6 +10,7 @@ from templates.apache.configuration import (
     plan_server,
 )
 from templates.apache.objects import DEDICATED, SERVER, SITE, ApacheOptions, ApacheSettings
+from templates.apache.origins import origins
 from templates.apache.sites import plan_sites
 from templates.effects import UnitPlan
 from templates.service_type import SERVER_ID, Daemon, LaneContext, ServiceType, Unit
@@ -41,6 +42,7 @@ APACHE = ServiceType(
         baseline=lambda context: (BASELINE,),
         log_file="logs/error.log",
     ),
+    origins=origins,
     rendered=ApacheSettings,
     standing=frozenset({DEDICATED.name}),
     directories=named_directories,

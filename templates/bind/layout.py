@@ -21,13 +21,15 @@ LOG_FILE = f"{STATE}/named.log"
 
 _LONGEST_PLAIN_NAME = 160
 """Longer zone names do not fit a file name with all that is put around them (255 bytes)."""
+SHORTENED = _LONGEST_PLAIN_NAME - 80
+"""Characters of a longer name that stand in its file's name, before a digest."""
 
 
 def _spread(zone: str) -> tuple[str, str]:
     digest = sha256(zone.encode()).hexdigest()
     name = zone
     if len(zone) > _LONGEST_PLAIN_NAME:
-        name = f"{zone[: _LONGEST_PLAIN_NAME - 80]}-{digest}"
+        name = f"{zone[:SHORTENED]}-{digest}"
     return digest[:2], name
 
 

@@ -2,6 +2,7 @@
 
 from templates.bind.layout import BASELINE_ZONE, CONFIGURATION, LOG_FILE, PID_FILE
 from templates.bind.objects import SERVER, ZONE, BindOptions, BindSettings
+from templates.bind.origins import origins
 from templates.bind.server import control_endpoint, plan_server
 from templates.bind.zone import check_succession, plan_zone
 from templates.effects import CheckProgram, Probe, ProbeZone, UnitPlan
@@ -59,6 +60,7 @@ BIND = ServiceType(
         control=_control,
         log_file=LOG_FILE,
     ),
+    origins=origins,
     check_succession=check_succession,
     rendered=BindSettings,
 )

@@ -13,12 +13,13 @@ import msgspec.inspect
 import pytest
 
 from templates.effects import UnitPlan, WriteFile
-from templates.objects import SpecError, decode_spec, encode_spec
+from templates.objects import ObjectId, SpecError, decode_spec, encode_spec
 from templates.registry import KNOWN_TYPES, SERVICE_TYPES, renderer_digest
 from templates.service_type import (
     SERVER_ID,
     SERVER_UNIT,
     KnownType,
+    Origin,
     PlanRefusedError,
     ServiceType,
     Unit,
@@ -258,3 +259,29 @@ def _secrets(data: Any) -> Iterator[str]:
     elif isinstance(data, list):
         for value in data:
             yield from _secrets(value)
+
+
+# --- whose a file is ---
+
+
+def _is_of(origin: Origin, object_id: ObjectId, spec: Any) -> bool:
+    if origin.account is not None:
+        return origin.kind == object_id.kind and origin.account == spec.account
+    same = object_id.key.startswith(origin.key) if origin.begins else object_id.key == origin.key
+    return origin.kind == object_id.kind and same
+
+
+@each_example
+def test_each_file_leads_back_to_what_it_was_written_for(example: Example) -> None:
+    for effect in planned(example).files:
+        if isinstance(effect, WriteFile) and not effect.only_if_absent:
+            found = example.service_type.origins(effect.path)
+            objects = example.after.objects.items()
+            assert any(_is_of(origin, *each) for origin in found for each in objects), effect.path
+
+
+@each_example
+def test_what_is_others_once_it_is_there_leads_to_nothing(example: Example) -> None:
+    for effect in planned(example).files:
+        if isinstance(effect, WriteFile) and effect.only_if_absent:
+            assert example.service_type.origins(effect.path) == (), effect.path

@@ -75,7 +75,13 @@ async def test_a_change_says_who_what_and_how_it_was(model: Model) -> None:
             "relation": "record",
             "key": "shop.test www2 A",
             "before": None,
-            "after": {"name": "www2", "type": "A", "ttl": 3600, "data": "192.0.2.7"},
+            "after": {
+                "name": "www2",
+                "type": "A",
+                "ttl": 3600,
+                "data": "192.0.2.7",
+                "generated": False,
+            },
         }
     ]
     ((before, after),) = await model.rows(

@@ -52,6 +52,7 @@ _SENTENCES = {
     "fault.retry": "What {lserver} could not apply tried again",
     "operator.disable": "Operator {name} shut out",
     "token.revoke": "API token revoked",
+    "change.undo": "Change {id} undone",
 }
 
 _COLOURS = {
@@ -116,6 +117,8 @@ def sentence(command: str, request: Mapping[str, Any]) -> str:
 def _word(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, int):
+        return str(value)
     return readable(value) if isinstance(value, str) else ""
 
 
