@@ -21,6 +21,8 @@ from controller.storage.database import Transaction
 
 NAMED = 5
 """How many things a refusal names."""
+SHOWN = 100
+"""How many things an answer names; the rest is counted."""
 
 
 @attrs.frozen
@@ -86,7 +88,10 @@ class Undo:
             "undoes": request.id,
             "command": command,
             "undone": told.words,
-            "rows": [{"relation": thing.relation, "key": thing.key} for thing in done],
+            "rows": [
+                {"relation": thing.relation, "key": thing.key} for thing in list(done)[:SHOWN]
+            ],
+            "things": len(done),
             "warnings": warnings,
         }
 
@@ -125,17 +130,18 @@ async def _check_exact(tx: Transaction, change_id: int, done: Effect, undone: Ef
 
 _SINCE = """
 SELECT c.id, c.command, c.actor, c.at, r.relation, r.row_key
-FROM change_row r JOIN change c ON c.id = r.change_id
-WHERE r.row_key = ANY(%s) AND r.change_id > %s ORDER BY r.change_id
+FROM unnest(%s::text[], %s::text[]) AS t(relation, key)
+JOIN change_row r ON r.row_key = t.key AND r.relation = t.relation AND r.change_id > %s
+JOIN change c ON c.id = r.change_id ORDER BY r.change_id LIMIT 1
 """
 
 
 async def _refuse_changed(tx: Transaction, change_id: int, things: Effect, words: str) -> None:
     """Refuse for the first later change that touched any of ``things``, if there is one."""
-    known = {place for thing, turn in things.items() for place in _places(thing, turn)}
-    for row in await tx.rows(_SINCE, (sorted({key for _, key in known}), change_id)):
-        if (row[4], row[5]) not in known:
-            continue
+    known = sorted({place for thing, turn in things.items() for place in _places(thing, turn)})
+    relations, keys = [place[0] for place in known], [place[1] for place in known]
+    row = await tx.maybe(_SINCE, (relations, keys, change_id))
+    if row is not None:
         raise _refused(
             change_id,
             "undo.changed-since",

@@ -229,6 +229,7 @@ def undone(answer: Answer) -> dict[str, Any]:
         "undoes": answer.get("undoes"),
         "command": answer.get("command"),
         "things": things[:MOST_THINGS],
+        "in_all": answer.get("things"),
         "warnings": answer.get("warnings"),
     }
 

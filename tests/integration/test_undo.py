@@ -425,3 +425,11 @@ async def test_a_dry_run_of_an_undo_shows_its_plan_and_writes_nothing(small: Mod
     assert answer.plan is not None
     assert [(row.action, row.key) for row in answer.plan.rows] == [("add", "one.test www A")]
     assert {each.key for each in answer.plan.objects} == {"one.test"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_account_of_the_name_is_in_the_way_of_the_one_that_went(small: Model) -> None:
+    gone = await small.run("account.delete", name="idle")
+    made = await small.run("account.add", name="idle")
+    error = await refused(small, gone.change_id)
+    assert (error.id, f"change {made.change_id} " in error.message) == ("undo.changed-since", True)

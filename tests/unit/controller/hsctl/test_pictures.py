@@ -143,6 +143,9 @@ def test_an_answer_of_another_release_is_shown_as_far_as_it_goes() -> None:
         views.addresses_added,
         views.change,
         views.change_row,
+        views.undone,
+        views.version,
+        views.why,
         views.plan,
         views.system,
     ):
