@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
@@ -51,9 +52,9 @@ async def begin(visit: Visit, server: str) -> Answer:
     ip, port = form.text("ip"), form.text("port")
     seen = form.text("seen") == form.text("new") != ""
     try:
-        done = await visit.write(
+        run = visit.write if seen else visit.look
+        done = await run(
             "ip.move",
-            dry_run=not seen,
             ip=ip,
             port=port or None,
             new=form.text("new"),
@@ -80,7 +81,7 @@ async def _page(
         f"Move {address['ip']}",
         "servers",
         {"address": address, "form": form, "plan": plan},
-        crumbs=(("Logical servers", local("servers")), (name, local("servers", "server", name))),
+        crumbs=(L_SERVERS, (name, local("servers", "server", name))),
         status=form.refusal.status if form.refusal else 200,
     )
 
@@ -93,7 +94,7 @@ async def show_all(visit: Visit) -> Page:
         "Moves of addresses",
         "servers",
         {"moves": found["items"], "next": found["next"]},
-        crumbs=(("Logical servers", local("servers")),),
+        crumbs=(L_SERVERS,),
         hears=("change",),
     )
 
@@ -121,7 +122,7 @@ async def _move_page(visit: Visit, number: str, form: Form) -> Page:
         "servers",
         {"move": move, "steps": steps(move), "form": form},
         crumbs=(
-            ("Logical servers", local("servers")),
+            L_SERVERS,
             (name, local("servers", "server", name)),
             ("Moves", local("servers", "moves")),
         ),

@@ -25,7 +25,7 @@ async def _asked(visit: Visit, number: str, form: Form) -> Page:
     change = await visit.ask("change.show", id=number)
     plan, warnings = None, []
     try:
-        dry = await visit.write("change.undo", dry_run=True, id=number)
+        dry = await visit.look("change.undo", id=number)
         plan, warnings = dry.plan, dry.result["warnings"]
     except RefusedError as error:
         form = form.refused(error.refusal)

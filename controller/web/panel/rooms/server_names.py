@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
@@ -18,9 +19,8 @@ async def rename(visit: Visit, server: str) -> Answer:
     form = visit.form
     seen = form.text("seen") == form.text("to") != ""
     try:
-        done = await visit.write(
-            "lserver.rename", dry_run=not seen, name=server, to=form.text("to")
-        )
+        run = visit.write if seen else visit.look
+        done = await run("lserver.rename", name=server, to=form.text("to"))
     except RefusedError as error:
         return await _page(visit, server, form.refused(error.refusal, "to"))
     if not seen:
@@ -37,7 +37,7 @@ async def _page(
         f"Rename {name}",
         "servers",
         {"name": name, "form": form, "plan": plan},
-        crumbs=(("Logical servers", local("servers")), (name, local("servers", "server", name))),
+        crumbs=(L_SERVERS, (name, local("servers", "server", name))),
         status=form.refusal.status if form.refusal else 200,
     )
 
