@@ -74,8 +74,8 @@ GIVEN: dict[str, dict[str, Any]] = {
     "site.address": {"name": "one.test"},
     "site.set": {"name": "one.test"},
 }
-FORWARD_ONLY = {"lserver.add", "a new one"}
-"""What an undo takes away for good: that undo cannot be undone."""
+FORWARD_ONLY = {"lserver.add": "undo.server-gone", "a new one": "undo.secret-gone"}
+"""What an undo takes away for good: that undo cannot be undone, and is refused so."""
 
 
 def test_every_command_has_a_decision_and_the_undoable_ones_a_case() -> None:
@@ -119,7 +119,7 @@ async def test_each_undoable_command_is_undone_and_done_again(
     undone = await undo(small, done.change_id)
     assert await model_rows(small) == before
     if once in FORWARD_ONLY:
-        assert await is_undone(small, undone.change_id) is None
+        assert (await refused(small, undone.change_id)).id == FORWARD_ONLY[once]
         return
     again = await undo(small, undone.change_id)
     assert await model_rows(small) == after
