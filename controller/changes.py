@@ -8,6 +8,7 @@ How far the boxes are with a change is read by `controller.progress`.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import attrs
@@ -77,7 +78,7 @@ class _Wanted:
 
 @attrs.frozen
 class _Numbered:
-    """An object with its revision, as it is written."""
+    """An object with its revision, as it is written; ``before`` is the digest of what it was."""
 
     logical_server: str
     key: str
@@ -96,10 +97,12 @@ class ChangedRow:
     after: Mapping[str, Any] | None
 
 
+# An object can be a zone of thousands of records: what it was is compared by its digest, and never
+# leaves the database.
 _LOCK = """
 SELECT 1 FROM logical_server WHERE id = ANY(ARRAY(SELECT unnest(%s::uuid[]))) ORDER BY id
 FOR NO KEY UPDATE;
-SELECT s.id::text, s.revision, s.name, g.kind, g.key, o.spec, o.requires,
+SELECT s.id::text, s.revision, s.name, g.kind, g.key, sha256(o.spec), o.requires,
        (SELECT nextval('change_id_seq'))
 FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS g(server, kind, key)
 JOIN logical_server s ON s.id = g.server
@@ -108,9 +111,12 @@ LEFT JOIN desired_object o ON o.logical_server_id = g.server AND o.kind = g.kind
 
 _WRITE = """
 WITH given AS (
-    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::int[], %s::bytea[],
-                         %s::text[], %s::text[], %s::bigint[], %s::bytea[])
-        AS g(server, kind, key, revision, kind_version, spec, requires, secrets, owner, before)
+    SELECT g.*, o.spec AS before
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::int[], %s::bytea[],
+                %s::text[], %s::text[], %s::bigint[])
+        AS g(server, kind, key, revision, kind_version, spec, requires, secrets, owner)
+    LEFT JOIN desired_object o
+        ON o.logical_server_id = g.server AND o.kind = g.kind AND o.key = g.key
 ), made AS (
     INSERT INTO change (id, actor, on_behalf_of, origin, command, request, reason, undoes)
     OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s) RETURNING id
@@ -267,7 +273,6 @@ class ChangeWriter:
                 [json.dumps(item.wanted.requires) for item in written],
                 [_array(item.wanted.secrets) for item in written],
                 [item.wanted.owner_id for item in written],
-                [item.before for item in written],
                 change_id,
                 self._principal.actor,
                 self._principal.account,
@@ -308,7 +313,7 @@ class ChangeWriter:
                     "lserver.unknown", "the logical server is gone", value=key[0], status=409
                 )
             needs = [list(need) for need in wanted.requires]
-            if before[key] == wanted.spec and required[key] == needs:
+            if before[key] == _digest(wanted.spec) and required[key] == needs:
                 continue
             revisions[key[0]] += 1
             self._written.append(_Numbered(key[0], key[2], revisions[key[0]], wanted, before[key]))
@@ -390,6 +395,10 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
 
 def _read_back(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return None if value is None else json.loads(json.dumps(value, default=str))
+
+
+def _digest(spec: bytes | None) -> bytes | None:
+    return None if spec is None else sha256(spec).digest()
 
 
 def _array(ids: Sequence[int]) -> str:

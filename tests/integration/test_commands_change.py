@@ -59,9 +59,17 @@ async def connect(model: Model) -> None:
     )
 
 
+_SHOP = """
+SELECT o.spec FROM desired_object o JOIN zone z ON z.name = o.key
+JOIN zone_server n ON n.zone_id = z.id AND n.logical_server_id = o.logical_server_id
+WHERE z.name = 'shop.test' AND n.role = 'master'
+"""
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_change_says_who_what_and_how_it_was(model: Model) -> None:
     await model.shop()
+    was = await model.rows(_SHOP)
     done = await add_record(model, "www2")
     shown = await model.ask("change.show", id=done.change_id)
     assert (shown["actor"], shown["origin"], shown["command"]) == (
@@ -87,8 +95,8 @@ async def test_a_change_says_who_what_and_how_it_was(model: Model) -> None:
     ((before, after),) = await model.rows(
         "SELECT before, after FROM change_object WHERE change_id = %s", (done.change_id,)
     )
-    assert before is not None
-    assert after is not None
+    assert [(before,)] == was
+    assert [(after,)] == await model.rows(_SHOP)
     assert before != after
 
 
