@@ -54,6 +54,9 @@ class FleetPort(Protocol):
     def refused(self, box: str) -> str:
         """Why a session of the box was refused lately, or nothing."""
 
+    def duplicated(self) -> list[str]:
+        """Give the boxes (their ids) whose identity a second machine showed lately."""
+
 
 class SshPort(Protocol):
     """What enrols boxes over SSH."""
@@ -65,5 +68,8 @@ class SshPort(Protocol):
 class ServiceZonePort(Protocol):
     """The zone of the provider's own names, which follows the servers and their addresses."""
 
-    async def sync(self, work: Work, *, leaving: str = "") -> None:
-        """Bring the service zone up to the rows; ``leaving`` is a name server about to go."""
+    async def sync(self, work: Work, *, about: str, leaving: str = "") -> None:
+        """Bring the service zone up to the rows; ``leaving`` is a name server about to go.
+
+        ``about`` names the logical server that changed: names of others are not looked at.
+        """

@@ -169,7 +169,7 @@ class Records:
         kind = records.record_type(request.type) if request.type else ""
         start = after_text(request.cursor)
         shown = [
-            {**record_shown(zone, row), "id": row.id}
+            {**record_shown(zone.row.name, row), "id": row.id}
             for row in zone.records
             if name in ("", row.name) and kind in ("", row.type) and _place(row) > start
         ]
@@ -264,7 +264,7 @@ def _answer(zone: Zone, rows: Sequence[RecordRow]) -> dict[str, Any]:
     return {
         "domain": zone.row.name,
         "serial": zone.row.serial,
-        "records": [record_shown(zone, row) for row in rows],
+        "records": [record_shown(zone.row.name, row) for row in rows],
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from controller.cluster.logical_servers import NamedServer, find_server
 from controller.commands import Command, Work
 from controller.hosting.service_zone import TTL
-from controller.hosting.zones import load_zone, record_shown
+from controller.hosting.zones import record_shown, records_at
 from controller.projection.zones import address_records
 
 
@@ -28,14 +28,13 @@ async def show(work: Work, request: NamedServer) -> dict[str, Any]:
     inside = server.name.endswith(f".{domain}")
     owner = server.name.removesuffix(f".{domain}") if inside else "@"
     wanted = address_records([owner], [address for (address,) in found], TTL)
-    zone = await load_zone(work.tx, domain) if inside else None
-    records = [] if zone is None else [record for record in zone.records if record.name == owner]
+    records = await records_at(work.tx, domain, owner) if inside else ()
     present = {(record.type, record.data) for record in records}
     return {
         "name": server.name,
         "zone": domain,
         "in_service_zone": inside,
-        "records": [] if zone is None else [record_shown(zone, record) for record in records],
+        "records": [record_shown(domain, record) for record in records],
         "missing": [
             {"fqdn": server.name, "type": record.type, "ttl": record.ttl, "data": record.data}
             for record in wanted

@@ -4,14 +4,22 @@ It comes with the first name server that has its service address and goes with t
 are all generated: NS of its servers, and an address for each logical server named under it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 
 import attrs
 
 from controller.cluster.placement import SECONDARIES
 from controller.commands import Work
-from controller.hosting.zones import create_zone, load_zone, remove_zone, rewrite_zone
+from controller.hosting.zones import (
+    ZoneHead,
+    amend_zone,
+    create_zone,
+    load_zone,
+    lock_zone,
+    remove_zone,
+    rewrite_zone,
+)
 from controller.projection.zones import (
     NameServer,
     RecordRow,
@@ -67,6 +75,40 @@ def assign_roles(
     )
 
 
+_NAMED = """
+SELECT s.name, host(i.address) FROM logical_server s
+JOIN ip_address i ON i.logical_server_id = s.id AND i.type IN ('shared', 'service')
+WHERE s.id::text <> %s
+"""
+
+_DIFFERENCE = """
+WITH named AS (
+    SELECT left(s.name, - length(%s::text) - 1) AS name,
+           CASE family(i.address) WHEN 4 THEN 'A' ELSE 'AAAA' END AS type,
+           host(i.address) AS data, %s::int AS ttl, true AS generated
+    FROM logical_server s
+    JOIN ip_address i ON i.logical_server_id = s.id AND i.type IN ('shared', 'service')
+    WHERE s.id::text <> %s AND right(s.name, length(%s::text) + 1) = '.' || %s::text
+      AND s.name = ANY(%s::text[])
+), wanted AS (
+    SELECT * FROM named
+    UNION
+    SELECT o.name, o.type, o.data, %s::int, true
+    FROM unnest(%s::text[], %s::text[], %s::text[]) AS o(name, type, data)
+    WHERE o.name <> 'cp' OR NOT EXISTS (SELECT FROM named WHERE name = 'cp')
+)
+SELECT r.id, name, type, data, ttl, generated FROM wanted
+FULL JOIN (SELECT * FROM record WHERE zone_id = %s AND name = ANY(%s::text[])) r
+    USING (name, type, data, ttl, generated)
+WHERE r.id IS NULL OR wanted.name IS NULL
+ORDER BY name, type, data
+"""
+
+
+def _places(servers: Iterable[NameServer]) -> set[tuple[str, str]]:
+    return {(server.logical_server, server.role) for server in servers}
+
+
 @attrs.frozen
 class ServiceZone:
     """Keeps the service zone as the servers and their addresses are."""
@@ -75,33 +117,86 @@ class ServiceZone:
     panel_host: str
     """Where the control panel answers; used where it is an address."""
 
-    async def sync(self, work: Work, *, leaving: str = "") -> None:
-        """Bring the service zone up to the rows; ``leaving`` is a name server about to go."""
+    async def sync(self, work: Work, *, about: str, leaving: str = "") -> None:
+        """Bring the service zone up to the rows; ``leaving`` is a name server about to go.
+
+        ``about`` names the logical server that changed: other names are not looked at. Of a zone
+        that is there, only what differs is read, and written.
+        """
         (domain,) = await work.tx.row("SELECT service_domain FROM cluster")
         # Two first name servers at once: one makes the zone, the other waits and finds it.
         await work.tx.run("SELECT pg_advisory_xact_lock(hashtext('service zone'))")
-        zone = await load_zone(work.tx, domain, lock=True)
-        able = await self._able(work.tx, leaving)
-        servers = assign_roles(zone.servers if zone else (), able)
-        if not servers:
-            if zone is not None:
-                await remove_zone(work, zone)
+        zone = await lock_zone(work.tx, domain)
+        servers = assign_roles(zone.servers if zone else (), await self._able(work.tx, leaving))
+        if zone is None:
+            if servers:
+                await self._create(work, domain, servers, leaving)
             return
-        named = await work.tx.rows(
-            """SELECT s.name, host(i.address) FROM logical_server s
-               JOIN ip_address i ON i.logical_server_id = s.id AND i.type IN ('shared', 'service')
-               WHERE s.id::text <> %s""",
-            (leaving,),
-        )
-        records = service_records(
-            domain, servers, [(name, address) for name, address in named], self._panel()
-        )
+        if _places(servers) != _places(zone.servers):
+            await self._rewrite(work, domain, servers, leaving)
+            return
+        gone, new = await self._difference(work.tx, zone, servers, about, leaving)
+        if not gone and not new:
+            return
+        placed = attrs.evolve(zone, servers=servers)
+        if not await amend_zone(work, placed, gone, new, now=int(self.clock())):
+            await self._rewrite(work, domain, servers, leaving)
+
+    async def _create(
+        self, work: Work, domain: str, servers: Sequence[NameServer], leaving: str
+    ) -> None:
         now = int(self.clock())
-        if zone is not None:
-            await rewrite_zone(work, zone, records, now=now, servers=servers)
-            return
         row = ZoneRow(0, domain, next_serial(0, now), TTL, f"hostmaster.{domain}.", None)
+        records = await self._records(work.tx, domain, servers, leaving)
         await create_zone(work, row, domain=None, servers=servers, records=records)
+
+    async def _rewrite(
+        self, work: Work, domain: str, servers: Sequence[NameServer], leaving: str
+    ) -> None:
+        """Write the zone from all of its rows; without a server it goes."""
+        zone = await load_zone(work.tx, domain, lock=True)
+        assert zone is not None
+        if not servers:
+            await remove_zone(work, zone)
+            return
+        records = await self._records(work.tx, domain, servers, leaving)
+        await rewrite_zone(work, zone, records, now=int(self.clock()), servers=servers)
+
+    async def _records(
+        self, tx: Transaction, domain: str, servers: Sequence[NameServer], leaving: str
+    ) -> tuple[RecordRow, ...]:
+        named = await tx.rows(_NAMED, (leaving,))
+        return service_records(domain, servers, named, self._panel())
+
+    async def _difference(
+        self,
+        tx: Transaction,
+        zone: ZoneHead,
+        servers: Sequence[NameServer],
+        about: str,
+        leaving: str,
+    ) -> tuple[list[RecordRow], list[RecordRow]]:
+        """Give the records that the zone has and should not have, and those that it lacks.
+
+        Of the server ``about``, the zone itself and the panel it is what `service_records` gives,
+        compared where the rows are.
+        """
+        domain = zone.row.name
+        panel = [self._panel()] if self._panel() else []
+        own = [*name_server_records(servers, TTL), *address_records(["cp"], panel, TTL)]
+        found = await tx.rows(
+            _DIFFERENCE,
+            (
+                *(domain, TTL, leaving, domain, domain, [about, f"cp.{domain}"], TTL),
+                *([row.name for row in own], [row.type for row in own], [row.data for row in own]),
+                *(zone.row.id, ["@", "cp", about.removesuffix(f".{domain}")]),
+            ),
+        )
+        rows = [
+            RecordRow(name, type_, data, ttl, generated, id_ or 0)
+            for id_, name, type_, data, ttl, generated in found
+        ]
+        return [row for row in rows if row.id], [row for row in rows if not row.id]
 
     async def _able(self, tx: Transaction, leaving: str) -> tuple[NameServer, ...]:
         found = await tx.rows(

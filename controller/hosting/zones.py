@@ -15,6 +15,7 @@ from controller.projection.zones import (
     NameServer,
     RecordRow,
     ZoneRow,
+    amended_zone,
     in_order,
     master_zone,
     second_endpoint,
@@ -23,7 +24,8 @@ from controller.projection.zones import (
 from controller.refusal import CommandError
 from controller.serials import next_serial
 from controller.storage.database import Transaction
-from templates.bind.objects import ZONE
+from templates.bind.objects import ZONE, MasterZone
+from templates.objects import decode_spec
 from templates.service_type import Endpoint
 
 
@@ -43,19 +45,29 @@ class Zone:
 
 _LOCK = "SELECT 1 FROM zone WHERE name = %s FOR NO KEY UPDATE; "
 
-_LOAD = """
+_SERVERS = """(
+    SELECT coalesce(jsonb_agg(jsonb_build_array(s.id, s.name, host(i.address), i.port,
+                                                n.role, host(m.address), m.port)), '[]')
+    FROM zone_server n JOIN logical_server s ON s.id = n.logical_server_id
+    JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+    LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
+    WHERE n.zone_id = z.id)"""
+
+_LOAD = f"""
 SELECT z.id, z.name, z.serial, z.ttl, z.contact, z.owner_id,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(r.name, r.type, r.data, r.ttl, r.generated,
                                                     r.id)), '[]')
         FROM record r WHERE r.zone_id = z.id),
-       (SELECT coalesce(jsonb_agg(jsonb_build_array(s.id, s.name, host(i.address), i.port,
-                                                    n.role, host(m.address), m.port)), '[]')
-        FROM zone_server n JOIN logical_server s ON s.id = n.logical_server_id
-        JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
-        LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
-        WHERE n.zone_id = z.id)
+       {_SERVERS}
 FROM zone z WHERE z.name = %s
-"""
+"""  # noqa: S608 put together of constants
+
+_HEAD = f"""
+SELECT z.id, z.name, z.serial, z.ttl, z.contact, z.owner_id,
+       (SELECT count(*) FROM record r WHERE r.zone_id = z.id),
+       {_SERVERS}
+FROM zone z WHERE z.name = %s
+"""  # noqa: S608 put together of constants
 
 
 async def load_zone(tx: Transaction, name: str, *, lock: bool = False) -> Zone | None:
@@ -67,16 +79,47 @@ async def load_zone(tx: Transaction, name: str, *, lock: bool = False) -> Zone |
     return Zone(
         row=ZoneRow(*row[:6]),
         records=in_order(RecordRow(*record) for record in row[6]),
-        servers=tuple(
-            NameServer(
-                server,
-                own,
-                Endpoint(address=address, port=port),
-                role,
-                second_endpoint(beside, beside_port),
-            )
-            for server, own, address, port, role, beside, beside_port in row[7]
-        ),
+        servers=_servers(row[7]),
+    )
+
+
+async def records_at(tx: Transaction, zone: str, name: str) -> tuple[RecordRow, ...]:
+    """Give the records of one relative name; none where the zone is not there."""
+    found = await tx.rows(
+        """SELECT r.name, r.type, r.data, r.ttl, r.generated, r.id
+           FROM record r JOIN zone z ON z.id = r.zone_id WHERE z.name = %s AND r.name = %s""",
+        (zone, name),
+    )
+    return in_order(RecordRow(*row) for row in found)
+
+
+@attrs.frozen
+class ZoneHead:
+    """A zone as it is in the transaction, with its records only counted."""
+
+    row: ZoneRow
+    records: int
+    servers: tuple[NameServer, ...]
+
+
+async def lock_zone(tx: Transaction, name: str) -> ZoneHead | None:
+    """Give the zone without its records, or None; other writers of it are kept out."""
+    row = await tx.maybe(_LOCK + _HEAD, (name, name))
+    if row is None:
+        return None
+    return ZoneHead(ZoneRow(*row[:6]), int(row[6]), _servers(row[7]))
+
+
+def _servers(found: Iterable[Sequence[Any]]) -> tuple[NameServer, ...]:
+    return tuple(
+        NameServer(
+            server,
+            own,
+            Endpoint(address=address, port=port),
+            role,
+            second_endpoint(beside, beside_port),
+        )
+        for server, own, address, port, role, beside, beside_port in found
     )
 
 
@@ -168,23 +211,7 @@ async def rewrite_zone(
     }
     if not gone and not new and not moved:
         return zone
-    serial = next_serial(zone.row.serial, now)
-    work.tx.run_with_next(
-        """DELETE FROM record WHERE id = ANY(ARRAY(SELECT unnest(%s::bigint[])));
-           INSERT INTO record (zone_id, owner_id, name, type, ttl, data, generated)
-           SELECT %s, %s, r.name, r.type, r.ttl, r.data, r.generated
-           FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::bool[])
-               AS r(name, type, ttl, data, generated);
-           UPDATE zone SET serial = %s, version = version + 1 WHERE id = %s""",
-        (
-            [row.id for row in gone],
-            zone.row.id,
-            zone.row.owner_id,
-            *_columns(new),
-            serial,
-            zone.row.id,
-        ),
-    )
+    changed = Zone(_write_rows(work, zone.row, gone, new, now=now), after, placed)
     if moved:
         await work.tx.run(
             """DELETE FROM zone_server WHERE zone_id = %s;
@@ -200,17 +227,69 @@ async def rewrite_zone(
                 [server.role for server in placed],
             ),
         )
-    changed = Zone(attrs.evolve(zone.row, serial=serial), after, placed)
-    change: ChangeWriter = work.change
-    for row in gone:
-        change.row("record", _record_key(zone, row), _record(row), None)
-    for row in new:
-        change.row("record", _record_key(zone, row), None, _record(row))
-    await project_zone(change, changed, placed if moved else ())
+    await project_zone(work.change, changed, placed if moved else ())
     left = {s.logical_server for s in zone.servers} - {s.logical_server for s in placed}
     for server in sorted(left):
-        await change.remove(server, ZONE, zone.row.name, owner_id=zone.row.owner_id)
+        await work.change.remove(server, ZONE, zone.row.name, owner_id=zone.row.owner_id)
     return changed
+
+
+def _write_rows(
+    work: Work, zone: ZoneRow, gone: Sequence[RecordRow], new: Sequence[RecordRow], *, now: int
+) -> ZoneRow:
+    """Write what differs, with the next statement; give the zone with its new serial."""
+    serial = next_serial(zone.serial, now)
+    work.tx.run_with_next(
+        """DELETE FROM record WHERE id = ANY(ARRAY(SELECT unnest(%s::bigint[])));
+           INSERT INTO record (zone_id, owner_id, name, type, ttl, data, generated)
+           SELECT %s, %s, r.name, r.type, r.ttl, r.data, r.generated
+           FROM unnest(%s::text[], %s::text[], %s::int[], %s::text[], %s::bool[])
+               AS r(name, type, ttl, data, generated);
+           UPDATE zone SET serial = %s, version = version + 1 WHERE id = %s""",
+        ([row.id for row in gone], zone.id, zone.owner_id, *_columns(new), serial, zone.id),
+    )
+    for row in gone:
+        work.change.row("record", _record_key(zone, row), _record(row), None)
+    for row in new:
+        work.change.row("record", _record_key(zone, row), None, _record(row))
+    return attrs.evolve(zone, serial=serial)
+
+
+async def amend_zone(
+    work: Work,
+    zone: ZoneHead,
+    gone: Sequence[RecordRow],
+    new: Sequence[RecordRow],
+    *,
+    now: int,
+) -> bool:
+    """Take records from a zone and give it others, without reading those that stay.
+
+    The master's object is made from the one that is stored: of thousands of records, those that
+    stay are neither read from their rows nor put in order anew. Gives False, and has written
+    nothing, where that object does not hold what the rows do: the zone is then rewritten whole.
+    """
+    master = next(server for server in zone.servers if server.role == "master")
+    found = await work.tx.maybe(
+        """SELECT spec, kind_version FROM desired_object
+           WHERE logical_server_id = %s AND kind = %s AND key = %s AND NOT deleted""",
+        (master.logical_server, ZONE.name, zone.row.name),
+    )
+    if found is None:
+        return False
+    present = decode_spec(ZONE, found[1], bytes(found[0]))
+    if not isinstance(present, MasterZone) or len(present.records) != zone.records:
+        return False
+    row = attrs.evolve(zone.row, serial=next_serial(zone.row.serial, now))
+    amended = amended_zone(present, row, zone.servers, gone, new)
+    if amended is None:
+        return False
+    _write_rows(work, zone.row, gone, new, now=now)
+    await work.change.upsert(master.logical_server, ZONE, row.name, amended, owner_id=row.owner_id)
+    for server in zone.servers:
+        if server.role == "secondary":
+            await work.change.watch(server.logical_server, row.name, row.serial)
+    return True
 
 
 async def renew_serial(work: Work, zone: Zone, *, now: int) -> Zone:
@@ -255,11 +334,11 @@ async def remove_zone(work: Work, zone: Zone) -> None:
         )
 
 
-def record_shown(zone: Zone, row: RecordRow) -> dict[str, Any]:
-    """Give a record as commands answer it; ``fqdn`` is its absolute name."""
+def record_shown(zone: str, row: RecordRow) -> dict[str, Any]:
+    """Give a record of the zone of that name as commands answer it; ``fqdn`` is absolute."""
     return {
         "name": row.name,
-        "fqdn": zone.row.name if row.name == "@" else f"{row.name}.{zone.row.name}",
+        "fqdn": zone if row.name == "@" else f"{row.name}.{zone}",
         "type": row.type,
         "ttl": row.ttl,
         "data": row.data,
@@ -277,8 +356,8 @@ def _columns(rows: Sequence[RecordRow]) -> tuple[list[Any], ...]:
     )
 
 
-def _record_key(zone: Zone, row: RecordRow) -> str:
-    return f"{zone.row.name} {row.name} {row.type}"
+def _record_key(zone: ZoneRow, row: RecordRow) -> str:
+    return f"{zone.name} {row.name} {row.type}"
 
 
 def _record(row: RecordRow) -> dict[str, Any]:

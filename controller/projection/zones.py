@@ -1,8 +1,10 @@
 """Zone rows to the desired objects of name servers. Pure."""
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 
 import attrs
+import msgspec
 
 from templates.bind.objects import MasterZone, Record, SecondaryZone, StartOfAuthority
 from templates.service_type import Endpoint
@@ -73,10 +75,7 @@ def master_zone(
     return MasterZone(
         serial=zone.serial,
         soa=StartOfAuthority(primary=f"{master.name}.", contact=zone.contact, ttl=zone.ttl),
-        records=tuple(
-            Record(owner=row.name, ttl=row.ttl, type=row.type, data=row.data)
-            for row in in_order(records)
-        ),
+        records=tuple(_record(row) for row in in_order(records)),
         secondaries=tuple(
             endpoint
             for server in sorted(servers, key=lambda server: server.name)
@@ -84,6 +83,36 @@ def master_zone(
             for endpoint in server.endpoints
         ),
     )
+
+
+def _record(row: RecordRow) -> Record:
+    return Record(owner=row.name, ttl=row.ttl, type=row.type, data=row.data)
+
+
+def _place(record: Record) -> tuple[str, str, str, int]:
+    return record.owner, record.type, record.data, record.ttl
+
+
+def amended_zone(
+    present: MasterZone,
+    zone: ZoneRow,
+    servers: Sequence[NameServer],
+    gone: Iterable[RecordRow],
+    new: Iterable[RecordRow],
+) -> MasterZone | None:
+    """Give what `master_zone` gives of all records, from ``present`` and those that differ.
+
+    None where ``present`` does not hold what goes.
+    """
+    records = list(present.records)
+    for record in map(_record, gone):
+        place = bisect_left(records, _place(record), key=_place)
+        if records[place : place + 1] != [record]:
+            return None
+        del records[place]
+    for record in map(_record, new):
+        insort(records, record, key=_place)
+    return msgspec.structs.replace(master_zone(zone, (), servers), records=tuple(records))
 
 
 def secondary_zone(servers: Sequence[NameServer]) -> SecondaryZone:

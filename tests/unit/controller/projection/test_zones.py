@@ -1,6 +1,8 @@
 """Rows of zones, sites and servers to the objects that boxes are sent."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller.hosting.domains import generated_records
 from controller.hosting.service_zone import assign_roles, service_records
@@ -10,6 +12,7 @@ from controller.projection.zones import (
     NameServer,
     RecordRow,
     ZoneRow,
+    amended_zone,
     master_zone,
     secondary_zone,
 )
@@ -87,3 +90,40 @@ def test_master_of_the_service_zone_stays_while_it_can() -> None:
     assert [(s.name, s.role) for s in kept] == [("b.test", "master"), ("a.test", "secondary")]
     moved = assign_roles([server("c.test", "master"), server("b.test", "secondary")], able)
     assert [(s.name, s.role) for s in moved] == [("b.test", "master"), ("a.test", "secondary")]
+
+
+rows = st.builds(
+    RecordRow,
+    name=st.sampled_from(["@", "a", "b", "cp", "z"]),
+    type=st.sampled_from(["A", "AAAA", "NS", "TXT"]),
+    data=st.sampled_from(["192.0.2.1", "192.0.2.10", "192.0.2.2", "x"]),
+    ttl=st.sampled_from([60, 3600]),
+    generated=st.booleans(),
+)
+
+
+def by_value(row: RecordRow) -> tuple[str, str, str]:
+    return row.name, row.type, row.data
+
+
+@given(
+    st.lists(rows, unique_by=by_value),
+    st.lists(rows, unique_by=by_value),
+    st.integers(0, 2**32 - 1),
+)
+def test_an_amended_zone_is_the_one_written_whole(
+    before: list[RecordRow], after: list[RecordRow], serial: int
+) -> None:
+    zone = ZoneRow(1, "shop.test", serial, 3600, "hostmaster.example.net.", 1)
+    gone = [row for row in before if row not in after]
+    new = [row for row in after if row not in before]
+    amended = amended_zone(master_zone(ZONE, before, SERVERS), zone, SERVERS, gone, new)
+    assert amended == master_zone(zone, after, SERVERS)
+
+
+def test_a_zone_that_does_not_hold_what_goes_is_not_amended() -> None:
+    present = master_zone(ZONE, ROWS, SERVERS)
+    assert (
+        amended_zone(present, ZONE, SERVERS, [RecordRow("www", "A", "192.0.2.4", 60)], []) is None
+    )
+    assert amended_zone(present, ZONE, SERVERS, [RecordRow("zz", "A", "192.0.2.4", 60)], []) is None
