@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 
+from controller.cluster import rules_dns_roles
 from controller.cluster.dns_roles import (
     AUDIENCES,
     MASTER,
@@ -16,12 +17,14 @@ from controller.cluster.dns_roles import (
     serves,
 )
 from controller.cluster.guard import watch
+from controller.cluster.model_loading import Part, lock_boxes
 from controller.commands import Command, Work
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
 COUNTED = 20_000
-"""Zones of all name servers together are counted up to here, at least 1,000 of each server."""
+"""Zones of all name servers together are counted up to here, at least 100 of each server."""
+LEAST = 100
 
 
 @attrs.frozen
@@ -86,10 +89,11 @@ ORDER BY s.place
 async def show(work: Work, request: ShowDns) -> dict[str, Any]:
     """Show every name server with its role, whom it is for, and how many zones it has.
 
+    Zones of a server are counted up to ``counted_to``, where there are more.
     ``audiences`` says for each kind of customer whether the roles count, and if not, why.
     """
     servers = await _name_servers(work.tx)
-    most = max(1_000, COUNTED // max(1, len(servers)))
+    most = max(LEAST, COUNTED // max(1, len(servers)))
     counts = await work.tx.rows(_ZONES, ([server.id for server in servers], most))
     return {
         "name_servers": [
@@ -104,6 +108,7 @@ async def show(work: Work, request: ShowDns) -> dict[str, Any]:
             }
             for server, (masters, slaves) in zip(servers, counts, strict=True)
         ],
+        "counted_to": most,
         "audiences": _audiences(servers),
     }
 
@@ -131,8 +136,11 @@ async def assign(work: Work, request: AssignRoles) -> dict[str, Any]:
     Only servers for the same customers are touched: a pair that is for others keeps its roles.
     Zones that exist stay where they are until ``dns.apply``.
     """
-    # Boxes are locked before logical servers, as all commands do.
-    guard = await watch(work.tx, servers=[server.id for server in await _name_servers(work.tx)])
+    # Boxes are locked before logical servers, as all commands do. A role is judged over all name
+    # servers: what else is on their boxes has no part in it.
+    ids = [server.id for server in await _name_servers(work.tx)]
+    await lock_boxes(work.tx, Part.of(servers=ids))
+    guard = await watch(work.tx, rules=rules_dns_roles.RULES)
     servers = await _name_servers(work.tx, lock=True)
     wanted = _wanted(request, servers)
     touched = {a for a in AUDIENCES for server in wanted.values() if serves(server.used_by, a)}

@@ -3,10 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 import controller
-from controller.cluster import rules_addresses, rules_boxes, rules_dns, rules_servers
+from controller.cluster import (
+    rules_addresses,
+    rules_boxes,
+    rules_dns,
+    rules_dns_roles,
+    rules_servers,
+)
 from controller.cluster.model_view import (
     Addresses,
     Box,
@@ -17,7 +24,7 @@ from controller.cluster.model_view import (
     SharedAddress,
 )
 from controller.cluster.request_rules import REQUEST_RULES
-from controller.cluster.rule_book import BY_ID
+from controller.cluster.rule_book import BY_ID, RULES
 from controller.cluster.rules import Finding, Rule, breaches, new_breaches, refusal
 
 
@@ -155,3 +162,24 @@ def test_every_rule_of_a_request_is_one_that_a_command_raises() -> None:
     )
     assert [rule.id for rule in REQUEST_RULES if f'"{rule.id}"' not in raised] == []
     assert not {rule.id for rule in REQUEST_RULES} & set(BY_ID)
+
+
+def test_of_all_rules_those_of_roles_alone_look_at_a_role() -> None:
+    """The command that assigns roles asks no others."""
+
+    def view(role: str) -> ModelView:
+        servers = (
+            attrs.evolve(server("ns1", "dns", "b1", type_="bind"), settings={"role": role}),
+            server("ns2", "dns", "b1", type_="bind"),
+        )
+        return ModelView(
+            boxes=(box("b1", "web"), box("b2", "dns")),
+            servers=servers,
+            name_servers=servers,
+            groups=(GroupCount("dns", 2, 0, "ns1"),),
+            boxes_in_cluster=2,
+        )
+
+    others = [rule for rule in RULES if rule not in rules_dns_roles.RULES]
+    assert breaches(view("slave1"), others) == breaches(view("none"), others) != []
+    assert breaches(view("slave1"), rules_dns_roles.RULES)
