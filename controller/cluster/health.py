@@ -1,13 +1,19 @@
 """All rules over the whole model: the command ``health.list``."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import attrs
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
+from controller.cluster.boxes import time_text
 from controller.cluster.model_loading import Part, load_view
+from controller.cluster.model_view import ModelView
 from controller.cluster.rule_book import BY_ID, RULES
 from controller.cluster.rules import Breach, breaches
 from controller.commands import Command, Work
@@ -16,18 +22,28 @@ from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
 KEPT_SECONDS = 60.0
+KEPT_AS_THEY_ARE = 600.0
+"""Seconds after which even who takes what was found last has the model judged anew."""
+AT_ONCE = 500
+"""A model of as many logical servers is judged at once, whoever asks."""
+SLICE = 200
+"""Findings that are looked at before anything else has its turn."""
 _SEPARATOR = "\x1f"
 
 
 @attrs.frozen
 class ListFindings:
-    """A page of findings: of objects whose name contains ``filter``, of one rule or severity."""
+    """A page of findings: of objects whose name contains ``filter``, of one rule or severity.
+
+    ``kept`` takes what was found last in a large model, though the model may have changed since.
+    """
 
     filter: str = ""
     rule: str = ""
     severity: str = ""
     limit: int = 100
     cursor: str = ""
+    kept: bool = False
 
 
 def _key(item: dict[str, Any]) -> str:
@@ -51,7 +67,8 @@ def _shown(breach: Breach) -> dict[str, Any]:
 async def words_about(tx: Transaction, servers: Iterable[str]) -> dict[str, list[str]]:
     """Say which rules logical servers break: words by name, for servers given by their ids."""
     found: dict[str, list[str]] = {}
-    for breach in breaches(await load_view(tx, Part.of(servers=servers)), RULES):
+    view = await load_view(tx, Part.of(servers=servers), servers_alone=True)
+    for breach in breaches(view, RULES):
         if breach.finding.kind == "lserver":
             found.setdefault(breach.finding.name, []).append(breach.finding.words)
     return found
@@ -63,15 +80,35 @@ class Findings:
 
     in_order: tuple[tuple[str, Breach], ...] = ()
     counts: Mapping[str, int] = attrs.field(factory=dict)
+    servers: int = 0
+    """Logical servers of the model that was judged."""
 
-    @classmethod
-    def of(cls, found: Iterable[Breach]) -> "Findings":
-        """Put findings in order, and count them by severity."""
-        placed = sorted(((_key(_shown(breach)), breach) for breach in found), key=_place)
-        counts = {"refuse": 0, "warn": 0}
-        for _, breach in placed:
-            counts[breach.rule.severity] += 1
-        return cls(tuple(placed), counts)
+
+Pause = Callable[[], Awaitable[None]]
+"""Gives everything else in the process its turn."""
+
+
+async def _breathe() -> None:
+    from twisted.internet import reactor  # noqa: PLC0415 installs a reactor
+
+    await deferLater(cast("IReactorTime", reactor), 0)
+
+
+async def judged(view: ModelView, pause: Pause) -> Findings:
+    """Judge a model in slices, each of which is short beside what else the process has to do."""
+    placed: list[tuple[str, Breach]] = []
+    counts = {"refuse": 0, "warn": 0}
+    for rule in RULES:
+        await pause()
+        for number, finding in enumerate(rule.check(view), start=1):
+            breach = Breach(rule, finding)
+            placed.append((_key(_shown(breach)), breach))
+            counts[rule.severity] += 1
+            if number % SLICE == 0:
+                await pause()
+    await pause()
+    placed.sort(key=_place)
+    return Findings(tuple(placed), counts, len(view.servers))
 
 
 def _place(placed: tuple[str, Breach]) -> str:
@@ -89,13 +126,16 @@ class Health:
     """The command on findings. ``clock`` gives seconds since the epoch.
 
     What was found is kept while no change touches the provider's side of the model, and for
-    `KEPT_SECONDS` at most: home and each page of the list ask anew.
+    `KEPT_SECONDS` at most: home and each page of the list ask anew. Of a large model, who asks for
+    what is kept is not made to wait until it was judged anew.
     """
 
     clock: Callable[[], float]
-    _found: Findings = Findings()
+    pause: Pause = _breathe
+    _found: Findings | None = None
     _stamp: tuple[Any, ...] = ()
-    _until: float = 0.0
+    _at: float = 0.0
+    _turn: DeferredLock = attrs.field(factory=DeferredLock, init=False)
 
     async def list(self, work: Work, request: ListFindings) -> dict[str, Any]:
         """List what breaks a rule, what a command would refuse first; ``counts`` is of all."""
@@ -117,7 +157,9 @@ class Health:
                 value=request.severity,
                 allowed="refuse, warn",
             )
-        found = await self._judge(work.tx)
+        # Read before the model: what is committed in between is judged, and asked about again.
+        stamp = await work.tx.row(_STAMP)
+        found = await self._judge(work.tx, stamp, kept=request.kept)
         wanted = request.filter.lower()
         behind = (
             _shown(breach)
@@ -127,16 +169,37 @@ class Health:
             and wanted in breach.finding.name
         )
         items = list(islice(behind, size + 1))
-        return {**page(items, size, _key), "counts": dict(found.counts), "rules": len(RULES)}
+        return {
+            **page(items, size, _key),
+            "counts": dict(found.counts),
+            "rules": len(RULES),
+            "judged_at": time_text(datetime.fromtimestamp(self._at, UTC)),
+            "current": stamp == self._stamp,
+        }
 
-    async def _judge(self, tx: Transaction) -> Findings:
+    async def _judge(self, tx: Transaction, stamp: tuple[Any, ...], *, kept: bool) -> Findings:
         """Judge the whole model, or give what was found since the last change to it."""
-        # Read before the model: what is committed in between is judged, and asked about again.
-        stamp = await tx.row(_STAMP)
-        if stamp != self._stamp or self.clock() >= self._until:
-            self._found = Findings.of(breaches(await load_view(tx), RULES))
-            self._stamp, self._until = stamp, self.clock() + KEPT_SECONDS
-        return self._found
+        if (found := self._known(stamp, kept=kept)) is not None:
+            return found
+        await self._turn.acquire()
+        try:
+            if (found := self._known(stamp, kept=kept)) is None:
+                at = self.clock()
+                found = await judged(await load_view(tx, pause=self.pause), self.pause)
+                self._found, self._stamp, self._at = found, stamp, at
+            return found
+        finally:
+            self._turn.release()
+
+    def _known(self, stamp: tuple[Any, ...], *, kept: bool) -> Findings | None:
+        """Give what was found last, where that will do."""
+        if self._found is None:
+            return None
+        age = self.clock() - self._at
+        if stamp == self._stamp and age < KEPT_SECONDS:
+            return self._found
+        large = self._found.servers > AT_ONCE
+        return self._found if kept and large and age < KEPT_AS_THEY_ARE else None
 
     def commands(self) -> tuple[Command[Any], ...]:
         """Give the commands for the registry."""
@@ -150,6 +213,7 @@ class Health:
                 "List what breaks a rule of the cluster, with the command that repairs it",
                 self.list,
                 "Every rule is judged over the whole model. ``counts`` tells all findings by "
-                "severity.",
+                "severity. Of a large model, ``kept`` takes what was found last: ``judged_at`` "
+                "says when, and ``current`` whether nothing has changed since.",
             ),
         )

@@ -1,6 +1,6 @@
 """Reading a `ModelView` from the database: of the whole model, or of the part a change touches."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import attrs
@@ -84,8 +84,11 @@ ORDER BY i.address, s.name, t.name
 
 # A text of its own for each: one for both could not be planned well.
 _OF_PART = "i.logical_server_id = ANY(%s::uuid[])"
+# Of dedicated addresses, only those at the TLS port say anything of the server itself.
+_OWN = f"{_OF_PART} AND (i.type <> 'dedicated' OR i.port::text = s.settings->>'tls_port')"
 _ALL_ADDRESSES = _ADDRESSES.format(where="")
 _ADDRESSES_OF_PART = _ADDRESSES.format(where=f"WHERE {_OF_PART}")
+_OWN_ADDRESSES = _ADDRESSES.format(where=f"WHERE {_OWN}")
 _ALL_SHARED = _SHARED_ADDRESSES.format(where="i.id < o.id")
 _SHARED_OF_PART = _SHARED_ADDRESSES.format(where=_OF_PART)
 
@@ -104,8 +107,19 @@ async def lock_boxes(tx: Transaction, part: Part) -> None:
     await tx.rows(_LOCK, (list(part.boxes), list(part.servers)))
 
 
-async def load_view(tx: Transaction, part: Part | None = None) -> ModelView:
-    """Read a part of the model, or all of it where ``part`` is None."""
+async def load_view(
+    tx: Transaction,
+    part: Part | None = None,
+    *,
+    servers_alone: bool = False,
+    pause: Callable[[], Awaitable[None]] | None = None,
+) -> ModelView:
+    """Read a part of the model, or all of it where ``part`` is None.
+
+    ``servers_alone`` is for what is to be said of the logical servers of the part themselves, with
+    nothing to be written: only their own addresses are read, of dedicated ones those judged.
+    ``pause`` gives others their turn while much is read.
+    """
     if part is None:
         boxes = await tx.rows(f"{_BOXES} ORDER BY b.name")
         found = await tx.rows(f"{_SERVERS} GROUP BY s.id ORDER BY s.name")
@@ -123,14 +137,24 @@ async def load_view(tx: Transaction, part: Part | None = None) -> ModelView:
             (list(part.servers), touched),
         )
         here = [row for row in found if row[0] in part.servers or names & set(row[4])]
-        ids = [row[0] for row in here]
-        addresses = await tx.rows(_ADDRESSES_OF_PART, (ids,))
-        shared = await tx.rows(_SHARED_OF_PART, (ids,))
+        if servers_alone:
+            addresses = await tx.rows(_OWN_ADDRESSES, (list(part.servers),))
+            shared = []
+        else:
+            ids = [row[0] for row in here]
+            addresses = await tx.rows(_ADDRESSES_OF_PART, (ids,))
+            shared = await tx.rows(_SHARED_OF_PART, (ids,))
     count, groups = await tx.row(_CLUSTER)
+    servers = tuple(_server(row) for row in here)
+    if pause is not None:
+        await pause()
+    counted = tuple(Addresses(*row) for row in addresses)
+    if pause is not None:
+        await pause()
     return ModelView(
         boxes=tuple(_box(row) for row in boxes),
-        servers=tuple(_server(row) for row in here),
-        addresses=tuple(Addresses(*row) for row in addresses),
+        servers=servers,
+        addresses=counted,
         shared_addresses=tuple(
             SharedAddress(row[0], Endpoint(*row[1:4]), Endpoint(*row[4:7])) for row in shared
         ),

@@ -309,12 +309,27 @@ async def test_the_repair_of_a_finding_makes_it_go(
     (finding,) = found
     assert finding["severity"] == BY_ID[case.rule].severity
     assert finding["reason"] == BY_ID[case.rule].reason
+    assert await _words_of_servers(model) == await _findings_of_servers(model)
     line = finding["repair"]
     for blank, value in case.filled.items():
         line = re.sub(rf"\b{blank}\b", value, line)
     assert not re.search(r"\b[A-Z]{3,}\b", line), line
     await repair(model, line, monkeypatch)
     assert case.name not in {item["name"] for item in await findings(model, rule=case.rule)}
+
+
+async def _words_of_servers(model: Model) -> dict[str, set[str]]:
+    """Give what the list says of servers, which reads less of the model."""
+    items = (await model.ask("lserver.list"))["items"]
+    return {item["name"]: set(item["warnings"]) for item in items if item["warnings"]}
+
+
+async def _findings_of_servers(model: Model) -> dict[str, set[str]]:
+    words: dict[str, set[str]] = {}
+    for item in await findings(model):
+        if item["kind"] == "lserver":
+            words.setdefault(item["name"], set()).add(item["words"])
+    return words
 
 
 def test_every_rule_has_a_case() -> None:

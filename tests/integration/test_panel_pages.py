@@ -298,6 +298,9 @@ async def test_health_shows_every_finding_with_its_repair_and_home_counts_them(
     assert 'href="/servers/server/ns1.example.net"' in page
     assert "0 breaches, 5 warnings" in page
     assert "ns1.example.net" not in await visitor.text("/health?filter=web1")
+    assert "Judged <time" in page
+    reply = await visitor.send("/health")
+    assert (reply.status, reply.headers["Location"]) == (303, "/health")
     assert 'href="/health"><span' in (home := await visitor.text("/"))
     assert "<strong>5</strong><span>Health findings</span>" in home
 

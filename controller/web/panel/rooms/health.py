@@ -1,8 +1,8 @@
 """Health: what breaks a rule of the cluster, why it matters, and the command that repairs it."""
 
-from controller.web.panel.answers import Page, local
+from controller.web.panel.answers import Page, Redirect, local
 from controller.web.panel.routing import Route
-from controller.web.panel.visits import Visit
+from controller.web.panel.visits import Form, Visit
 
 _PLACES = {"pserver": ("boxes", "box"), "lserver": ("servers", "server")}
 """Where the page of an object of a kind is."""
@@ -12,7 +12,11 @@ async def show_all(visit: Visit) -> Page:
     """List findings, those that a command would refuse first."""
     wanted = visit.query.get("filter", "")
     found = await visit.ask(
-        "health.list", filter=wanted, limit="50", cursor=visit.query.get("cursor")
+        "health.list",
+        filter=wanted,
+        limit="50",
+        cursor=visit.query.get("cursor"),
+        kept="true",
     )
     values = {
         "findings": [
@@ -25,8 +29,20 @@ async def show_all(visit: Visit) -> Page:
         "rules": found["rules"],
         "next": found["next"],
         "filter": wanted,
+        "judged_at": found["judged_at"],
+        "current": found["current"],
+        "form": Form(),
     }
     return Page("health", "Health", "health", values, hears=("change",))
 
 
-ROUTES = (Route("GET", "/health", show_all),)
+async def judge(visit: Visit) -> Redirect:
+    """Judge the whole cluster anew, however long that takes."""
+    await visit.ask("health.list", limit="1")
+    return Redirect(local("health"))
+
+
+ROUTES = (
+    Route("GET", "/health", show_all),
+    Route("POST", "/health", judge),
+)
