@@ -1,6 +1,6 @@
 """Physical servers: the commands ``pserver.*`` (R229 to R257)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -46,9 +46,10 @@ class NamedBox:
 
 @attrs.frozen
 class ListBoxes:
-    """A page of boxes whose name contains ``filter``."""
+    """A page of boxes whose name contains ``filter``, with a server ``group`` where given."""
 
     filter: str = ""
+    group: str = ""
     limit: int = 100
     cursor: str = ""
 
@@ -207,11 +208,26 @@ class Boxes:
         """List boxes by name (R245)."""
         size = limit(request.limit)
         found = await work.tx.rows(
-            f"{_LIST} WHERE b.name > %s AND b.name LIKE %s ORDER BY b.name LIMIT %s",
-            (after_text(request.cursor), contains(request.filter), size + 1),
+            f"""{_LIST} WHERE b.name > %s AND b.name LIKE %s AND (%s = '' OR %s = ANY(b.groups))
+                ORDER BY b.name LIMIT %s""",
+            (
+                after_text(request.cursor),
+                contains(request.filter),
+                request.group,
+                request.group,
+                size + 1,
+            ),
         )
         shown = [_shown(row, self.fleet, self._now()) for row in found]
         return page(shown, size, lambda item: str(item["name"]))
+
+    async def these(self, tx: Transaction, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
+        """Show boxes by their ids, in this order."""
+        found = await tx.rows(
+            f"{_LIST} WHERE b.id = ANY(%s::uuid[]) ORDER BY array_position(%s::uuid[], b.id)",
+            ([*ids], [*ids]),
+        )
+        return [_shown(row, self.fleet, self._now()) for row in found]
 
     async def show(self, work: Work, request: NamedBox) -> dict[str, Any]:
         """Show one box."""

@@ -29,13 +29,14 @@ CERTIFICATE_DAYS = 14
 """A certificate that ends sooner should have renewed itself long ago."""
 CLOCK_SECONDS = 30.0
 
-_LANES: dict[str, Condition] = {
+LANES: dict[str, Condition] = {
     "ahead": "ahead",
     "daemon-down": "daemon down",
     "disk-full": "disk full",
     "held": "held",
     "behind": "behind",
 }
+"""What a box is called by the condition of one of its lanes."""
 
 
 @attrs.frozen
@@ -76,7 +77,7 @@ def conditions(box: BoxFacts, now: datetime) -> tuple[Condition, ...]:
         if not box.in_grace:
             words.append("lost")
     held = {lane.condition for lane in box.lanes}
-    words += [word for condition, word in _LANES.items() if condition in held]
+    words += [word for condition, word in LANES.items() if condition in held]
     if "behind" not in words and any(lane.settled < lane.server_revision for lane in box.lanes):
         words.append("behind")
     if abs(box.clock_skew) > CLOCK_SECONDS:

@@ -208,6 +208,11 @@ class Fleet:
         """Why a session of the box was refused within the last ``seconds``, or nothing."""
         return self._listener.refusals.since(box, self._reactor.seconds() - seconds)
 
+    def duplicated(self, seconds: float = 600.0) -> list[str]:
+        """Give the boxes whose identity a second machine showed within the last ``seconds``."""
+        oldest = self._reactor.seconds() - seconds
+        return self._listener.refusals.boxes("duplicate-identity", oldest)
+
     @property
     def in_grace(self) -> bool:
         """Whether the controller started so lately that no box may be called lost."""

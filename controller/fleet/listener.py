@@ -118,6 +118,11 @@ class Refusals:
         reason, at = self.by_box.get(box, ("", 0.0))
         return reason if at >= oldest else ""
 
+    def boxes(self, reason: str, oldest: float) -> list[str]:
+        """Give the boxes that were refused for ``reason``, not before ``oldest``."""
+        found = self.by_box.items()
+        return [box for box, (why, at) in found if why == reason and at >= oldest]
+
 
 class AgentListener(ServerFactory):
     """Makes sessions of connections."""

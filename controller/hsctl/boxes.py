@@ -136,15 +136,17 @@ def monitoring(name: str, state: str) -> Mapping[str, Any]:
 
 @pserver.command("list")
 @click.option("--filter", "text", metavar="TEXT", help="Only names that contain this.")
+@click.option("--group", metavar="GROUP", help="Only boxes with this server group.")
 @reads("pserver.list", columns=_COLUMNS, paged=True, empty="no boxes: hsctl pserver add")
-def list_boxes(text: str | None) -> Mapping[str, Any]:
+def list_boxes(text: str | None, group: str | None) -> Mapping[str, Any]:
     """List the boxes with their intent and condition.
 
     \b
     hsctl pserver list
+    hsctl pserver list --group dns
     hsctl pserver list -o json | jq -r '.[].name'
     """
-    return {"filter": text}
+    return {"filter": text, "group": group}
 
 
 @pserver.command()

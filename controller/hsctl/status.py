@@ -13,7 +13,6 @@ from controller.hsctl.views import duration, lane_words, place
 
 WIDTH = 100
 """Columns that the picture fits, whatever the names are."""
-_MOST_BOXES = 200
 
 Answer = Mapping[str, Any]
 
@@ -47,13 +46,15 @@ def picture(answer: Answer, cluster: str, now: datetime) -> Iterator[str]:
     boxes: Sequence[Answer] = answer["boxes"]
     if not boxes:
         yield "No boxes yet: hsctl pserver add NAME --ip A --mask M --groups web,dns"
+    by_box: dict[str, list[Answer]] = {}
+    for lane in answer["lanes"]:
+        by_box.setdefault(lane["box"], []).append(lane)
     name_width = min(24, max((len(clean(str(box["name"]))) for box in boxes), default=0))
-    for box in boxes[:_MOST_BOXES]:
+    for box in boxes:
         yield _box_line(box, name_width, now)
-        for lane in answer["lanes"]:
-            if lane["box"] == box["name"]:
-                yield from _lane_lines(lane)
-    left = int(answer["counts"]["boxes"]) - min(len(boxes), _MOST_BOXES)
+        for lane in by_box.get(box["name"], ()):
+            yield from _lane_lines(lane)
+    left = int(answer["counts"]["boxes"]) - len(boxes)
     if left > 0:
         yield f"... and {left} more: hsctl pserver list"
     yield ""
@@ -113,13 +114,13 @@ def _lane_lines(lane: Answer) -> Iterator[str]:
 
 def _sum(answer: Answer) -> str:
     faults = int(answer["counts"]["faults"])
-    trouble = [box for box in answer["boxes"] if box["condition"] != "connected"]
+    trouble = int(answer["counts"]["boxes_in_trouble"])
     if faults:
         many = "fault" if faults == 1 else "faults"
         return f"{paint(f'{faults} {many}', 'red', bold=True)}: hsctl fault list"
     if trouble:
-        many = "box is" if len(trouble) == 1 else "boxes are"
-        return paint(f"No faults, but {len(trouble)} {many} not up to date.", "yellow")
+        many = "box is" if trouble == 1 else "boxes are"
+        return paint(f"No faults, but {trouble} {many} not up to date.", "yellow")
     return paint("No faults; every box is connected and up to date.", "green")
 
 

@@ -61,6 +61,8 @@ class NotedFleet:
     answering: Callable[[AnyAsk], AnyFound] | None = None
     """What they answer after that; nobody does where this is None."""
     monitored: list[tuple[str, bool]] = attrs.field(factory=list)
+    doubled: set[str] = attrs.field(factory=set)
+    """Boxes (their ids) whose identity a second machine has shown."""
 
     def revoke(self, serials: Iterable[int]) -> None:
         self.revoked.extend(serials)
@@ -78,7 +80,10 @@ class NotedFleet:
         return True
 
     def refused(self, box: str) -> str:
-        return ""
+        return "duplicate-identity" if box in self.doubled else ""
+
+    def duplicated(self) -> list[str]:
+        return sorted(self.doubled)
 
     def connected(self, box: str) -> bool:
         return box not in self.away

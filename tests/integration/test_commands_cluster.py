@@ -507,6 +507,8 @@ async def test_status_shows_boxes_and_lanes(model: Model) -> None:
     status = await model.ask("status.show")
     assert status["counts"] == {
         "boxes": 3,
+        "boxes_in_trouble": 3,
+        "boxes_never_connected": 0,
         "logical_servers": 3,
         "faults": 0,
         "accounts": 1,

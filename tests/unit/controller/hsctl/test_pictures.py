@@ -56,6 +56,7 @@ def status(*boxes: dict[str, Any], faults: int = 0, **lane_facts: Any) -> dict[s
         "service_domain": "test",
         "counts": {
             "boxes": len(boxes),
+            "boxes_in_trouble": sum(box["condition"] != "connected" for box in boxes),
             "logical_servers": 1,
             "faults": faults,
             "accounts": 1,
