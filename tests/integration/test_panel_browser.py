@@ -217,3 +217,23 @@ async def test_every_field_and_control_has_a_name(panel: PanelSite) -> None:
         return nameless
 
     assert await look(panel, see) == []
+
+
+@ensureDeferred
+async def test_of_many_web_servers_those_are_proposed_that_fit_what_is_typed(
+    panel: PanelSite,
+) -> None:
+    await panel.model.shop()
+    await panel.model.write(
+        """INSERT INTO logical_server (name, group_name, service_type)
+           SELECT 'w' || n || '.example.net', 'web', 'apache' FROM generate_series(100, 199) n"""
+    )
+
+    def see(browser: Browser) -> None:
+        browser.open(f"{panel.url}/domains/add")
+        assert browser.count('#l-on option[value="w197.example.net"]') == 0
+        browser.type("#f-on", "w197")
+        browser.until("w197.example.net", "#l-on")
+        assert browser.count("#l-on option") == 1
+
+    await look(panel, see)

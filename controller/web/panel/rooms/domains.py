@@ -7,6 +7,7 @@ from controller import names
 from controller.hosting.records import TYPES
 from controller.refusal import CommandError
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.rooms.choices import accounts_to_choose, servers_to_choose
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
@@ -148,13 +149,10 @@ def _address_page(domain: dict[str, Any], form: Form) -> Page:
 
 
 async def _add_page(visit: Visit, form: Form) -> Page:
-    accounts = await visit.ask("account.list", limit="500")
-    servers = await visit.ask("lserver.list", group="web", limit="500")
     values = {
         "form": form,
-        "accounts": accounts["items"],
-        "too_many": accounts["next"] is not None,
-        "servers": servers["items"],
+        "accounts": await accounts_to_choose(visit),
+        "servers": await servers_to_choose(visit, "web"),
     }
     status = form.refusal.status if form.refusal else 200
     return Page("domain-add", "Add a domain", "domains", values, crumbs=_UP, status=status)

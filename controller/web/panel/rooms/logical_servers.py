@@ -6,6 +6,7 @@ from controller.cluster.address_types import TYPES, types_of
 from controller.cluster.groups import GROUPS, TITLES
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.menu import L_SERVERS
+from controller.web.panel.rooms.choices import Choices, boxes_to_choose
 from controller.web.panel.rooms.settings_form import settings_form, settings_sections
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
@@ -109,15 +110,12 @@ async def server_page(
     )
 
 
-async def _other_boxes(visit: Visit, server: dict[str, Any], addresses: list[Any]) -> list[str]:
+async def _other_boxes(visit: Visit, server: dict[str, Any], addresses: list[Any]) -> Choices:
     """Give the boxes that a server can be moved to: none while clients ask it at its addresses."""
     if (addresses and not server["modelled"]) or len(server["lanes"]) != 1:
-        return []
-    boxes = (await visit.ask("pserver.list", limit="1000"))["items"]
-    here = {lane["pserver"] for lane in server["lanes"]}
-    return [
-        box["name"] for box in boxes if server["group"] in box["groups"] and box["name"] not in here
-    ]
+        return Choices(())
+    here = [lane["pserver"] for lane in server["lanes"]]
+    return await boxes_to_choose(visit, group=server["group"], besides=here)
 
 
 def used_by(server: dict[str, Any]) -> str:
@@ -152,10 +150,9 @@ async def delete(visit: Visit, name: str) -> Answer:
 
 
 async def _add_page(visit: Visit, form: Form) -> Page:
-    boxes = await visit.ask("pserver.list", limit="1000")
     values = {
         "form": form,
-        "boxes": boxes["items"],
+        "boxes": await boxes_to_choose(visit),
         "types": [
             (known.name, f"{TITLES[known.group]}: {known.name}", known.name not in SERVICE_TYPES)
             # What a box serves comes first: nobody adds a modelled server by not choosing.

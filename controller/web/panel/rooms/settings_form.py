@@ -1,15 +1,15 @@
 """The settings of a logical server as a form: made from what the command says of each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from controller.web.panel.rooms.choices import Choices, servers_to_choose
 from controller.web.panel.visits import Form, Visit
 
 PREFIX = "settings."
 """Before the name of a setting; a refusal names its field in the same way."""
-_MOST = 500
 
 
 @attrs.frozen
@@ -21,6 +21,8 @@ class Input:
     hint: str
     choices: tuple[tuple[str, str], ...] = ()
     inputmode: str = ""
+    offered: Choices | None = None
+    """Logical servers, where the setting names one."""
 
 
 @attrs.frozen
@@ -50,29 +52,25 @@ def text_of(value: object) -> str:
 
 async def settings_sections(visit: Visit, options: Sequence[dict[str, Any]]) -> list[Section]:
     """Give the sections of the form; a setting that names a server offers those of its group."""
-    named = {}
-    for group in {option["server_group"] for option in options} - {None}:
-        found = await visit.ask("lserver.list", group=group, limit=str(_MOST))
-        named[group] = [server["name"] for server in found["items"]]
+    groups = {option["server_group"] for option in options} - {None}
+    named = {group: await servers_to_choose(visit, group) for group in groups}
     sections: dict[str, list[Input]] = {}
     for option in options:
         sections.setdefault(option["section"], []).append(_input(option, named))
     return [Section(title, tuple(inputs)) for title, inputs in sections.items()]
 
 
-def _input(option: dict[str, Any], named: dict[str, list[str]]) -> Input:
+def _input(option: dict[str, Any], named: Mapping[str, Choices]) -> Input:
     kind, value = option["kind"], text_of(option["value"])
     choices: list[tuple[str, str]] = []
     hint = option["help"]
+    offered = None
     if kind == "switch":
         choices = [("false", "no"), ("true", "yes")]
     elif kind == "choice":
         choices = list(option["choices"].items())
     elif option["server_group"]:
-        names = named[option["server_group"]]
-        choices = [("LOCAL", "LOCAL"), *((name, name) for name in names)]
-        if value not in ("LOCAL", *names):
-            choices.append((value, value))
+        offered = named[option["server_group"]].along("LOCAL", value)
     elif kind == "number":
         hint = f"{hint} {option['minimum']} to {option['maximum']}; usually {option['default']}."
     return Input(
@@ -81,4 +79,5 @@ def _input(option: dict[str, Any], named: dict[str, list[str]]) -> Input:
         hint,
         tuple(choices),
         "numeric" if kind == "number" else "",
+        offered,
     )
