@@ -154,7 +154,7 @@ class IpAddresses:
         work.change.row("ip_address", f"{wanted} {port}", None, added)
         if type_.listens:
             await self.servers.project(work, server)
-            await self.service_zone.sync(work, about=server.name)
+            await self.service_zone.sync(work, server.name)
         shown = [str(first + step) for step in range(min(wanted.count, SHOWN))]
         return {
             "logical_server": server.name,
@@ -226,7 +226,7 @@ class IpAddresses:
         warnings = await guard.check(work.tx)
         work.change.row("ip_address", row.key, row.shown(), after.shown())
         await self.servers.project(work, server)
-        await self.service_zone.sync(work, about=server.name)
+        await self.service_zone.sync(work, server.name)
         return {**after.shown(), "warnings": warnings}
 
     async def list(self, work: Work, request: ListAddresses) -> dict[str, Any]:
@@ -274,13 +274,13 @@ class IpAddresses:
         await self._check_unused(work.tx, row)
         await self._check_not_beside_dedicated(work.tx, row)
         if row.type == "service":
-            await self.service_zone.sync(work, about=server.name, leaving=server.id)
+            await self.service_zone.sync(work, server.name, leaving=server.id)
         await work.tx.run("DELETE FROM ip_address WHERE id = %s", (row.id,))
         work.change.row("ip_address", row.key, row.shown(), None)
         if TYPES[row.type].listens:
             await self.servers.project(work, server)
             if row.type != "service":
-                await self.service_zone.sync(work, about=server.name)
+                await self.service_zone.sync(work, server.name)
         return {"ip": row.ip, "port": row.port, "logical_server": server.name, "count": 1}
 
     async def _check_unused(self, tx: Transaction, row: AddressRow) -> None:

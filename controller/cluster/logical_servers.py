@@ -309,7 +309,7 @@ class Servers:
         await drop_secrets(work.tx, f"fallback:{server.id}")
         work.change.forget(server.id)
         work.change.row("logical_server", server.name, kept, None)
-        await self.service_zone.sync(work, about=server.name)
+        await self.service_zone.sync(work, server.name)
         return {"name": server.name}
 
     def commands(self) -> tuple[Command[Any], ...]:

@@ -68,8 +68,9 @@ class SshPort(Protocol):
 class ServiceZonePort(Protocol):
     """The zone of the provider's own names, which follows the servers and their addresses."""
 
-    async def sync(self, work: Work, *, about: str, leaving: str = "") -> None:
+    async def sync(self, work: Work, *about: str, leaving: str = "") -> None:
         """Bring the service zone up to the rows; ``leaving`` is a name server about to go.
 
-        ``about`` names the logical server that changed: names of others are not looked at.
+        ``about`` are the names of the logical server that changed, as it was and is: names of
+        others are not looked at.
         """

@@ -201,7 +201,7 @@ class Renumbering:
             site = await self._bring_up(work, move)
             if site is not None:
                 await project_site(work, site)
-        await self.service_zone.sync(work)
+        await self.service_zone.sync(work, move.server)
 
     async def forget(self, work: Work, move: Move) -> None:
         """Let no other name server know the second address any more; it still answers."""

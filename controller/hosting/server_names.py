@@ -68,7 +68,7 @@ class ServerNames:
         # What is shown for names without a certificate of their own says the server's name.
         await drop_secrets(work.tx, f"fallback:{server.id}")
         await self.servers.project(work, await find_server(work.tx, name))
-        await self.service_zone.sync(work)
+        await self.service_zone.sync(work, server.name, name)
         return {
             "name": name,
             "was": server.name,

@@ -117,11 +117,11 @@ class ServiceZone:
     panel_host: str
     """Where the control panel answers; used where it is an address."""
 
-    async def sync(self, work: Work, *, about: str, leaving: str = "") -> None:
+    async def sync(self, work: Work, *about: str, leaving: str = "") -> None:
         """Bring the service zone up to the rows; ``leaving`` is a name server about to go.
 
-        ``about`` names the logical server that changed: other names are not looked at. Of a zone
-        that is there, only what differs is read, and written.
+        ``about`` are the names of the logical server that changed, as it was and is: other names
+        are not looked at. Of a zone that is there, only what differs is read, and written.
         """
         (domain,) = await work.tx.row("SELECT service_domain FROM cluster")
         # Two first name servers at once: one makes the zone, the other waits and finds it.
@@ -173,12 +173,12 @@ class ServiceZone:
         tx: Transaction,
         zone: ZoneHead,
         servers: Sequence[NameServer],
-        about: str,
+        about: Sequence[str],
         leaving: str,
     ) -> tuple[list[RecordRow], list[RecordRow]]:
         """Give the records that the zone has and should not have, and those that it lacks.
 
-        Of the server ``about``, the zone itself and the panel it is what `service_records` gives,
+        Of the names ``about``, the zone itself and the panel it is what `service_records` gives,
         compared where the rows are.
         """
         domain = zone.row.name
@@ -187,9 +187,9 @@ class ServiceZone:
         found = await tx.rows(
             _DIFFERENCE,
             (
-                *(domain, TTL, leaving, domain, domain, [about, f"cp.{domain}"], TTL),
+                *(domain, TTL, leaving, domain, domain, [*about, f"cp.{domain}"], TTL),
                 *([row.name for row in own], [row.type for row in own], [row.data for row in own]),
-                *(zone.row.id, ["@", "cp", about.removesuffix(f".{domain}")]),
+                *(zone.row.id, ["@", "cp", *(name.removesuffix(f".{domain}") for name in about)]),
             ),
         )
         rows = [
