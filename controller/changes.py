@@ -42,6 +42,9 @@ __all__ = [
 MAX_SPEC = 4 * 1024 * 1024
 """The most bytes of one object, half of a frame: a larger one could never reach its box."""
 
+HELD = ("zone", "site")
+"""Kinds of objects that are placed on a server: of these it is known how many each holds."""
+
 
 def secret_field(*, once: bool = False, **arguments: Any) -> Any:
     """Give an attrs field whose value stays out of the repr and out of the change's request.
@@ -121,8 +124,11 @@ WITH given AS (
     INSERT INTO change (id, actor, on_behalf_of, origin, command, request, reason, undoes)
     OVERRIDING SYSTEM VALUE VALUES (%s, %s, %s, %s, %s, %s::jsonb, %s, %s) RETURNING id
 ), bumped AS (
-    UPDATE logical_server s SET revision = m.revision
-    FROM (SELECT server, max(revision) AS revision FROM given GROUP BY server) m
+    UPDATE logical_server s SET revision = m.revision, holds = s.holds + m.more
+    FROM (SELECT server, max(revision) AS revision,
+                 coalesce(sum((spec IS NOT NULL)::int - (before IS NOT NULL)::int)
+                          FILTER (WHERE kind = ANY(%s)), 0) AS more
+          FROM given GROUP BY server) m
     WHERE s.id = m.server
 ), objects AS (
     INSERT INTO desired_object (logical_server_id, kind, key, revision, kind_version, spec,
@@ -281,6 +287,7 @@ class ChangeWriter:
                 json.dumps(self._request, default=str),
                 self._reason,
                 self._undoes,
+                list(HELD),
                 [row.relation for row in self._rows],
                 [row.key for row in self._rows],
                 [_json(row.before) for row in self._rows],

@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import boxes_edit, change_log, dns_commands, group_list, operators
+from controller.cluster import (
+    boxes_edit,
+    change_log,
+    dns_commands,
+    group_list,
+    operators,
+    placement_commands,
+)
 from controller.cluster.audit import Audit
 from controller.cluster.box_services import BoxServices
 from controller.cluster.boxes import Boxes
@@ -27,6 +34,7 @@ from controller.history.write_back import WriteBack
 from controller.hosting import accounts, address_moves, server_records, zone_moves
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
+from controller.hosting.placement_preview import Preview
 from controller.hosting.record_commands import Records
 from controller.hosting.recovery import Recovery
 from controller.hosting.server_names import ServerNames
@@ -60,7 +68,8 @@ def build_registry(
     service_zone = ServiceZone(clock, enrolment.host)
     invitations = Invitations(enrolment, clock)
     boxes = Boxes(invitations, fleet, clock)
-    domains = Domains(clock, draw or SystemRandom())
+    chance = draw or SystemRandom()
+    domains = Domains(clock, chance)
     core = Registry(
         (
             *boxes.commands(),
@@ -71,6 +80,8 @@ def build_registry(
             *BoxServices(fleet).commands(),
             *group_list.COMMANDS,
             *dns_commands.COMMANDS,
+            *placement_commands.COMMANDS,
+            *Preview(chance).commands(),
             *Servers(service_zone).commands(),
             *ServerEditing(ServerProjection(secrets, self_signed)).commands(),
             *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),

@@ -6,11 +6,20 @@ pairs, one for resellers and one for the provider's own customers, both are vali
 
 from collections.abc import Iterable, Sequence
 from random import Random
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from controller.cluster.placement import SECONDARIES, Candidate, draw_name_servers
+from controller.cluster.placement import (
+    AT_RANDOM,
+    SECONDARIES,
+    Candidate,
+    Policy,
+    able_to_fill,
+    draw_one,
+    eligible,
+    fill,
+)
 from controller.refusal import CommandError
 
 PROVIDER = "master-admin"
@@ -82,18 +91,47 @@ def flaw(servers: Sequence[RoleHolder]) -> str | None:
     return None
 
 
-def place_zone(
-    candidates: Sequence[ChoiceT], audience: str, draw: Random
-) -> tuple[ChoiceT, tuple[ChoiceT, ...], bool]:
-    """Give master and secondaries of a new zone, and whether chance had a part in it.
+@attrs.frozen
+class ZonePlaces(Generic[ChoiceT]):
+    """Who may get a new zone, before chance decides."""
 
-    By their roles where these count, with places that no role fills drawn among the servers without
-    one; else all is drawn (R26, R364), so one server may be master of one zone and slave of another
-    (R365). Raises `CommandError` ``dns.none-open``, and ``dns.none-for-audience`` where all name
-    servers are for others (R371).
+    masters: tuple[ChoiceT, ...]
+    """One of them becomes its master."""
+    named: tuple[ChoiceT, ...]
+    """Secondaries by role."""
+    rest: tuple[ChoiceT, ...]
+    """Servers that the places left may go to, the one that becomes master among them."""
+    by_role: bool
+
+    def filling(self) -> tuple[ChoiceT, ...]:
+        """Give those that may fill a place, as `controller.cluster.placement.fill` draws."""
+        if len(self.named) == SECONDARIES:
+            return ()
+        sole = self.masters[0] if len(self.masters) == 1 else None
+        others = [server for server in self.rest if server is not sole]
+        return able_to_fill(1 + len(self.named), others)
+
+
+def zone_places(
+    candidates: Sequence[ChoiceT], audience: str, policy: Policy = AT_RANDOM
+) -> ZonePlaces[ChoiceT]:
+    """Give who may get a new zone: by their roles where these count, else by the group's policy.
+
+    Roles count whether their servers are well or not: a person named them. Raises `CommandError`
+    ``dns.none-open``, ``dns.none-for-audience`` where all name servers are for others (R371), and
+    what `controller.cluster.placement.eligible` raises.
     """
-    fitting = of_audience(candidates, audience)
-    if candidates and not fitting:
+    if not candidates:
+        raise CommandError(
+            "dns.none-open",
+            "no name server takes new zones",
+            allowed="a dns logical server with a service IP on an open, enrolled box and signup "
+            "on: hsctl lserver add, hsctl ip add, hsctl lserver signup on; hsctl placement explain "
+            "dns says of each why it is not chosen",
+            status=409,
+        )
+    fitting = tuple(of_audience(candidates, audience))
+    if not fitting:
         raise CommandError(
             "dns.none-for-audience",
             f"no name server is used by {WORDS[audience]}",
@@ -101,11 +139,30 @@ def place_zone(
             status=409,
         )
     if flaw(fitting) is not None:
-        master, secondaries = draw_name_servers(fitting, draw)
-        return master, secondaries, True
+        return ZonePlaces(eligible(fitting, policy), (), fitting, by_role=False)
     by_role = {server.role: server for server in fitting}
-    named = tuple(by_role[role] for role in SLAVES if role in by_role)
-    rest = [server for server in fitting if server.role == NO_ROLE]
-    missing = min(SECONDARIES - len(named), len(rest))
-    filled = tuple(draw.sample(rest, len(rest)))[:missing]
-    return by_role[MASTER], named + filled, bool(filled) and missing < len(rest)
+    return ZonePlaces(
+        masters=(by_role[MASTER],),
+        named=tuple(by_role[role] for role in SLAVES if role in by_role),
+        rest=tuple(server for server in fitting if server.role == NO_ROLE),
+        by_role=True,
+    )
+
+
+def place_zone(
+    candidates: Sequence[ChoiceT], audience: str, draw: Random, policy: Policy = AT_RANDOM
+) -> tuple[ChoiceT, tuple[ChoiceT, ...], bool]:
+    """Give master and secondaries of a new zone, and whether chance had a part in it.
+
+    By their roles where these count, with places that no role fills drawn among the servers without
+    one; else all is drawn (R26, R364), so one server may be master of one zone and slave of another
+    (R365). Raises what `zone_places` raises.
+    """
+    places = zone_places(candidates, audience, policy)
+    if places.by_role:
+        (master,) = places.masters
+        filled = fill((master, *places.named), places.rest, policy, draw)
+        return master, places.named + filled, 0 < len(filled) < len(places.filling())
+    master = draw_one(places.masters, policy, draw)
+    rest = [server for server in places.rest if server is not master]
+    return master, fill((master,), rest, policy, draw), True

@@ -48,16 +48,22 @@ def groups(given: Sequence[str]) -> list[str]:
     return wanted
 
 
-def service_type(group: str, name: str) -> KnownType:
-    """Give the service type ``name`` of ``group`` (R265, R266); raises `CommandError`."""
-    if group not in GROUPS:
+def known_group(name: str, *, error_id: str = "group.invalid") -> str:
+    """Give the server group ``name``; raises `CommandError`."""
+    if name not in GROUPS:
         raise CommandError(
-            "lserver.group.invalid",
+            error_id,
             "not a server group",
             field="group",
-            value=group,
+            value=name,
             allowed=", ".join(GROUPS),
         )
+    return name
+
+
+def service_type(group: str, name: str) -> KnownType:
+    """Give the service type ``name`` of ``group`` (R265, R266); raises `CommandError`."""
+    known_group(group, error_id="lserver.group.invalid")
     offered = sorted(kind.name for kind in KNOWN_TYPES.values() if kind.group == group)
     if name not in offered:
         raise CommandError(

@@ -159,18 +159,21 @@ _USED = """
 SELECT (SELECT count(*) FROM (SELECT 1 FROM zone_server
         WHERE logical_server_id = %s LIMIT 1000) z),
        (SELECT count(*) FROM (SELECT 1 FROM site WHERE logical_server_id = %s LIMIT 1000) s),
-       (SELECT count(*) FROM ip_address WHERE logical_server_id = %s)
+       (SELECT count(*) FROM ip_address WHERE logical_server_id = %s),
+       EXISTS (SELECT 1 FROM placement_server w JOIN placement p ON p.group_name = w.group_name
+               WHERE w.logical_server_id = %s AND p.policy = 'pinned')
 """
 
 
 async def _used(tx: Transaction, server: ServerRow) -> dict[str, Any]:
-    """Give how many zones, sites and addresses a server has, and which settings name it."""
-    zones, sites, ips = await tx.row(_USED, (server.id,) * 3)
+    """Give how many zones, sites and addresses a server has, and what names it."""
+    zones, sites, ips, pinned = await tx.row(_USED, (server.id,) * 4)
     named = await references_to(tx, server.name)
     return {
         "zones": zones,
         "sites": sites,
         "addresses": ips,
+        "pinned": pinned,
         "settings": [{"server": each.server, "setting": each.setting} for each in named],
     }
 
@@ -183,18 +186,21 @@ def _in_use(server: ServerRow, used: dict[str, Any]) -> CommandError | None:
         if used[many]
     ]
     named = [f"{each['server']} ({each['setting']})" for each in used["settings"]]
-    if not counted and not named:
-        return None
     words = [f"the server has {', '.join(counted)}"] if counted else []
     if named:
         words.append(f"settings name it: {', '.join(named)}")
+    if used["pinned"]:
+        words.append(f"what is new in the group {server.group} is pinned to it")
+    if not words:
+        return None
     return CommandError(
         "lserver.in-use",
         "; ".join(words),
         field="name",
         value=server.name,
-        allowed="delete the zones and sites on it, then its addresses (hsctl ip delete), and set "
-        "another server where a setting names it (hsctl lserver set)",
+        allowed="delete the zones and sites on it, then its addresses (hsctl ip delete), and name "
+        "another server where a setting (hsctl lserver set) or the placement of its group (hsctl "
+        "placement set) names it",
         status=409,
     )
 

@@ -15,6 +15,7 @@ import msgspec
 
 from controller import names
 from controller.cluster import addresses
+from controller.cluster.placement import server_name
 from controller.refusal import CommandError
 
 FORMAT = 1
@@ -54,13 +55,25 @@ class BoxEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     monitoring: bool = True
 
 
+class PlacementEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How new sites or zones are placed in a server group, where that is not at random."""
+
+    policy: str
+    weights: dict[str, int] = {}
+    pinned: str = ""
+
+
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole model, things by name. ``service_domain`` empty fits every cluster."""
+    """The whole model, things by name. ``service_domain`` empty fits every cluster.
+
+    ``placement`` is by server group; one that is left out is placed at random.
+    """
 
     format: int
     service_domain: str = ""
     boxes: dict[str, BoxEntry] = {}
     logical_servers: dict[str, ServerEntry] = {}
+    placement: dict[str, PlacementEntry] = {}
 
 
 def shown(document: Document) -> dict[str, Any]:
@@ -70,8 +83,11 @@ def shown(document: Document) -> dict[str, Any]:
         for section, found in (
             ("boxes", document.boxes),
             ("logical_servers", document.logical_servers),
+            ("placement", document.placement),
         )
     }
+    if not document.placement:
+        del things["placement"]
     return {"format": document.format, "service_domain": document.service_domain, **things}
 
 
@@ -123,7 +139,10 @@ def read_document(given: Mapping[str, Any]) -> Document:
         with _naming(name):
             stored = names.domain_name(name, error_id="lserver.name.invalid")
             _put(servers, stored, _server(server), name)
-    return msgspec.structs.replace(document, boxes=boxes, logical_servers=servers)
+    placement = {name: _placement(entry) for name, entry in document.placement.items()}
+    return msgspec.structs.replace(
+        document, boxes=boxes, logical_servers=servers, placement=placement
+    )
 
 
 @contextmanager
@@ -155,6 +174,11 @@ def _server(server: ServerEntry) -> ServerEntry:
     named = boxes.lower() if isinstance(boxes, str) else tuple(name.lower() for name in boxes)
     kept = tuple(_address(entry) for entry in server.addresses)
     return msgspec.structs.replace(server, pserver=named, addresses=kept)
+
+
+def _placement(entry: PlacementEntry) -> PlacementEntry:
+    weights = {server_name(name): weight for name, weight in entry.weights.items()}
+    return msgspec.structs.replace(entry, weights=weights, pinned=server_name(entry.pinned))
 
 
 def _address(entry: AddressEntry) -> AddressEntry:

@@ -8,8 +8,10 @@ from controller.cluster.model_document import (
     AddressEntry,
     BoxEntry,
     Document,
+    PlacementEntry,
     ServerEntry,
 )
+from controller.cluster.placement_rows import read_policies
 from controller.storage.database import Transaction
 
 _BOXES = """
@@ -55,6 +57,10 @@ async def read_model(tx: Transaction) -> Document:
         boxes={row[0]: BoxEntry(row[1], tuple(row[2]), *row[3:]) for row in await tx.rows(_BOXES)},
         logical_servers={
             row[0]: _server(row, tuple(found.get(row[0], ()))) for row in await tx.rows(_SERVERS)
+        },
+        placement={
+            group: PlacementEntry(policy.name, dict(policy.weights), policy.pinned)
+            for group, policy in (await read_policies(tx)).items()
         },
     )
 

@@ -20,8 +20,8 @@ def written(model: Mapping[str, Any]) -> str:
     """Write a model."""
     lines = [_HEAD.rstrip()]
     lines += [f"{name} = {_value(model[name])}" for name in ("format", "service_domain")]
-    for section in ("boxes", "logical_servers"):
-        for name, thing in model[section].items():
+    for section in ("boxes", "logical_servers", "placement"):
+        for name, thing in model.get(section, {}).items():
             lines += ["", *_table(f"{section}.{_key(name)}", thing)]
     return "\n".join(lines) + "\n"
 

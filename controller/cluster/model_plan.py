@@ -12,10 +12,12 @@ from controller.cluster.model_document import (
     AddressEntry,
     BoxEntry,
     Document,
+    PlacementEntry,
     ServerEntry,
     address_of,
     place_of,
 )
+from controller.cluster.placement import AT_RANDOM
 from controller.cluster.server_settings import merged, read_settings
 from controller.refusal import CommandError
 from templates.settings import settings_of
@@ -80,6 +82,7 @@ def plan_import(present: Document, wanted: Document, *, prune: bool) -> ImportPl
     for part in (_Server.made, _Server.moved, _Server.addressed, _Server.set, _Server.switched):
         for server in servers:
             steps += part(server)
+    steps += _placed(present.placement, wanted.placement, prune=prune)
     if prune:
         steps += [Step("lserver.delete", name, {"name": name}) for name in doomed]
     for name, box in wanted.boxes.items():
@@ -88,8 +91,25 @@ def plan_import(present: Document, wanted: Document, *, prune: bool) -> ImportPl
         steps += [Step("pserver.delete", name, {"name": name}) for name in gone]
         return ImportPlan(tuple(steps), ())
     left = [f"pserver {name}" for name in gone] + [f"lserver {name}" for name in doomed]
+    left += [f"placement of {name}" for name in present.placement if name not in wanted.placement]
     left += [f"{len(found)} addresses of {name}" for name, found in extra.items()]
     return ImportPlan(tuple(steps), tuple(left))
+
+
+def _placed(
+    present: Mapping[str, PlacementEntry], wanted: Mapping[str, PlacementEntry], *, prune: bool
+) -> Iterator[Step]:
+    """Give what is chosen anew for the placement in groups, once all servers are there."""
+    for group, entry in wanted.items():
+        if present.get(group, _AT_RANDOM) != entry:
+            fields = {"policy": entry.policy, "weights": entry.weights, "pinned": entry.pinned}
+            yield Step("placement.set", group, {"group": group, **fields})
+    for group in present:
+        if prune and group not in wanted:
+            yield Step("placement.set", group, {"group": group, "policy": _AT_RANDOM.policy})
+
+
+_AT_RANDOM = PlacementEntry(AT_RANDOM.name)
 
 
 def _check_service_domain(present: Document, wanted: Document) -> None:

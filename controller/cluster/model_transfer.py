@@ -38,7 +38,7 @@ class ModelTransfer:
     commands_known: Registry
 
     async def export_model(self, work: Work, request: ExportModel) -> dict[str, Any]:
-        """Give boxes, logical servers, settings and addresses, without what customers own."""
+        """Give boxes, servers, settings, addresses and placement, not what customers own."""
         return shown(await read_model(work.tx))
 
     async def import_model(self, work: Work, request: ImportModel) -> OneTime:
@@ -88,8 +88,8 @@ class ModelTransfer:
                 "provider.read",
                 "Export the cluster's model",
                 self.export_model,
-                "Boxes, logical servers, settings and addresses by their names; nothing that"
-                " customers own and no secret.",
+                "Boxes, logical servers, settings, addresses and placement by their names; nothing"
+                " that customers own and no secret.",
             ),
             Command(
                 "model.import",

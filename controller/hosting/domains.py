@@ -11,10 +11,16 @@ import attrs
 
 from controller import names
 from controller.cluster.boxes import time_text
-from controller.cluster.dns_roles import PROVIDER, NameServerChoice, place_zone
+from controller.cluster.candidates import (
+    WebServerCandidate,
+    name_server_candidates,
+    web_server_candidates,
+)
+from controller.cluster.dns_roles import PROVIDER, place_zone
 from controller.cluster.groups import DEFAULT_TAG
 from controller.cluster.logical_servers import find_server
-from controller.cluster.placement import Candidate, draw_web_server
+from controller.cluster.placement import draw_web_server
+from controller.cluster.placement_rows import read_group
 from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
 from controller.hosting.ownership import check_free
@@ -44,7 +50,6 @@ from controller.serials import next_serial
 from controller.storage.database import Transaction
 from templates.apache.names import RESERVED
 from templates.apache.objects import SITE
-from templates.service_type import Endpoint
 
 ZONE_TTL = 3600
 """Seconds that answers may be kept, where nobody says otherwise."""
@@ -76,45 +81,6 @@ class ListDomains:
     cursor: str = ""
 
 
-@attrs.frozen
-class NameServerCandidate(NameServerChoice):
-    """A name server that a zone may be placed on."""
-
-    address: str = ""
-    port: int = 0
-    beside: str | None = None
-    beside_port: int | None = None
-
-    def serving(self, role: str) -> NameServer:
-        """Give it as a server of a zone."""
-        return NameServer(
-            self.id,
-            self.name,
-            Endpoint(address=self.address, port=self.port),
-            role,
-            second_endpoint(self.beside, self.beside_port),
-        )
-
-
-@attrs.frozen
-class WebServerCandidate(Candidate):
-    """A web server that a site may be placed on, with the shared address it would get."""
-
-    ip_address_id: int
-    address: str
-
-
-NAME_SERVERS = """
-SELECT s.id::text, s.name, min(b.name), coalesce(s.settings->>'role', 'none'),
-       coalesce(s.settings->>'used_by', 'all'), host(i.address), i.port, host(m.address), m.port
-FROM logical_server s JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
-LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
-JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
-WHERE s.group_name = 'dns' AND s.signup GROUP BY s.id, i.id, m.id
-HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) ORDER BY s.name
-"""
-"""Rows of `NameServerCandidate`: the name servers that take new zones."""
-
 _OF_OWNER = "AND d.owner_id = %s"
 
 _LIST = """
@@ -141,12 +107,12 @@ WHERE z.id = %s GROUP BY s.name
 """
 """A master has been probed when its lane has settled, or early; a secondary is watched."""
 
-_WEB_SERVERS = """
+_WEB_SERVER = """
 SELECT s.id::text, s.name, min(b.name), i.id, host(i.address)
 FROM logical_server s JOIN lane l ON l.logical_server_id = s.id JOIN box b ON b.id = l.box_id
 JOIN LATERAL (SELECT * FROM ip_address a WHERE a.logical_server_id = s.id AND a.type = 'shared'
               ORDER BY a.tag <> %s, a.tag LIMIT 1) i ON true
-WHERE s.group_name = 'web'
+WHERE s.group_name = 'web' AND s.id = %s GROUP BY s.id, i.id, i.address
 """
 
 
@@ -207,10 +173,10 @@ class Domains:
         }
 
     async def _name_servers(self, work: Work) -> tuple[NameServer, ...]:
-        found = await work.tx.rows(NAME_SERVERS)
+        found = await read_group(work.tx, "dns")
         # Every account is the provider's own customer, until there are resellers.
         master, secondaries, drawn = place_zone(
-            [NameServerCandidate(*row) for row in found], PROVIDER, self.draw
+            name_server_candidates(found), PROVIDER, self.draw, found.policy
         )
         if drawn:
             work.change.drew("master name server", master.name)
@@ -223,20 +189,12 @@ class Domains:
 
     async def _web_server(self, work: Work, on: str) -> WebServerCandidate:
         if not on:
-            found = await work.tx.rows(
-                f"{_WEB_SERVERS} AND s.signup GROUP BY s.id, i.id, i.address "
-                "HAVING bool_and(b.intent = 'open' AND b.first_seen_at IS NOT NULL) "
-                "ORDER BY s.name",
-                (DEFAULT_TAG,),
-            )
-            chosen = draw_web_server([WebServerCandidate(*row) for row in found], self.draw)
+            group = await read_group(work.tx, "web")
+            chosen = draw_web_server(web_server_candidates(group), self.draw, group.policy)
             work.change.drew("web server", chosen.name)
             return chosen
         server = await find_server(work.tx, on, field="on")
-        found = await work.tx.rows(
-            f"{_WEB_SERVERS} AND s.id = %s GROUP BY s.id, i.id, i.address",
-            (DEFAULT_TAG, server.id),
-        )
+        found = await work.tx.rows(_WEB_SERVER, (DEFAULT_TAG, server.id))
         if not found:
             raise CommandError(
                 "domain.on.unfit",
@@ -246,7 +204,8 @@ class Domains:
                 allowed="a logical server of the group web with a shared IP (hsctl ip add)",
                 status=409,
             )
-        return WebServerCandidate(*found[0])
+        id_, name, box, ip_address_id, address = found[0]
+        return WebServerCandidate(id_, name, box, ip_address_id=ip_address_id, address=address)
 
     async def list(self, work: Work, request: ListDomains) -> dict[str, Any]:
         """List domains by name."""
@@ -340,8 +299,8 @@ class Domains:
                 "account.write",
                 "Host a domain: its zone and its site",
                 self.add,
-                "Name servers, and without `on` the web server, are drawn at random among those "
-                "that are open for signup.",
+                "Name servers, and without `on` the web server, are chosen among those that are "
+                "open for signup, as the placement of their group says: at random if nobody chose.",
             ),
             Command(
                 "domain.list",

@@ -10,9 +10,10 @@ import attrs
 
 from controller.change_plan import counted
 from controller.cluster.boxes import time_text
+from controller.cluster.candidates import name_server_candidates
 from controller.cluster.dns_roles import PROVIDER
+from controller.cluster.placement_rows import read_group
 from controller.commands import Command, Work
-from controller.hosting.domains import NAME_SERVERS, NameServerCandidate
 from controller.hosting.zone_mover import CHANNEL, ELSEWHERE, elsewhere
 from controller.hosting.zone_placement import Roles, roles_of
 from controller.pages import after_number, limit, page
@@ -81,7 +82,7 @@ async def apply(work: Work, request: ApplyRoles) -> dict[str, Any]:
             allowed=f"hsctl dns watch {running[0]} follows it, hsctl dns stop {running[0]} ends it",
             status=409,
         )
-    candidates = [NameServerCandidate(*row) for row in await work.tx.rows(NAME_SERVERS)]
+    candidates = name_server_candidates(await read_group(work.tx, "dns"))
     # Every account is the provider's own customer, until there are resellers.
     roles = roles_of(candidates, PROVIDER)
     fixed, rest = [roles.master, *roles.named], list(roles.rest)

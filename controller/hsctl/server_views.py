@@ -58,6 +58,7 @@ def _used(used: Answer) -> str:
         if used.get(many)
     ]
     words += [f"{one['server']} ({one['setting']})" for one in used.get("settings") or ()]
+    words += ["what is new in its group is pinned to it"] if used.get("pinned") else []
     return ", ".join(words) or "nothing"
 
 

@@ -15,7 +15,7 @@ from controller.web.decoding import build_request
 from controller.web.problems import ProblemError
 
 Texts = Mapping[str, Sequence[str]]
-Field = str | Sequence[str] | Mapping[str, str] | None
+Field = str | Sequence[str] | Mapping[str, str] | Mapping[str, int] | None
 """What a room gives for one field of a command."""
 
 PREVIEW = "preview"

@@ -26,6 +26,7 @@ _SENTENCES = {
     "lserver.move": "Logical server {name} moved to {to}",
     "lserver.rename": "Logical server {name} renamed to {to}",
     "dns.roles": "Roles of name servers changed",
+    "placement.set": "Placement in {group} set to {policy}",
     "dns.apply": "Zones sent to where the roles want them",
     "dns.move": "Zones moved between name servers",
     "dns.stop": "Move of zones stopped",

@@ -124,6 +124,7 @@ def used_by(server: dict[str, Any]) -> str:
     counted = [(server["used_by"][many], one, many) for one, many in words]
     used = [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
     used += [f"a setting of {each['server']}" for each in server["used_by"]["settings"]]
+    used += ["the placement of its group"] if server["used_by"]["pinned"] else []
     return ", ".join(used)
 
 
