@@ -116,18 +116,23 @@ def _policy(request: SetPlacement) -> Policy:
         )
     weights = {server_name(name): weight for name, weight in request.weights.items()}
     pinned = server_name(request.pinned)
-    for field, given, policy in (("weights", weights, WEIGHTED), ("pinned", pinned, PINNED)):
-        if bool(given) != (request.policy == policy):
+    for field, given, policy, noun, how in (
+        ("weights", weights, WEIGHTED, "weights", "SERVER=WEIGHT ..."),
+        ("pinned", pinned, PINNED, "a server", "SERVER"),
+    ):
+        if given and request.policy != policy:
             raise CommandError(
-                f"placement.{field}.{'unwanted' if given else 'missing'}",
-                f"the policy {request.policy} {'takes no' if given else 'needs'} "
-                f"{'weights' if field == 'weights' else 'server to pin to'}",
+                f"placement.{field}.unwanted",
+                f"the policy {request.policy} does not take {noun}",
                 field=field,
-                allowed=f"with the policy {policy} alone"
-                if given
-                else "hsctl placement set GROUP weighted SERVER=WEIGHT ..."
-                if field == "weights"
-                else "hsctl placement set GROUP pinned SERVER",
+                allowed=f"with the policy {policy} alone",
+            )
+        if request.policy == policy and not given:
+            raise CommandError(
+                f"placement.{field}.missing",
+                f"the policy {policy} needs {noun}",
+                field=field,
+                allowed=f"hsctl placement set GROUP {policy} {how}",
             )
     for name, weight in weights.items():
         if not 1 <= weight <= MAX_WEIGHT:

@@ -187,8 +187,8 @@ INSERT INTO zone_observation (box_id, logical_server_id, zone, serial)
 SELECT l.box_id, m.secondary, m.name, %(serial)s
 FROM made m JOIN lane l ON l.logical_server_id = m.secondary;
 
-UPDATE logical_server s SET revision = o.revision
-FROM (SELECT server, max(revision) AS revision FROM object GROUP BY server) o
+UPDATE logical_server s SET revision = o.revision, holds = s.holds + o.count
+FROM (SELECT server, max(revision) AS revision, count(*) FROM object GROUP BY server) o
 WHERE s.id = o.server;
 UPDATE lane l SET stored_revision = s.revision, settled_revision = s.revision
 FROM logical_server s WHERE s.id = l.logical_server_id;

@@ -36,6 +36,8 @@ TABLES = (
     "ip_address",
     "lane",
     "logical_server",
+    "placement",
+    "placement_server",
     "record",
     "secret",
     "site",

@@ -288,3 +288,56 @@ async def test_r264_a_server_is_renamed_after_a_look_at_what_follows(panel: Pane
     done = await visitor.send(f"{own}/rename", form)
     assert done.status == 303
     assert done.headers["Location"].startswith("/servers/server/www1.example.net")
+
+
+@ensureDeferred
+async def test_r38_the_placement_of_a_group_is_shown_explained_simulated_and_chosen(
+    panel: PanelSite,
+) -> None:
+    await panel.model.cluster()
+    await panel.model.write("UPDATE box SET connected = true")
+    await panel.model.ask("lserver.signup", name="ns2.example.net", signup=False)
+    visitor = await panel.signed_in()
+    assert "/servers/placement" in await visitor.text("/servers")
+    page = unescape(await visitor.text("/servers/placement?group=dns&count=40"))
+    assert "signup is off" in page
+    assert "as master" in page
+    assert '<progress class="progress" value="40" max="40" aria-label="ns1.example.net">' in page
+    place = "/servers/placement"
+    lines = "web1.example.net = 3"
+    form = {"group": "web", "policy": "weighted", "weights": lines, "pinned": ""}
+    reply = await visitor.send(place, form)
+    assert reply.status == 303, reply.body.decode()
+    page = unescape(await visitor.text(f"{place}?group=web"))
+    assert "web1.example.net=3" in page
+    before = await panel.model.footprint()
+    for wrong, words in (
+        ({"weights": "web1.example.net"}, "Allowed: 1 to 1000"),
+        ({"weights": "web1.example.net=" + "9" * 5000}, "Allowed: 1 to 1000"),
+        ({"weights": ""}, "needs weights"),
+        ({"weights": "ns1.example.net=2"}, "No server of the group web has this name"),
+        ({"policy": "pinned"}, "needs a server"),
+        ({"policy": "fastest"}, "Not a policy of placement"),
+    ):
+        reply = await visitor.send(place, {**form, **wrong})
+        assert reply.status in (404, 422), wrong
+        assert words in unescape(reply.body.decode()), wrong
+    reply = await visitor.send(place, {**form, "group": "nope"})
+    assert reply.status == 422
+    assert await panel.model.footprint() == before
+    reply = await visitor.send(
+        place, {"group": "dns", "policy": "pinned", "pinned": "ns2.example.net"}
+    )
+    assert reply.status == 303
+    page = unescape(await visitor.text(f"{place}?group=dns"))
+    assert "New zones cannot be placed" in page
+    assert "All of them would be refused" in page
+    for count in ("0", "1001", "many", "9" * 5000):
+        page = unescape(await visitor.text(f"{place}?group=web&count={count}"))
+        assert "Allowed: 1 to 1000" in page
+
+
+@ensureDeferred
+async def test_placement_of_an_empty_cluster_says_what_to_do(panel: PanelSite) -> None:
+    visitor = await panel.signed_in()
+    assert "No logical server in this group yet" in await visitor.text("/servers/placement")

@@ -14,6 +14,7 @@ from controller.web.problems import ProblemError
 _FIELDS = ("policy", "weights", "pinned")
 _WEIGHT = re.compile(r"[0-9]{1,9}")
 _MOST = 50
+_WHAT = {"web": "sites", "windows": "sites", "dns": "zones"}
 COUNT = "100"
 """Accounts that are simulated where nobody asks for another number."""
 
@@ -73,8 +74,11 @@ async def _page(visit: Visit, wanted: str, form: Form | None) -> Page:
         "servers",
         {
             "group": group,
+            "what": _WHAT.get(group, "ones"),
             "groups": [(one["name"], one["title"]) for one in groups],
             "placed": explained,
+            "choices": [(one["name"], one["name"]) for one in explained["items"]],
+            "whole": not explained["next"] and not visit.query.get("cursor"),
             "policies": policies,
             "form": form,
             "simulated": await _simulated(visit, group),
@@ -100,7 +104,7 @@ async def _simulated(visit: Visit, group: str) -> dict[str, Any]:
     for one in told["groups"]:
         if one["group"] == group:
             most = max((server["new"] for server in one["servers"]), default=0)
-            return {**one, "most": most or 1, "count": told["count"], "seed": told["seed"]}
+            return {**one, "most": most or 1, "trouble": ""}
     return {}
 
 
