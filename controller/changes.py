@@ -42,9 +42,6 @@ __all__ = [
 MAX_SPEC = 4 * 1024 * 1024
 """The most bytes of one object, half of a frame: a larger one could never reach its box."""
 
-HELD = ("zone", "site")
-"""Kinds of objects that are placed on a server: of these it is known how many each holds."""
-
 
 def secret_field(*, once: bool = False, **arguments: Any) -> Any:
     """Give an attrs field whose value stays out of the repr and out of the change's request.
@@ -127,7 +124,7 @@ WITH given AS (
     UPDATE logical_server s SET revision = m.revision, holds = s.holds + m.more
     FROM (SELECT server, max(revision) AS revision,
                  coalesce(sum((spec IS NOT NULL)::int - (before IS NOT NULL)::int)
-                          FILTER (WHERE kind = ANY(%s)), 0) AS more
+                          FILTER (WHERE kind IN ('zone', 'site')), 0) AS more
           FROM given GROUP BY server) m
     WHERE s.id = m.server
 ), objects AS (
@@ -287,7 +284,6 @@ class ChangeWriter:
                 json.dumps(self._request, default=str),
                 self._reason,
                 self._undoes,
-                list(HELD),
                 [row.relation for row in self._rows],
                 [row.key for row in self._rows],
                 [_json(row.before) for row in self._rows],

@@ -105,4 +105,19 @@ REQUEST_RULES: tuple[RequestRule, ...] = (
         ("R371", "A7"),
         "A zone needs a name server that its customer may use.",
     ),
+    RequestRule(
+        "dns.none-open",
+        ("R26", "R38"),
+        "A zone needs a name server that is open for signup, and has an address on an open box.",
+    ),
+    RequestRule(
+        "web.none-open",
+        ("R38",),
+        "A site needs a web server that is open for signup, and has an address on an open box.",
+    ),
+    RequestRule(
+        "placement.pinned-closed",
+        ("R38",),
+        "What is pinned to one server goes nowhere else.",
+    ),
 )

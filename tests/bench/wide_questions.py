@@ -160,6 +160,19 @@ def lists(size: Size) -> list[Question]:
         ask("health", "/health", "box", "true"),
         ask("group list", "/groups", "logical_server", "group_name = 'dns'"),
         ask("dns show", "/dns", "logical_server", "group_name = 'dns'"),
+        ask("placement show", "/placement", "logical_server", "group_name = 'web'"),
+        ask(
+            "placement explain",
+            "/groups/web/placement",
+            "logical_server",
+            "group_name = 'web'",
+        ),
+        ask(
+            "placement simulate, 100",
+            "/placement/simulation?count=100",
+            "logical_server",
+            "group_name IN ('dns', 'web')",
+        ),
         ask("operator list", "/operators", "operator", "true"),
         ask("token list", "/tokens", "api_token", "true", "id"),
         ask("audit verify, 100", "/audit/verification?limit=100", "change", "seq > 0", "seq"),
@@ -322,6 +335,16 @@ def writes(size: Size) -> list[Question]:
         ),
         ask("dns roles", "PUT", "/dns/roles", "logical_server", {"master": dns, "slave1": other}),
         ask("dns roles, none", "PUT", "/dns/roles", "logical_server", {}),
+        *(
+            ask(
+                f"placement set, {policy}",
+                "PUT",
+                "/groups/web/placement",
+                "logical_server",
+                {"policy": policy},
+            )
+            for policy in ("least-used", "random")
+        ),
         ask(
             "lserver signup, back",
             "PUT",

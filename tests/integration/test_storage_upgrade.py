@@ -134,6 +134,8 @@ async def test_a_full_database_of_the_first_release_is_migrated_and_used_on(
     assert migrate(old_url) == known_schema()
     for table, kept in before.items():
         assert _run(old, f"SELECT {kept.texts} FROM {table} ORDER BY 1, 2") == kept.rows, table
+    held = "SELECT name, holds FROM logical_server ORDER BY name"
+    assert _run(old, held) == await model.rows(held)
     connected = await Database.connect(old_url)
     try:
         upgraded = attrs.evolve(
