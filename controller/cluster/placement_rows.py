@@ -1,5 +1,7 @@
 """Reading what placement depends on: the servers of a group as they stand, and its policy."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import attrs
@@ -9,24 +11,25 @@ from controller.cluster.placement import AT_RANDOM, PINNED, WEIGHTED, Policy
 from controller.cluster.placement_verdicts import GroupServer, LaneOfServer, Verdict, judge
 from controller.storage.database import Transaction
 
-# Of a web server the address with the default tag, where it has one (R335).
+# A row for each box of a server: what is aggregated here would be taken apart again. Of a web server
+# the address with the default tag, where it has one (R335).
 _SERVERS = """
 SELECT s.id::text, s.name, s.group_name, s.service_type, s.signup, s.holds,
        coalesce(s.settings->>'used_by', 'all'), coalesce(s.settings->>'role', 'none'),
        i.id, coalesce(host(i.address), ''), coalesce(i.port, 0), host(m.address), m.port,
-       (SELECT jsonb_agg(jsonb_build_array(b.name, b.intent, b.first_seen_at IS NOT NULL,
-                                           b.connected, b.retired_at IS NOT NULL, l.condition)
-                         ORDER BY b.name)
-        FROM lane l JOIN box b ON b.id = l.box_id WHERE l.logical_server_id = s.id),
-       coalesce(p.policy, 'random'), w.weight
+       coalesce(p.policy, 'random'), w.weight,
+       b.name, b.intent, b.first_seen_at IS NOT NULL, b.connected, b.retired_at IS NOT NULL,
+       l.condition
 FROM logical_server s
-LEFT JOIN LATERAL (SELECT a.id, a.address, a.port FROM ip_address a
-                   WHERE a.logical_server_id = s.id AND a.type <> 'dedicated' AND a.type = %s
-                   ORDER BY a.tag <> %s, a.tag LIMIT 1) i ON true
+LEFT JOIN lane l ON l.logical_server_id = s.id LEFT JOIN box b ON b.id = l.box_id
+LEFT JOIN (SELECT DISTINCT ON (a.logical_server_id) a.logical_server_id, a.id, a.address, a.port
+           FROM ip_address a JOIN logical_server g ON g.id = a.logical_server_id
+           WHERE g.group_name = %s AND a.type <> 'dedicated' AND a.type = %s
+           ORDER BY a.logical_server_id, a.tag <> %s, a.tag) i ON i.logical_server_id = s.id
 LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
 LEFT JOIN placement p ON p.group_name = s.group_name
 LEFT JOIN placement_server w ON w.logical_server_id = s.id
-WHERE s.group_name = %s ORDER BY s.name
+WHERE s.group_name = %s ORDER BY s.name, b.name
 """
 
 
@@ -58,14 +61,16 @@ def policy_of(name: str, weights: dict[str, int]) -> Policy:
 async def read_group(tx: Transaction, group: str) -> Group:
     """Give a group whole, by one statement: every domain that is added asks for it."""
     address = "shared" if group in WEB_GROUPS else "service"
-    found = await tx.rows(_SERVERS, (address, DEFAULT_TAG, group))
-    weights = {row[1]: row[15] for row in found if row[15] is not None}
-    policy = found[0][14] if found else AT_RANDOM.name
-    return Group(group, tuple(_server(row) for row in found), policy_of(policy, weights))
+    found = await tx.rows(_SERVERS, (group, address, DEFAULT_TAG, group))
+    weights = {row[1]: row[14] for row in found if row[14] is not None}
+    policy = found[0][13] if found else AT_RANDOM.name
+    servers = tuple(_server(list(rows)) for _, rows in groupby(found, key=lambda row: row[0]))
+    return Group(group, servers, policy_of(policy, weights))
 
 
-def _server(row: tuple[Any, ...]) -> GroupServer:
-    return GroupServer(tuple(LaneOfServer(*lane) for lane in row[13] or ()), *row[:13])
+def _server(rows: Sequence[tuple[Any, ...]]) -> GroupServer:
+    lanes = tuple(LaneOfServer(*row[15:]) for row in rows if row[15] is not None)
+    return GroupServer(lanes, *rows[0][:13])
 
 
 async def read_policies(tx: Transaction) -> dict[str, Policy]:

@@ -24,7 +24,10 @@ from controller.pages import after_text, limit, page
 from controller.refusal import CommandError
 
 MOST = 1000
-"""The most that is simulated at once: it is drawn in the controller's own process."""
+DRAWN = 200_000
+"""The most that is simulated at once, and the most that all draws look at: they are made in the
+controller's own process. At least `ALWAYS` accounts are simulated in any cluster."""
+ALWAYS = 100
 _SEEDS = 2**31
 
 
@@ -152,14 +155,6 @@ class Preview:
 
         Where a group takes nothing, ``refused`` says what each of them would be told.
         """
-        if not 1 <= request.count <= MOST:
-            raise CommandError(
-                "placement.count.invalid",
-                "not a number of accounts that can be simulated",
-                field="count",
-                value=str(request.count),
-                allowed=f"1 to {MOST}",
-            )
         if not 0 <= request.seed < _SEEDS:
             raise CommandError(
                 "placement.seed.invalid",
@@ -171,6 +166,16 @@ class Preview:
         seed = request.seed or self.draw.randrange(1, _SEEDS)
         draw = Random(seed)  # noqa: S311 (it has to be the same again)
         name_servers, web = await read_group(work.tx, "dns"), await read_group(work.tx, "web")
+        able = max(len(name_servers.servers), len(web.servers), 1)
+        most = min(MOST, max(ALWAYS, DRAWN // able))
+        if not 1 <= request.count <= most:
+            raise CommandError(
+                "placement.count.invalid",
+                "not a number of accounts that can be simulated",
+                field="count",
+                value=str(request.count),
+                allowed=f"1 to {most}",
+            )
         return {
             "count": request.count,
             "seed": seed,
@@ -212,8 +217,9 @@ class Preview:
                 "provider.read",
                 "Show where new accounts would go, without writing",
                 self.simulate,
-                f"Up to {MOST} accounts with a domain each, drawn as domain.add draws. The same "
-                "`seed` gives the same answer while the cluster is the same.",
+                f"Up to {MOST} accounts with a domain each, fewer where there are hundreds of "
+                "servers, drawn as domain.add draws. The same `seed` gives the same answer while "
+                "the cluster is the same.",
             ),
         )
 

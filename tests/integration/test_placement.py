@@ -310,6 +310,18 @@ async def test_a_simulation_writes_nothing_and_is_bounded(model: Model) -> None:
 
 
 @ensureDeferred
+async def test_with_many_servers_fewer_accounts_are_simulated_at_once(model: Model) -> None:
+    await model.cluster()
+    await model.write(
+        """INSERT INTO logical_server (name, group_name, service_type)
+           SELECT 'w' || n || '.example.net', 'web', 'apache' FROM generate_series(1, 999) n"""
+    )
+    assert (await model.ask("placement.simulate", count=200))["count"] == 200
+    error = await model.refused("placement.simulate", count=201)
+    assert (error.id, error.allowed) == ("placement.count.invalid", "1 to 200")
+
+
+@ensureDeferred
 async def test_a_simulation_tells_what_new_accounts_would_be_told(model: Model) -> None:
     told = await model.ask("placement.simulate", count=5)
     assert [(one["servers"], one["refused"]) for one in told["groups"]] == [

@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 
+from controller.hosting.placement_preview import MOST
 from controller.refusal import CommandError
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.routing import Route
@@ -99,8 +100,9 @@ async def _simulated(visit: Visit, group: str) -> dict[str, Any]:
             seed=visit.query.get("seed"),
         )
     except (CommandError, ProblemError) as error:
-        words = error.message if isinstance(error, CommandError) else error.problem.detail
-        return {"trouble": words}
+        if isinstance(error, CommandError):
+            return {"trouble": error.message, "allowed": error.allowed}
+        return {"trouble": "not a number of accounts", "allowed": f"1 to {MOST}"}
     for one in told["groups"]:
         if one["group"] == group:
             most = max((server["new"] for server in one["servers"]), default=0)
