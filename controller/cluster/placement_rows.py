@@ -11,8 +11,8 @@ from controller.cluster.placement import AT_RANDOM, PINNED, WEIGHTED, Policy
 from controller.cluster.placement_verdicts import GroupServer, LaneOfServer, Verdict, judge
 from controller.storage.database import Transaction
 
-# A row for each box of a server: what is aggregated here would be taken apart again. Of a web server
-# the address with the default tag, where it has one (R335).
+# A row for each box of a server: what is aggregated here would be taken apart again. Of a web
+# server the address with the default tag, where it has one (R335).
 _SERVERS = """
 SELECT s.id::text, s.name, s.group_name, s.service_type, s.signup, s.holds,
        coalesce(s.settings->>'used_by', 'all'), coalesce(s.settings->>'role', 'none'),
