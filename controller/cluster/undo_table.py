@@ -51,15 +51,24 @@ DECISIONS: Mapping[str, Decision] = MappingProxyType(
         "ip.add": _by("the addresses are deleted, if nothing uses them"),
         "ip.delete": _by("the addresses come back, if they are still free"),
         "ip.edit": _by("mask, tag and port are as they were"),
+        "ip.move": _not(
+            "a server is renumbered in phases that follow each other",
+            "hsctl ip stop gives a move up before its switch; after it hsctl ip move NEW OLD",
+        ),
+        "ip.stop": _not("a move that was given up is over", "hsctl ip move begins another"),
         "lserver.add": _by("the logical server is deleted, if nothing is on it"),
         "lserver.delete": _not(
             "what its box knew of it is gone", "hsctl lserver add makes a new one of that name"
         ),
         "lserver.edit": _by("the description is as it was"),
-        "lserver.move": _by("the logical server, if it has no address yet, goes back to its box"),
+        "lserver.move": _by("the logical server goes back to its box, if it may be moved there"),
         "lserver.recover": _not(
             "boxes have been told to keep or to forget what they had",
             "hsctl lserver show tells what the lanes hold now",
+        ),
+        "lserver.rename": _not(
+            "the new name may have been told to others since",
+            "hsctl lserver rename gives the former name again",
         ),
         "lserver.set": _by("the settings that it changed are as they were"),
         "lserver.signup": _by("signup is as it was"),
@@ -70,6 +79,9 @@ DECISIONS: Mapping[str, Decision] = MappingProxyType(
         "operator.disable": _not(
             "whoever was shut out stays so until a person lets him in again",
             "hs-controller on the controller's host manages operators",
+        ),
+        "placement.set": _not(
+            "a policy is chosen as a whole", "hsctl placement set gives the former one again"
         ),
         "pserver.add": _not(
             "its enrolment token was told once", "hsctl pserver delete, while nothing is on it"

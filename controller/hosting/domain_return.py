@@ -14,7 +14,7 @@ from controller.hosting.accounts import find_account
 from controller.hosting.domains import generated_records, project_new_site, system_records
 from controller.hosting.ownership import check_free
 from controller.hosting.zones import create_zone
-from controller.projection.zones import NameServer, RecordRow, ZoneRow
+from controller.projection.zones import NameServer, RecordRow, ZoneRow, second_endpoint
 from controller.refusal import CommandError
 from controller.serials import next_serial
 from templates.apache.objects import DEDICATED, AddressSpec
@@ -57,8 +57,9 @@ class _Place:
 
 
 _NAME_SERVERS = """
-SELECT s.name, s.id::text, host(i.address), i.port FROM logical_server s
-JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+SELECT s.name, s.id::text, host(i.address), i.port, host(m.address), m.port
+FROM logical_server s JOIN ip_address i ON i.logical_server_id = s.id AND i.type = 'service'
+LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
 WHERE s.group_name = 'dns' AND s.name = ANY(%s)
 """
 
@@ -116,16 +117,24 @@ async def bring_back(work: Work, kept: KeptDomain, clock: Callable[[], float]) -
 
 async def _name_servers(work: Work, kept: KeptDomain) -> tuple[NameServer, ...]:
     found = await work.tx.rows(_NAME_SERVERS, ([name for name, _ in kept.servers],))
-    known = {name: (server, address, port) for name, server, address, port in found}
+    known = {row[0]: row[1:] for row in found}
     gone = [name for name, _ in kept.servers if name not in known]
     if gone:
         raise _not_to_be_had(f"{', '.join(gone)} serves no zones any more", kept.name)
-    return tuple(
-        NameServer(
-            known[name][0], name, Endpoint(address=known[name][1], port=known[name][2]), role
-        )
-        for name, role in kept.servers
-    )
+    return tuple(_name_server(name, role, *known[name]) for name, role in kept.servers)
+
+
+def _name_server(
+    name: str,
+    role: str,
+    server: str,
+    address: str,
+    port: int,
+    beside: str | None,
+    beside_port: int | None,
+) -> NameServer:
+    endpoint = Endpoint(address=address, port=port)
+    return NameServer(server, name, endpoint, role, second_endpoint(beside, beside_port))
 
 
 async def _place(work: Work, kept: KeptDomain) -> _Place:

@@ -43,7 +43,6 @@ from controller.projection.zones import (
     ZoneRow,
     address_records,
     name_server_records,
-    second_endpoint,
 )
 from controller.refusal import CommandError
 from controller.serials import next_serial

@@ -111,14 +111,14 @@ def sentence(command: str, request: Mapping[str, Any]) -> str:
     words = _SENTENCES.get(command)
     if words is None:
         return command
-    shown = {name: _word(value) for name, value in request.items()}
+    shown = {name: _word(name, value) for name, value in request.items()}
     return " ".join(words.format_map(_Blanks(shown)).split())
 
 
-def _word(value: object) -> str:
+def _word(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, int):
+    if isinstance(value, int) and name == "id":
         return str(value)
     return readable(value) if isinstance(value, str) else ""
 

@@ -190,6 +190,7 @@ TOY = ServiceType(
         baseline=_baseline,
     ),
     standing=frozenset({"address"}),
+    origins=lambda path: (),
 )
 
 
