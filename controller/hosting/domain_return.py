@@ -117,24 +117,20 @@ async def bring_back(work: Work, kept: KeptDomain, clock: Callable[[], float]) -
 
 async def _name_servers(work: Work, kept: KeptDomain) -> tuple[NameServer, ...]:
     found = await work.tx.rows(_NAME_SERVERS, ([name for name, _ in kept.servers],))
-    known = {row[0]: row[1:] for row in found}
+    known = {
+        name: NameServer(
+            server,
+            name,
+            Endpoint(address=address, port=port),
+            "secondary",
+            second_endpoint(beside, beside_port),
+        )
+        for name, server, address, port, beside, beside_port in found
+    }
     gone = [name for name, _ in kept.servers if name not in known]
     if gone:
         raise _not_to_be_had(f"{', '.join(gone)} serves no zones any more", kept.name)
-    return tuple(_name_server(name, role, *known[name]) for name, role in kept.servers)
-
-
-def _name_server(
-    name: str,
-    role: str,
-    server: str,
-    address: str,
-    port: int,
-    beside: str | None,
-    beside_port: int | None,
-) -> NameServer:
-    endpoint = Endpoint(address=address, port=port)
-    return NameServer(server, name, endpoint, role, second_endpoint(beside, beside_port))
+    return tuple(attrs.evolve(known[name], role=role) for name, role in kept.servers)
 
 
 async def _place(work: Work, kept: KeptDomain) -> _Place:
