@@ -24,6 +24,7 @@ from node_agent.logs import event
 from node_agent.monitoring import Gauge
 from node_agent.records import LaneRecord
 from node_agent.sysinfo import LaneFacts, sample
+from node_agent.verifying import VERIFY_EVERY
 from node_agent.wire.messages import (
     PROTOCOL_MAX,
     PROTOCOL_MIN,
@@ -101,6 +102,7 @@ class Agent:
         credentials: Credentials | None = None,
         watch_daemons: bool = True,
         answering: Answering | None = None,
+        verify_every: float = VERIFY_EVERY,
         at: Callable[[Point], None] = pass_by,
     ) -> None:
         self.lanes: dict[str, Lane] = {}
@@ -116,6 +118,7 @@ class Agent:
         self._credentials = credentials
         self._watch_daemons = watch_daemons
         self._answering = answering
+        self._verify_every = verify_every
         self._at = at
         self._send: Callable[[FromAgent], None] | None = None
         self._kept: list[FromAgent] | None = None
@@ -276,7 +279,11 @@ class Agent:
         for each in self._declined:
             event("declined", level=logging.WARNING, lane=each.name, type=each.service_type)
         wanted = [(each.lane, each.name, each.service_type) for each in known]
-        await self._blocking(lambda: self._journal.assign(wanted))
+        drift = {each.lane: each.drift for each in known}
+        await self._blocking(lambda: self._journal.assign(wanted, drift))
+        for id, lane in self.lanes.items():
+            if id in drift:
+                await lane.drift.set_policy(drift[id])
         for id in [id for id in self.lanes if id not in {each.lane for each in known}]:
             await self.lanes.pop(id).stop()
             event("unassigned", lane=id)
@@ -289,13 +296,15 @@ class Agent:
         """Say all of each lane once, then what was kept meanwhile."""
         send, lanes = self._send, list(self.lanes.values())
         reports = await self._blocking(lambda: [lane.outcomes() for lane in lanes])
+        drifts = await self._blocking(lambda: [lane.drift.verifier.report() for lane in lanes])
         if send is None or send is not self._send:
             return
         kept, self._kept = self._kept or [], None
-        for lane, pages in zip(lanes, reports, strict=True):
+        for lane, pages, drift in zip(lanes, reports, drifts, strict=True):
             for outcomes in pages:
                 send(outcomes)
             send(lane.state())
+            send(drift)
         for each in self._declined:
             send(LaneState(lane=each.lane, condition="held", message=declined(each)))
         for message in kept:
@@ -329,6 +338,7 @@ class Agent:
             clock=self._clock,
             send=self.say,
             watch_daemon=self._watch_daemons,
+            verify_every=self._verify_every,
         )
         self.lanes[record.id] = lane
         event("lane", lane=record.name, id=record.id, type=record.service_type)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
+from node_agent.drift_desk import DriftDesk
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.effects.programs import ProgramTable
 from node_agent.lanes import Lane
@@ -14,15 +15,20 @@ from node_agent.wire.messages import Answer, Question
 from node_agent.wire.questions import (
     AnyFound,
     AskAction,
+    AskDifference,
     AskLog,
     AskPackages,
+    AskRepair,
     AskServices,
+    AskVerify,
     Declined,
 )
 
 MOST_AT_ONCE = 4
 """Questions in work; the next one is told to come later."""
 LONGEST_WORDS = 1000
+PATIENCE = 0.8
+"""Share of a question's time after which it is told how far a long work has come."""
 SHORTEST, LONGEST = 1.0, 120.0
 """Seconds that a program started for a question may take, whatever the controller says."""
 
@@ -66,6 +72,28 @@ class Answering:
                 return await self.desk.act(lanes, ask, seconds)
             case AskLog() as ask:
                 return await self.desk.log(lanes, ask, seconds)
+            case AskVerify() | AskDifference() | AskRepair() as ask:
+                return await _of_files(lanes, ask, seconds)
+
+
+async def _of_files(
+    lanes: Sequence[Lane], ask: AskVerify | AskDifference | AskRepair, seconds: float
+) -> AnyFound:
+    desk = _desk(lanes, ask.lane)
+    match ask:
+        case AskVerify():
+            return await desk.verify(seconds * PATIENCE)
+        case AskDifference():
+            return await desk.difference(ask.path)
+        case AskRepair():
+            return await (desk.preview if ask.preview else desk.repair)(ask.path)
+
+
+def _desk(lanes: Sequence[Lane], id: str) -> DriftDesk:
+    for lane in lanes:
+        if lane.id == id:
+            return lane.drift
+    raise EffectFailedError("this box does not work this logical server")
 
 
 def _declined(reason: str, error: Exception) -> Declined:

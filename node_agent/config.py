@@ -10,6 +10,8 @@ from node_agent.grants import FILE_NAME, Grants, read_grants
 from node_agent.owned_file import ConfigError, read_owned
 
 DEFAULT_PATH = Path("/etc/heliosphere/agent.toml")
+SHORTEST_ROUND, LONGEST_ROUND = 60, 7 * 86400
+"""Seconds that a round over all files may take."""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -17,6 +19,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     controller: tuple[str, ...] = ()
     services: Literal["direct", "systemd"] = "direct"
     log: str = ""
+    verify_every: int = 3600
 
 
 @attrs.frozen
@@ -49,6 +52,8 @@ class Config:
     services: Literal["direct", "systemd"]
     log: Path | None
     grants: Grants
+    verify_every: int = 3600
+    """Seconds that a round over all written files takes; 0: they are verified on demand alone."""
 
     @property
     def journal(self) -> Path:
@@ -70,10 +75,16 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path}: controller: {error}") from error
     if not file.state.startswith("/"):
         raise ConfigError(f"{path}: state = {file.state!r} must be an absolute path")
+    if file.verify_every != 0 and not SHORTEST_ROUND <= file.verify_every <= LONGEST_ROUND:
+        raise ConfigError(
+            f"{path}: verify_every = {file.verify_every} is neither 0 nor from {SHORTEST_ROUND} to"
+            f" {LONGEST_ROUND} seconds"
+        )
     return Config(
         state=Path(file.state),
         controllers=controllers,
         services=file.services,
         log=Path(file.log) if file.log else None,
         grants=read_grants(path.with_name(FILE_NAME)),
+        verify_every=file.verify_every,
     )

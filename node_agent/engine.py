@@ -8,6 +8,7 @@ before something known good has been probed.
 from collections.abc import Callable
 from functools import partial
 
+from node_agent.anew import Anew
 from node_agent.box.interface import Box, LaneBox
 from node_agent.choosing import Chooser
 from node_agent.concurrency import Blocking
@@ -17,6 +18,7 @@ from node_agent.heavy_steps import HeavySteps
 from node_agent.journal import Journal
 from node_agent.quick_steps import place, quick_steps
 from node_agent.records import Received
+from node_agent.repairing import Repairs
 from node_agent.round import Round, insist
 from node_agent.standing import stand_up
 from templates.objects import ObjectId
@@ -43,11 +45,15 @@ class Engine:
         self._at = at
         self._host = box
         self._secret = journal.lane(lane).control_secret
+        self.keep = False
+        """Whether a file that somebody else changed is kept from changes."""
         self.box: LaneBox = box.lane(service_type, lane)
         self._entries = Entries(lane, journal, self.box.files, at)
         self._chooser = Chooser(
             lane, service_type, journal, self._context_of, partial(box.refusal, service_type)
         )
+        self.anew = Anew(lane, service_type, journal, self._context)
+        self.repairs = Repairs(self.anew, self._begin, self.settle)
 
     @property
     def has_server(self) -> bool:
@@ -74,11 +80,18 @@ class Engine:
                 for effect in one.undo.inverse:
                     await insist(self.box.control(effect))
             if alive and any(one.undo.reload for one in left):
-                await insist(self.box.reload())
+                await insist(self._reload())
         self._at("recovered")
         if left:
             await self._blocking(lambda: self._entries.close([one.entry for one in left]))
         return (*lost, *(id for one in left for id in objects_of(one.undo)))
+
+    async def _reload(self) -> None:
+        """Reload what the checker accepts: what was put back may have been broken by hand, and a
+        daemon that reads that ends.
+        """
+        await self.box.check(self._type.daemon.check(self._context()))
+        await self.box.reload()
 
     async def _stand_up(self) -> tuple[ObjectId, ...]:
         return await stand_up(
@@ -86,7 +99,7 @@ class Engine:
             service_type=self._type,
             journal=self._journal,
             box=self.box,
-            context=self._context_of(self._chooser.server),
+            context=self._context(),
             blocking=self._blocking,
         )
 
@@ -109,17 +122,7 @@ class Engine:
         What is done is live when this returns; `settle` then writes it down. Raises `DiskFullError`
         where not even the journal could be written; then nothing was stored.
         """
-        work = Round(
-            lane=self._lane,
-            service_type=self._type,
-            journal=self._journal,
-            entries=self._entries,
-            chooser=self._chooser,
-            box=self.box,
-            context_of=self._context_of,
-            blocking=self._blocking,
-            at=self._at,
-        )
+        work = self._begin()
 
         def begin() -> None:
             work.begin(received)
@@ -138,6 +141,20 @@ class Engine:
         except BoxUnavailableError as unavailable:
             await work.give_up(unavailable)
         return work
+
+    def _begin(self) -> Round:
+        return Round(
+            lane=self._lane,
+            service_type=self._type,
+            journal=self._journal,
+            entries=self._entries,
+            chooser=self._chooser,
+            box=self.box,
+            context_of=self._context_of,
+            blocking=self._blocking,
+            at=self._at,
+            keep=self.keep,
+        )
 
     async def settle(self, work: Round) -> None:
         """Write down what the round came to. Raises `DiskFullError`; then `recover` comes next."""
@@ -158,6 +175,9 @@ class Engine:
     def close(self) -> None:
         """Let go of the box; the daemon runs on."""
         self.box.close()
+
+    def _context(self) -> LaneContext:
+        return self._context_of(self._chooser.server)
 
     def _context_of(self, server: object) -> LaneContext:
         return self._host.context(self._type, self._lane, self._secret, server)

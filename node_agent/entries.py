@@ -4,26 +4,20 @@ An entry holds what one step needs to be undone: the images of the paths it touc
 effects that take it back. Everything here blocks and is made on the worker thread.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from hashlib import sha256
 from typing import Literal
 
 import attrs
 import msgspec
 
-from node_agent.box.interface import (
-    Absent,
-    AnyImage,
-    DirectoryImage,
-    FileImage,
-    LaneFiles,
-    LinkImage,
-)
+from node_agent import looks
+from node_agent.box.interface import AnyImage, LaneFiles
+from node_agent.drift import finding_of
 from node_agent.effects.failures import EffectFailedError
 from node_agent.journal import Journal
 from node_agent.planning import Step
-from node_agent.records import AppliedObject, Removed, StoredObject, Verdict
+from node_agent.records import AppliedObject, Removed, StoredObject, Verdict, WrittenFile
 from templates.effects import (
     ControlEffect,
     FileEffect,
@@ -62,6 +56,7 @@ class Undo(msgspec.Struct, frozen=True):
 
     ``units``, ``after`` and ``retire`` are for a step that was live when the agent ended: the unit
     of each object (empty: removed), what each path must look like, and what goes afterwards.
+    ``files`` and ``gone`` are what is known from then on of the files that are ours.
     """
 
     objects: tuple[tuple[str, str, int], ...]
@@ -73,6 +68,8 @@ class Undo(msgspec.Struct, frozen=True):
     units: tuple[str, ...] = ()
     after: tuple[tuple[str, str], ...] = ()
     retire: tuple[RemovePath, ...] = ()
+    files: tuple[WrittenFile, ...] = ()
+    gone: tuple[RemovePath, ...] = ()
 
 
 _undo = msgspec.msgpack.Decoder(Undo)
@@ -110,6 +107,8 @@ class Entries:
 
     def open(self, step: Step) -> Opened:
         """Read the before-images and write the entry, within the caller's transaction."""
+        last = {each.path: each for each in _ours(step)}
+        after = {path: looks.wanted(each) for path, each in last.items()}
         undo = Undo(
             objects=tuple((c.id.kind, c.id.key, c.after.revision) for c in step.changes),
             images=tuple((path, self._files.image(path)) for path in _touched(step)),
@@ -118,10 +117,22 @@ class Entries:
             inverse=step.inverse,
             reload=step.plan.reload or step.plan.restart,
             units=tuple(change.unit or "" for change in step.changes),
-            after=tuple({e.path: _wanted(e) for e in _ours(step)}.items()),
+            after=tuple(after.items()),
             retire=step.plan.retire,
+            files=_files_of(step, last.values(), after),
+            gone=(*(e for e in last.values() if isinstance(e, RemovePath)), *step.plan.retire),
         )
         return Opened(self._journal.open_entry(self._lane, "apply", _encode(undo)), step, undo)
+
+    def changed_by_others(self, step: Step) -> tuple[str, ...]:
+        """Name the files of ours that the step would write or remove and that look otherwise."""
+        paths = dict.fromkeys((*_touched(step), *(each.path for each in step.plan.retire)))
+        known = (self._journal.files.find(self._lane, path) for path in paths)
+        return tuple(each.path for each in known if each is not None and self._drifted(each))
+
+    def _drifted(self, written: WrittenFile) -> bool:
+        look = self._files.look(written.path, written.size)
+        return finding_of(written, look, self._files.owned_by(written.owner)) is not None
 
     def stage(self, opened: Sequence[Opened]) -> dict[int, str]:
         """Write the candidates of all steps; give the entries refused, with the words.
@@ -190,6 +201,7 @@ class Entries:
                 self._journal.settle(
                     self._lane, [_served(c.after, c.unit or "") for c in one.step.changes]
                 )
+                self._journal.files.wrote(self._lane, one.undo.files, one.undo.gone)
             self._journal.judge(self._lane, verdicts)
             self._journal.close_entries([*(one.entry for one in done), *undone])
             for one in retiring:
@@ -225,7 +237,7 @@ class Entries:
     def _stands(self, undo: Undo, claimed: set[object]) -> bool:
         """Tell whether a step is in place: its files (those of later steps aside), its objects."""
         return all(
-            path in claimed or _looks(self._files.image(path)) == wanted
+            path in claimed or looks.seen(self._files.image(path)) == wanted
             for path, wanted in undo.after
         ) and all(
             (stored := self._journal.desired(self._lane, ObjectId(kind, key))) is not None
@@ -241,6 +253,7 @@ class Entries:
                     stored = self._journal.desired(self._lane, ObjectId(kind, key))
                     assert stored is not None, "looked at in _stands"
                     self._journal.settle(self._lane, [_served(stored, unit)])
+                self._journal.files.wrote(self._lane, one.undo.files, one.undo.gone)
             self._journal.close_entries([*(one.entry for one in live), *undone])
             retired = [
                 self._journal.open_entry(self._lane, "retire", _encode(one.undo.retire))
@@ -302,29 +315,24 @@ def _touched(step: Step) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.path for each in _ours(step)))
 
 
-def _wanted(effect: FileEffect) -> str:
-    """Describe what an effect leaves at its path, as `_looks` describes what is there."""
-    match effect:
-        case WriteFile():
-            return f"file {sha256(effect.content).hexdigest()}"
-        case Symlink():
-            return f"link {effect.target}"
-        case MakeDirectory():
-            return "directory"
-        case RemovePath():
-            return "absent"
-
-
-def _looks(image: AnyImage) -> str:
-    match image:
-        case FileImage():
-            return f"file {sha256(image.content).hexdigest()}"
-        case LinkImage():
-            return f"link {image.target}"
-        case DirectoryImage():
-            return "directory"
-        case Absent():
-            return "absent"
+def _files_of(
+    step: Step, last: Iterable[FileEffect], after: Mapping[str, str]
+) -> tuple[WrittenFile, ...]:
+    """Say of each file and link that the step leaves how it must look."""
+    units = dict.fromkeys(unit for change in step.changes for unit in change.units)
+    names = tuple(units) or (step.plan.unit,)
+    return tuple(
+        WrittenFile(
+            each.path,
+            names,
+            after[each.path],
+            len(each.content) if isinstance(each, WriteFile) else 0,
+            each.mode if isinstance(each, WriteFile) else 0,
+            each.owner if isinstance(each, WriteFile) else "agent",
+        )
+        for each in last
+        if isinstance(each, WriteFile | Symlink)
+    )
 
 
 def scratch_paths(step: Step) -> tuple[str, ...]:

@@ -168,6 +168,10 @@ class HeavySteps:
                 await work.box.stop()
                 return
             if await work.box.running():
+                words = await self._full_check(())
+                if words:
+                    # It was broken by hand: a daemon that reads it ends, and this one serves.
+                    raise BoxUnavailableError(f"what was put back is refused as well: {words}")
                 await work.box.reload()
             else:
                 await work.box.start()

@@ -9,12 +9,13 @@ import json
 import secrets
 import sqlite3
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from node_agent.effects.failures import DiskFullError
+from node_agent.file_table import FileTable
 from node_agent.journal_format import FORMATS
 from node_agent.records import (
     AppliedObject,
@@ -27,7 +28,7 @@ from node_agent.records import (
     Verdict,
 )
 from node_agent.wire import object_hash
-from node_agent.wire.messages import LaneCondition, Outcome, OutcomeName
+from node_agent.wire.messages import DriftPolicy, LaneCondition, Outcome, OutcomeName
 from templates.objects import ObjectId
 
 
@@ -59,6 +60,7 @@ class Journal:
                 )
             for following in FORMATS[version:]:
                 self._db.executescript(f"BEGIN; {following} COMMIT;")
+        self.files = FileTable(self._db)
 
     def close(self) -> None:
         """Close the file."""
@@ -99,15 +101,23 @@ class Journal:
             raise LookupError(f"no lane {lane}")
         return _lane(row)
 
-    def assign(self, lanes: Sequence[tuple[str, str, str]]) -> None:
-        """Set which lanes this box works: (id, name, service type). Others are kept, unworked."""
+    def assign(
+        self, lanes: Sequence[tuple[str, str, str]], drift: Mapping[str, DriftPolicy] | None = None
+    ) -> None:
+        """Set which lanes this box works: (id, name, service type). Others are kept, unworked.
+
+        ``drift`` is what becomes of their files that somebody else changed.
+        """
+        policies = drift or {}
         with self.transaction():
             self._db.execute("UPDATE lane SET assigned = 0")
             for lane, name, service_type in lanes:
+                secret = b64encode(secrets.token_bytes(32)).decode()
                 self._db.execute(
-                    "INSERT INTO lane (id, name, service_type, control_secret) VALUES (?, ?, ?, ?)"
-                    " ON CONFLICT (id) DO UPDATE SET name = excluded.name, assigned = 1",
-                    (lane, name, service_type, b64encode(secrets.token_bytes(32)).decode()),
+                    "INSERT INTO lane (id, name, service_type, control_secret, drift)"
+                    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                    " SET name = excluded.name, drift = excluded.drift, assigned = 1",
+                    (lane, name, service_type, secret, policies.get(lane, "report")),
                 )
 
     def set_condition(self, lane: str, condition: LaneCondition, message: str) -> None:
@@ -312,9 +322,13 @@ class Journal:
             each for kind in sorted(kinds) for each in self._applied(lane, "kind = ?", kind)
         )
 
-    def take_back(self, lane: str, ids: Iterable[ObjectId]) -> None:
-        """Note that the box serves these no more, and have them worked once more."""
+    def take_back(self, lane: str, ids: Iterable[ObjectId], paths: Iterable[str]) -> None:
+        """Note that the box serves these no more, and have them worked once more.
+
+        ``paths`` are their files, which were taken out.
+        """
         with self.transaction():
+            self.files.forget(lane, paths)
             for id in ids:
                 for table in ("applied", "applied_requires"):
                     self._db.execute(
@@ -483,7 +497,7 @@ class Journal:
 
 _LANE = (
     "id, name, service_type, assigned, history, stored_revision, object_hash, condition, message,"
-    " held, renderer, control_secret"
+    " held, renderer, control_secret, drift"
 )
 
 
@@ -501,6 +515,7 @@ def _lane(row: tuple[Any, ...]) -> LaneRecord:
         held=bool(row[9]),
         renderer=row[10],
         control_secret=row[11],
+        drift=row[12],
     )
 
 

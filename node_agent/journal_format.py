@@ -45,5 +45,18 @@ _CHANGE = """
 ALTER TABLE object ADD COLUMN change_id INTEGER NOT NULL DEFAULT 0;
 PRAGMA user_version = 3;
 """
-FORMATS = (_SCHEMA, _LIVE, _CHANGE)
+_FILES = """
+CREATE TABLE file (
+    lane TEXT NOT NULL, path TEXT NOT NULL, units TEXT NOT NULL, looks TEXT NOT NULL,
+    size INTEGER NOT NULL, mode INTEGER NOT NULL, owner TEXT NOT NULL,
+    PRIMARY KEY (lane, path)) WITHOUT ROWID;
+CREATE TABLE finding (
+    lane TEXT NOT NULL, path TEXT NOT NULL, what TEXT NOT NULL, words TEXT NOT NULL,
+    PRIMARY KEY (lane, path)) WITHOUT ROWID;
+ALTER TABLE lane ADD COLUMN drift TEXT NOT NULL DEFAULT 'report';
+ALTER TABLE lane ADD COLUMN unfilled TEXT;
+UPDATE lane SET unfilled = '';
+PRAGMA user_version = 4;
+"""
+FORMATS = (_SCHEMA, _LIVE, _CHANGE, _FILES)
 """What leads from one format of the file to the next."""

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from node_agent.box.interface import LaneBox
 from node_agent.concurrency import Blocking
+from node_agent.drift_desk import DriftDesk
 from node_agent.effects.failures import BoxUnavailableError, DiskFullError, EffectFailedError
 from node_agent.engine import Engine
 from node_agent.journal import Journal
@@ -22,6 +23,7 @@ from node_agent.observing import ZoneWatch
 from node_agent.records import LaneRecord, Received
 from node_agent.round import Round
 from node_agent.telling import LONGEST_WORDS, outcome, outcome_pages, verdicts_of
+from node_agent.verifying import VERIFY_EVERY
 from node_agent.wire.messages import (
     Batch,
     FromAgent,
@@ -61,6 +63,7 @@ class Lane:
         clock: IReactorTime,
         send: Callable[[FromAgent], None],
         watch_daemon: bool = True,
+        verify_every: float = VERIFY_EVERY,
     ) -> None:
         self.id = record.id
         self.name = record.name
@@ -90,18 +93,35 @@ class Lane:
         self._watchdog: IDelayedCall | None = None
         self._idle: list[Deferred[None]] = []
         self.zones = ZoneWatch(clock, engine.box, self._observed)
+        self._repaired = False
+        """Whether the last turn was a repair: then a batch that waits goes first."""
+        self.drift = DriftDesk(
+            record.name,
+            record.drift,
+            engine=engine,
+            journal=journal,
+            blocking=blocking,
+            clock=clock,
+            every=verify_every,
+            resting=lambda: self._busy,
+            tell=send,
+            wake=self.wake,
+        )
 
     # --- life ---
 
     def start(self) -> None:
         """Look after the daemon and work what is pending; no controller is needed for it."""
         self._watch_later()
+        self.drift.verifier.start()
         self.wake()
 
     async def stop(self) -> None:
         """Finish the round under way and rest. The daemon runs on."""
         self._stopped = True
         self.zones.stop()
+        self.drift.verifier.stop()
+        self.drift.turn_away("the agent stops working this logical server")
         for call in (self._retry_call, self._failed_call, self._watchdog):
             if call is not None and call.active():
                 call.cancel()
@@ -331,7 +351,12 @@ class Lane:
                 self._say("held", self._held_why)
             elif self._ahead and self._may_touch:
                 self._say("ahead", AHEAD)
+            self.drift.turn_away(f"nothing is touched now: {self._message or self._condition}")
             return await self._store_only()
+        self._repaired = self.drift.waiting and not (self._repaired and self._queue)
+        if self._repaired:
+            await self.drift.work()
+            return True
         batch = self._queue[0] if self._queue else None
         work = await self._engine.round(
             None if batch is None else _received(batch),
@@ -340,6 +365,8 @@ class Lane:
         await work.remember()
         await self._tell(work, stored=batch is not None)
         await self._engine.settle(work)
+        if work.done:
+            self.drift.verifier.wrote()
         if work.unavailable is not None:
             raise work.unavailable
         self._failures = 0

@@ -3,8 +3,10 @@
 from typing import Literal
 
 import attrs
+import msgspec
 
-from node_agent.wire.messages import Item, LaneCondition, OutcomeName
+from node_agent.wire.messages import DriftPolicy, Item, LaneCondition, OutcomeName
+from templates.effects import Owner
 from templates.objects import ObjectId
 
 Phase = Literal["apply", "retire"]
@@ -26,6 +28,7 @@ class LaneRecord:
     held: bool
     renderer: str
     control_secret: str = attrs.field(repr=False)
+    drift: DriftPolicy = "report"
 
 
 @attrs.frozen
@@ -73,6 +76,20 @@ class Entry:
     phase: Phase
     body: bytes
     live: bool
+
+
+class WrittenFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file or link that the agent wrote, and how it must look (see `node_agent.looks`).
+
+    ``units`` are the render units that were planned when it was written: one of them writes it.
+    """
+
+    path: str
+    units: tuple[str, ...]
+    looks: str
+    size: int
+    mode: int
+    owner: Owner
 
 
 @attrs.frozen

@@ -12,11 +12,16 @@ from node_agent.effects.failures import (
 )
 from node_agent.entries import Entries, Opened, Point
 from node_agent.journal import Journal
-from node_agent.planning import Change
+from node_agent.planning import Change, Step
 from node_agent.records import Received, Verdict
 from node_agent.wire.messages import OutcomeName
 from templates.objects import ObjectId
 from templates.service_type import SERVER_ID, LaneContext, ServiceType
+
+KEPT = (
+    "{paths} was changed by hand and is kept (the policy of the logical server). hsctl drift show"
+    " tells what was changed, hsctl drift repair brings it back and tries this again"
+)
 
 
 class Round:
@@ -40,6 +45,7 @@ class Round:
         context_of: Callable[[object], LaneContext],
         blocking: Blocking,
         at: Callable[[Point], None],
+        keep: bool = False,
     ) -> None:
         self.service_type = service_type
         self.entries = entries
@@ -54,7 +60,10 @@ class Round:
         self.settles = 0
         self.stored_revision = 0
         self.object_hash = ""
+        self.refused: list[str] = []
+        """Words of what was refused of a repair, which judges no object."""
         self._passing: set[str] = set()
+        self._keep = keep
         self._lane = lane
         self._journal = journal
         self._chooser = chooser
@@ -86,14 +95,42 @@ class Round:
             if received is not None:
                 self._journal.store(self._lane, received)
             steps, verdicts = self._chooser.window()
+            opened, prevented = self._open(steps)
+            verdicts += prevented
             self._journal.judge(self._lane, verdicts)
-            opened = [self.entries.open(step) for step in steps]
-            ids = frozenset(change.id for step in steps for change in step.changes)
+            ids = frozenset(change.id for one in opened for change in one.step.changes)
             self.settles = self._journal.settled_revision(self._lane, ids)
             record = self._journal.lane(self._lane)
             self.stored_revision, self.object_hash = record.stored_revision, record.object_hash
         self.verdicts += verdicts
         self.open.update((one.entry, one) for one in opened)
+
+    def _open(self, steps: Sequence[Step]) -> tuple[list[Opened], list[Verdict]]:
+        """Open the entries of steps; one that would overwrite what is kept waits for a person."""
+        opened: list[Opened] = []
+        verdicts: list[Verdict] = []
+        for step in steps:
+            kept = self.entries.changed_by_others(step) if self._keep else ()
+            if kept:
+                words = KEPT.format(paths=", ".join(kept[:5]))
+                verdicts += [Verdict(change.after, "held", words) for change in step.changes]
+                continue
+            try:
+                opened.append(self.entries.open(step))
+            except EffectFailedError as failed:
+                verdicts += [Verdict(c.after, "failed", str(failed)) for c in step.changes]
+        return opened, verdicts
+
+    async def open_steps(self, steps: Sequence[Step]) -> list[Opened]:
+        """Open steps that were planned elsewhere; raises `EffectFailedError`."""
+
+        def begin() -> list[Opened]:
+            with self._journal.transaction():
+                return [self.entries.open(step) for step in steps]
+
+        opened = await self.blocking(begin)
+        self.open.update((one.entry, one) for one in opened)
+        return opened
 
     def opened(self, *, quick: bool) -> list[Opened]:
         """Give the open steps of one sort (see `Step.quick`)."""
@@ -180,6 +217,9 @@ class Round:
         A first server that does not come up is no reason for quarantine: its address may come
         later. It has failed and is tried again, as is what was refused for now.
         """
+        if not changes:
+            self.refused.append(words)
+            return []
         if len(changes) > 1:
             middle = len(changes) // 2
             return [changes[:middle], changes[middle:]]

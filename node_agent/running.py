@@ -133,6 +133,7 @@ class RunningAgent:
             credentials=Credentials(config.state, identity, tls.swap),
             watch_daemons=config.services == "direct",
             answering=Answering(reactor, programs, desk),
+            verify_every=float(config.verify_every),
             at=at,
         )
         self._dialler = Dialler(reactor, controllers, dial_address(reactor, tls), self.agent)

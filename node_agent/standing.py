@@ -5,16 +5,15 @@ not start at all. Those that can be had again are; any other is taken out of the
 becomes pending, so that the next round says why, and everything else is served.
 """
 
-from typing import Any
-
+from node_agent.anew import plan_anew
 from node_agent.box.interface import FileImage, LaneBox
 from node_agent.concurrency import Blocking, all_of
 from node_agent.effects.failures import EffectFailedError
 from node_agent.journal import Journal
 from node_agent.records import AppliedObject
 from templates.effects import UnitPlan, WriteFile
-from templates.objects import ObjectId, SpecError, decode_spec
-from templates.service_type import LaneContext, PlanRefusedError, ServiceType, Unit
+from templates.objects import ObjectId
+from templates.service_type import LaneContext, ServiceType
 
 _SIDE_BY_SIDE = 32
 """Addresses that are brought up at once: each is asked for on the network first."""
@@ -46,7 +45,7 @@ async def stand_up(
         if not await blocking(lambda: _in_place(box, plan)):
             lost.append((each, plan))
 
-    planned = [(each, _plan(service_type, context, each)) for each in applied]
+    planned = [(each, plan_anew(service_type, context, each.unit, (each,))) for each in applied]
     await all_of((again(each, plan) for each, plan in planned), _SIDE_BY_SIDE)
     if lost:
         paths = [effect.path for _, plan in lost for effect in _written(plan)]
@@ -55,20 +54,10 @@ async def stand_up(
             for path in paths:
                 box.files.remove(path)
             box.files.sync(tuple(paths))
-            journal.take_back(lane, [each.id for each, _ in lost])
+            journal.take_back(lane, [each.id for each, _ in lost], paths)
 
         await blocking(take_out)
     return tuple(each.id for each, _ in lost)
-
-
-def _plan(service_type: ServiceType, context: LaneContext, each: AppliedObject) -> UnitPlan:
-    """Plan the object as if it came anew. One that no one can plan any more needs nothing."""
-    try:
-        spec: Any = decode_spec(service_type.kinds[each.id.kind], each.kind_version, each.spec)
-        absent, present = Unit(each.unit, {}), Unit(each.unit, {each.id: spec})
-        return service_type.plan(context, absent, present)
-    except (SpecError, PlanRefusedError):
-        return UnitPlan(unit=each.unit)
 
 
 def _written(plan: UnitPlan) -> tuple[WriteFile, ...]:

@@ -9,7 +9,15 @@ from typing import Protocol
 
 import msgspec
 
-from templates.effects import Check, ControlEffect, FileEffect, Probe, UnitPlan, WriteFile
+from templates.effects import (
+    Check,
+    ControlEffect,
+    FileEffect,
+    Owner,
+    Probe,
+    UnitPlan,
+    WriteFile,
+)
 from templates.service_type import LaneContext, ServiceType
 
 
@@ -43,11 +51,30 @@ class DirectoryImage(Image, frozen=True):
 AnyImage = Absent | FileImage | LinkImage | DirectoryImage
 
 
+class Look(msgspec.Struct, frozen=True):
+    """How something looks without its content: see `node_agent.looks` for ``looks``.
+
+    ``looks`` may also be ``file`` alone (of another size than was expected; it was not read) or
+    ``other`` (neither a file, a link nor a directory, or a link stands in the way).
+    """
+
+    looks: str
+    mode: int = 0
+    owner: str = ""
+    """User and group, as ``UID:GID``."""
+
+
 class LaneFiles(Protocol):
     """The files of one lane. No path component is ever followed through a symbolic link (S16)."""
 
     def image(self, path: str) -> AnyImage:
         """Read what stands at ``path``."""
+
+    def look(self, path: str, size: int) -> Look:
+        """Tell how it looks; a file is read only where it has ``size`` bytes."""
+
+    def owned_by(self, owner: Owner) -> str:
+        """Give who owns what an effect gives to ``owner``, as in `Look`."""
 
     def tail(self, path: str, most: int) -> bytes:
         """Read the last ``most`` bytes of a regular file."""

@@ -10,7 +10,15 @@ from pathlib import PurePosixPath
 
 import attrs
 
-from node_agent.box.interface import Absent, AnyImage, DirectoryImage, FileImage, LinkImage
+from node_agent import looks
+from node_agent.box.interface import (
+    Absent,
+    AnyImage,
+    DirectoryImage,
+    FileImage,
+    LinkImage,
+    Look,
+)
 from node_agent.effects.failures import (
     BoxUnavailableError,
     DiskFullError,
@@ -29,6 +37,7 @@ from templates.effects import (
     ControlEffect,
     FileEffect,
     MakeDirectory,
+    Owner,
     Probe,
     ProbeZone,
     ReloadZone,
@@ -89,6 +98,23 @@ class MemoryFiles:
     def image(self, path: str) -> AnyImage:
         """Read what stands at ``path``."""
         return self.nodes.get(path, Absent())
+
+    def look(self, path: str, size: int) -> Look:
+        """Tell how it looks."""
+        above = path.rpartition("/")[0]
+        while above:
+            if not isinstance(self.nodes.get(above, DirectoryImage()), DirectoryImage):
+                return Look("other")
+            above = above.rpartition("/")[0]
+        found = self.image(path)
+        if not isinstance(found, FileImage):
+            return Look(looks.seen(found), 0, "0:0")
+        word = looks.seen(found) if len(found.content) == size else "file"
+        return Look(word, found.mode, f"{found.uid}:{found.gid}")
+
+    def owned_by(self, owner: Owner) -> str:
+        """All belongs to one."""
+        return "0:0"
 
     def tail(self, path: str, most: int) -> bytes:
         """Read the end of a file."""

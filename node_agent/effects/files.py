@@ -11,11 +11,20 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 import attrs
 
-from node_agent.box.interface import Absent, AnyImage, DirectoryImage, FileImage, LinkImage
+from node_agent import looks
+from node_agent.box.interface import (
+    Absent,
+    AnyImage,
+    DirectoryImage,
+    FileImage,
+    LinkImage,
+    Look,
+)
 from node_agent.effects.failures import DiskFullError, EffectFailedError
 from templates.effects import (
     FileEffect,
@@ -31,6 +40,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PART = 1024 * 1024
+"""Bytes of a file that are in memory at one time while it is looked at."""
 ROOM = 64 * 1024
 """Bytes that a daemon needs to take up anything new: below this its refusals blame nobody."""
 MANY = 8
@@ -65,6 +76,24 @@ class PosixFiles:
                     return _image(parent, name)
             except FileNotFoundError:
                 return Absent()
+
+    def look(self, path: str, size: int) -> Look:
+        """Tell how it looks; a file is read only where it has ``size`` bytes."""
+        try:
+            with self._parent(path) as (parent, name):
+                return _looked(parent, name, size)
+        except FileNotFoundError:
+            return Look("absent")
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                return Look("other")
+            raise EffectFailedError(f"{path}: {error.strerror}") from error
+
+    def owned_by(self, owner: Owner) -> str:
+        """Give user and group of what an effect gives to ``owner``."""
+        if owner == "daemon" and self._daemon is not None:
+            return f"{self._daemon.uid}:{self._daemon.gid}"
+        return f"{os.geteuid()}:{os.getegid()}"
 
     def tail(self, path: str, most: int) -> bytes:
         """Read the end of a regular file; a link put there by the daemon's user is not followed."""
@@ -282,6 +311,28 @@ def _image(parent: int, name: str) -> AnyImage:
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     with os.fdopen(handle, "rb") as file:
         return FileImage(file.read(), found.mode, found.uid, found.gid)
+
+
+def _looked(parent: int, name: str, size: int) -> Look:
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    owner = f"{status.st_uid}:{status.st_gid}"
+    if stat.S_ISLNK(status.st_mode):
+        return Look(looks.link_to(os.readlink(name, dir_fd=parent)), 0, owner)
+    if stat.S_ISDIR(status.st_mode):
+        return Look("directory", stat.S_IMODE(status.st_mode), owner)
+    if not stat.S_ISREG(status.st_mode):
+        return Look("other", stat.S_IMODE(status.st_mode), owner)
+    handle = os.open(name, _READ, dir_fd=parent)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        mode, owner = stat.S_IMODE(status.st_mode), f"{status.st_uid}:{status.st_gid}"
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return Look("file", mode, owner)
+        digest, left = sha256(), size
+        while left and (part := file.read(min(left, _PART))):
+            digest.update(part)
+            left -= len(part)
+        return Look(looks.file_of(digest.hexdigest()), mode, owner)
 
 
 def _put_in_place(parent: int, candidate: str, name: str) -> None:

@@ -132,6 +132,37 @@ class Inventory(Message, frozen=True):
     last: bool
 
 
+DriftPolicy = Literal["report", "repair", "keep"]
+"""What becomes of a file that somebody else changed: it is shown; it is brought back; it stays, and
+changes that would overwrite it wait."""
+DriftKind = Literal["changed", "missing", "kind", "mode", "owner"]
+MOST_FINDINGS = 100
+"""Findings of one lane that are told, at most."""
+LONGEST_PATH = 400
+"""Characters of a path, or of what is said of it, at most."""
+
+
+class DriftFinding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A file that is not as the agent wrote it; ``kind``: something else than a file is there."""
+
+    path: str
+    what: DriftKind
+    words: str = ""
+
+
+class Drift(Message, frozen=True):
+    """All that is known of a lane's files. The first ``findings`` of ``total``, by path.
+
+    ``verified_ago``: seconds since all of its files were last looked at, -1 where they were not.
+    """
+
+    lane: str
+    files: int
+    total: int
+    findings: tuple[DriftFinding, ...]
+    verified_ago: float
+
+
 class SystemReport(Message, frozen=True):
     """System information of the box, as JSON-like data of bounded size (see ``sysinfo``)."""
 
@@ -203,6 +234,7 @@ class LaneAssignment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ar
     lane: str
     name: str
     service_type: str
+    drift: DriftPolicy = "report"
 
 
 class Assign(Message, frozen=True):
@@ -296,6 +328,7 @@ FromAgent = (
     | LaneState
     | Observed
     | Inventory
+    | Drift
     | SystemReport
     | Sample
     | Answer

@@ -14,6 +14,10 @@ MOST_SERVICES = 200
 MOST_LINES = 1000
 """Lines of one log, at most."""
 MOST_LOG_BYTES = 256 * 1024
+MOST_DIFFERENCES = 1000
+"""Lines of one diff, at most."""
+MOST_REPAIRED = 500
+"""Files of one answer about a repair, at most."""
 LONGEST_TEXT = 300
 """Characters of a name, a version or a state, at most."""
 
@@ -59,6 +63,30 @@ class AskLog(Ask, frozen=True):
 
     service: str
     lines: int = 100
+
+
+class AskVerify(Ask, frozen=True):
+    """Look at all files of a lane now."""
+
+    lane: str
+
+
+class AskDifference(Ask, frozen=True):
+    """How one file of a lane that the agent wrote differs from what it would write."""
+
+    lane: str
+    path: str
+
+
+class AskRepair(Ask, frozen=True):
+    """Bring back files of a lane that somebody changed: one of them, or all (an empty ``path``).
+
+    ``preview``: only tell what would be done.
+    """
+
+    lane: str
+    path: str = ""
+    preview: bool = False
 
 
 class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -118,6 +146,42 @@ class LogLines(Found, frozen=True):
     cut: bool
 
 
+class Verified(Found, frozen=True):
+    """Answer to `AskVerify`; not ``ended``: it goes on, and what is found is told as it is."""
+
+    files: int
+    drifted: int
+    ended: bool
+
+
+class Difference(Found, frozen=True):
+    """Answer to `AskDifference`: a unified diff, secrets taken out.
+
+    ``words`` says what no line can; ``cut``: there was more than could be told.
+    """
+
+    path: str
+    words: str
+    lines: tuple[str, ...]
+    cut: bool
+
+
+class RepairedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """One file of a repair: ``would`` is the word of a preview."""
+
+    path: str
+    outcome: Literal["repaired", "refused", "would"]
+    words: str = ""
+
+
+class Repaired(Found, frozen=True):
+    """Answer to `AskRepair`: the first ``files`` of ``total``; ``reload``: of the daemon."""
+
+    files: tuple[RepairedFile, ...]
+    total: int
+    reload: bool
+
+
 class Declined(Found, frozen=True):
     """Answer to anything: no, and why, in words for a person.
 
@@ -129,5 +193,5 @@ class Declined(Found, frozen=True):
     words: str
 
 
-AnyAsk = AskPackages | AskServices | AskAction | AskLog
-AnyFound = Packages | Services | ActionDone | LogLines | Declined
+AnyAsk = AskPackages | AskServices | AskAction | AskLog | AskVerify | AskDifference | AskRepair
+AnyFound = Packages | Services | ActionDone | LogLines | Verified | Difference | Repaired | Declined

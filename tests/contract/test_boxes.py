@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from node_agent.box.interface import Absent, DirectoryImage, FileImage, LaneFiles, LinkImage
+from node_agent import looks
+from node_agent.box.interface import (
+    Absent,
+    DirectoryImage,
+    FileImage,
+    LaneFiles,
+    LinkImage,
+    Look,
+)
 from node_agent.box.memory import MemoryFiles, World
 from node_agent.effects.failures import DiskFullError, EffectFailedError
 from node_agent.effects.files import PosixFiles
@@ -64,6 +72,45 @@ def test_a_discarded_candidate_is_gone(files: LaneFiles) -> None:
     files.discard(("a",))
     assert files.image(candidate_path("a")) == Absent()
     files.discard(("a",))
+
+
+def look(files: LaneFiles, path: str, size: int = 4) -> Look:
+    return files.look(path, size)
+
+
+def test_a_look_tells_content_mode_and_owner_of_a_file(files: LaneFiles) -> None:
+    put(files, "a/b.conf", b"text", mode=0o640)
+    seen = look(files, "a/b.conf")
+    assert seen.looks == looks.wanted(WriteFile("a/b.conf", b"text"))
+    assert seen.mode == 0o640
+    assert seen.owner == files.owned_by("agent")
+
+
+def test_a_look_reads_no_file_of_another_size(files: LaneFiles) -> None:
+    put(files, "a", b"much more than four bytes")
+    assert look(files, "a").looks == "file"
+
+
+def test_a_look_follows_no_link(files: LaneFiles) -> None:
+    put(files, "real/x", b"text")
+    files.commit((Symlink("a", "real/x"), Symlink("folder", "real")))
+    assert look(files, "a").looks == "link real/x"
+    assert look(files, "folder/x").looks == "other"
+
+
+def test_a_look_at_nothing_at_a_directory_and_below_a_file(files: LaneFiles) -> None:
+    files.commit((MakeDirectory("d"),))
+    put(files, "f", b"text")
+    assert look(files, "none").looks == look(files, "no/ne").looks == "absent"
+    assert look(files, "d").looks == "directory"
+    assert look(files, "f/below").looks == "other"
+
+
+def test_a_look_at_a_pipe_does_not_wait_for_a_writer(tmp_path: Path) -> None:
+    files = PosixFiles(tmp_path / "lane")
+    os.mkfifo(tmp_path / "lane" / "pipe")
+    assert files.look("pipe", 0).looks == "other"
+    files.close()
 
 
 def test_the_end_of_a_file_is_read(files: LaneFiles) -> None:

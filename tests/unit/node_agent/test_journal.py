@@ -137,12 +137,15 @@ def test_a_journal_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
     journal.close()
     with sqlite3.connect(path) as older:
         older.executescript(
-            "ALTER TABLE object DROP COLUMN change_id; DROP TABLE live; PRAGMA user_version = 1;"
+            "ALTER TABLE object DROP COLUMN change_id; DROP TABLE live; DROP TABLE file;"
+            "DROP TABLE finding; ALTER TABLE lane DROP COLUMN drift;"
+            "ALTER TABLE lane DROP COLUMN unfilled; PRAGMA user_version = 1;"
         )
     again = Journal(path)
     assert again.lane(LANE).stored_revision == 1
     assert [each.change for each in again.pending(LANE, 10)] == [0]
     assert again.open_entries(LANE) == ()
+    assert again.files.unfilled(LANE, 10) == (), "its files are to be noted, once"
     again.close()
 
 

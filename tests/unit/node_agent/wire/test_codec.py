@@ -60,6 +60,13 @@ AGENT = [
     messages.LaneState(lane=LANE, condition="daemon-down", message="dead"),
     messages.Observed(lane=LANE, zone="a.test", serial=2**32 - 1),
     messages.Inventory(lane=LANE, items=(("zone", "a.test", 7),), last=True),
+    messages.Drift(
+        lane=LANE,
+        files=12,
+        total=2,
+        findings=(messages.DriftFinding("zones/ab/a.test.zone", "changed", "its content"),),
+        verified_ago=12.5,
+    ),
     messages.SystemReport(sampled_at=1.5, facts={"load": [0.1, 2, None, True, "x"]}),
     messages.Sample(
         processor=12.5,
@@ -83,7 +90,7 @@ AGENT = [
 CONTROLLER = [
     messages.Welcome(protocol=1, history="h", session_epoch=3, interval=10.0, now=1.0),
     messages.Refused(reason="busy", detail="later", retry_after=5.0),
-    messages.Assign(lanes=(messages.LaneAssignment(LANE, "ns1", "bind"),)),
+    messages.Assign(lanes=(messages.LaneAssignment(LANE, "ns1", "bind", "keep"),)),
     messages.Batch(
         lane=LANE,
         batch=1,
@@ -112,6 +119,9 @@ ASKED = [
     questions.AskServices(),
     questions.AskAction(service="ssh", action="restart"),
     questions.AskLog(service="ssh", lines=50),
+    questions.AskVerify(lane=LANE),
+    questions.AskDifference(lane=LANE, path="named.conf"),
+    questions.AskRepair(lane=LANE, path="named.conf", preview=True),
 ]
 FOUND = [
     questions.Packages(packages=(questions.Package("bind9", "1:9.18-1"),), more=True),
@@ -131,6 +141,11 @@ FOUND = [
         service=questions.ServiceFacts(name="ns1", kind="lane", state="stopped", boots="disabled")
     ),
     questions.LogLines(lines=("one", "two"), cut=True),
+    questions.Verified(files=12, drifted=2, ended=True),
+    questions.Difference(path="named.conf", words="changed", lines=("-a", "+b"), cut=False),
+    questions.Repaired(
+        files=(questions.RepairedFile("named.conf", "refused", "no"),), total=1, reload=True
+    ),
     questions.Declined(reason="not-granted", words="no"),
 ]
 ENROLMENT = [
