@@ -16,6 +16,7 @@ from controller.cluster.box_services import BoxServices
 from controller.cluster.boxes import Boxes
 from controller.cluster.boxes_enrol import Enrolments
 from controller.cluster.boxes_retire import Retirement
+from controller.cluster.drift import DriftCommands
 from controller.cluster.faults import Faults
 from controller.cluster.health import Health
 from controller.cluster.invitations import Invitations
@@ -99,6 +100,7 @@ def build_registry(
             *Audit(anchors).commands(),
             *operators.COMMANDS,
             *Faults(fleet).commands(),
+            *DriftCommands(fleet).commands(),
             *Recovery(fleet, clock).commands(),
             *Health(clock).commands(),
             *Status(boxes).commands(),

@@ -6,7 +6,11 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from node_agent.drift_desk import DriftDesk
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    UnknownFileError,
+)
 from node_agent.effects.programs import ProgramTable
 from node_agent.lanes import Lane
 from node_agent.packages import installed, page
@@ -53,6 +57,8 @@ class Answering:
             found = await self._found(question, lanes)
         except NotGrantedError as error:
             found = _declined("not-granted", error)
+        except UnknownFileError as error:
+            found = _declined("unknown", error)
         except EffectFailedError as error:
             found = _declined("failed", error)
         except BoxUnavailableError as error:

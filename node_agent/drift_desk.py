@@ -15,7 +15,11 @@ from node_agent.anew import ours
 from node_agent.concurrency import Blocking
 from node_agent.differing import MOST_BYTES, difference
 from node_agent.drift import finding_of
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    UnknownFileError,
+)
 from node_agent.engine import Engine
 from node_agent.journal import Journal
 from node_agent.logs import event
@@ -93,7 +97,7 @@ class DriftDesk:
     async def difference(self, path: str) -> Difference:
         """Compare one file of the agent's with what it would write.
 
-        Raises `EffectFailedError` for any other path (S3).
+        Raises `UnknownFileError` for any other path (S3).
         """
         self._see_server()
         return await self._blocking(lambda: self._difference(path))
@@ -182,7 +186,7 @@ class DriftDesk:
         files = self._journal.files
         written = files.find(self._lane, path)
         if written is None:
-            raise EffectFailedError("the agent wrote no such file")
+            raise UnknownFileError("the agent wrote no such file")
         on_box = self._engine.box.files
         look = on_box.look(path, written.size)
         finding = finding_of(written, look, on_box.owned_by(written.owner))

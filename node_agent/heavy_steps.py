@@ -12,6 +12,7 @@ from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.entries import Opened, scratch_paths
 from node_agent.planning import Change
 from node_agent.round import Round
+from templates.overrides import blamed
 from templates.service_type import SERVER_ID
 
 SEARCH_RELOADS = 3
@@ -102,10 +103,13 @@ class HeavySteps:
 
     async def _blame(self) -> None:
         """Before an object is blamed: what is in place must be accepted by the same checker."""
-        if self._known_good or not self._work.has_server:
+        work = self._work
+        if self._known_good or not work.has_server:
             return
         words = await self._full_check(())
         if words:
+            if blamed(words, work.context.root):
+                raise BoxUnavailableError(f"an operator's override file is refused: {words}")
             raise BoxUnavailableError(f"the configuration in place is refused as well: {words}")
         self._known_good = True
 

@@ -9,7 +9,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import attrs
 
 from node_agent.anew import Anew, ours
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    UnknownFileError,
+)
 from node_agent.heavy_steps import HeavySteps
 from node_agent.quick_steps import place, quick_steps
 from node_agent.records import WrittenFile
@@ -54,7 +58,7 @@ class Repairs:
         and the last of those; empty at the end. Blocks.
 
         What no object writes any more is forgotten: there is nothing to bring back. Raises
-        `EffectFailedError` for a path that is not the agent's (S3).
+        `UnknownFileError` for a path that is not the agent's (S3).
         """
         lane, files = self.anew.lane, self.anew.journal.files
         found = () if path else files.findings(lane, AT_ONCE, after)
@@ -65,7 +69,7 @@ class Repairs:
         for each in paths:
             written = files.find(lane, each)
             if written is None:
-                raise EffectFailedError("the agent wrote no such file")
+                raise UnknownFileError("the agent wrote no such file")
             unit = self._writer(written, plans)
             if unit is None:
                 nobodys.append(each)

@@ -16,12 +16,15 @@ from node_agent.planning import Change, Step
 from node_agent.records import Received, Verdict
 from node_agent.wire.messages import OutcomeName
 from templates.objects import ObjectId
+from templates.overrides import blamed
 from templates.service_type import SERVER_ID, LaneContext, ServiceType
 
 KEPT = (
     "{paths} was changed by hand and is kept (the policy of the logical server). hsctl drift show"
     " tells what was changed, hsctl drift repair brings it back and tries this again"
 )
+
+OVERRIDE = "an operator's override file is refused, and this waits until it is mended: {words}"
 
 
 class Round:
@@ -223,6 +226,9 @@ class Round:
         if len(changes) > 1:
             middle = len(changes) // 2
             return [changes[:middle], changes[middle:]]
+        if blamed(words, self.context_of(None).root):
+            self.judge(changes, "held", OVERRIDE.format(words=words))
+            return []
         first = any(change.id == SERVER_ID for change in changes) and not self.has_server
         again = first or words in self._passing
         self.judge(changes, "failed" if again else "quarantined", words)

@@ -5,6 +5,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Literal
 
 from templates.apache.service import APACHE
 from templates.bind.service import BIND
@@ -42,6 +43,19 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
     }
 )
 """All that the model knows: those, and the modelled ones that no box serves yet (A16)."""
+
+
+def drift_policy(service_type: str, chosen: str | None) -> Literal["report", "repair", "keep"]:
+    """Give what becomes of files that somebody else changed: as it was ``chosen`` for a logical
+    server, else as its service type says.
+    """
+    known = KNOWN_TYPES.get(service_type)
+    policy = chosen or getattr(known.settings() if known is not None else None, "drift", "")
+    match policy:
+        case "repair" | "keep":
+            return policy
+        case _:
+            return "report"
 
 
 def renderer_digest(service_type: ServiceType) -> str:

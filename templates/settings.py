@@ -69,6 +69,23 @@ FilerVolume = Annotated[
     ),
 ]
 
+DriftPolicy = Annotated[
+    Literal["report", "repair", "keep"],
+    msgspec.Meta(
+        title="Files changed by others",
+        description="What becomes of a file of this server that somebody changed on a box. "
+        "Settings of your own have their place in override files, which are never written to.",
+        extra={
+            "section": "Drift",
+            "choices": {
+                "report": "report: shown; the object's next change writes it anew",
+                "repair": "repair: brought back when it is found",
+                "keep": "keep: it stays, and changes that would overwrite it wait",
+            },
+        },
+    ),
+]
+
 MivaVersion = Annotated[
     Literal["none", "mv", "mvc"],
     msgspec.Meta(

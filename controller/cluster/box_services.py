@@ -4,32 +4,29 @@ Nothing of it is kept. The box is asked after the transaction of the command, wi
 that is away, or whose monitoring is off, is a refusal that says the way out.
 """
 
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
 from controller.changes import ChangeWriter
+from controller.cluster.asking import ask_box, box_away, shown
 from controller.cluster.boxes import find_box
 from controller.cluster.ports import FleetPort
 from controller.commands import Command, Work
-from controller.fleet.questions import BoxAwayError, NoAnswerError
 from controller.pages import after_text, limit, page
 from controller.refusal import CommandError
 from controller.runner import Afterwards, Note
 from controller.storage.database import Transaction
-from node_agent.wire.codec import printable
 from node_agent.wire.questions import (
     LONGEST_TEXT,
     MOST_LINES,
     MOST_PACKAGES,
     MOST_SERVICES,
     ActionDone,
-    AnyAsk,
     AskAction,
     AskLog,
     AskPackages,
     AskServices,
-    Declined,
     LogLines,
     Packages,
     ServiceAction,
@@ -37,13 +34,10 @@ from node_agent.wire.questions import (
     Services,
 )
 
-ANSWER_SECONDS = 15.0
 ACTION_SECONDS = 60.0
 """How long a box may take to answer; a daemon may need half a minute to stop."""
 ACTIONS: tuple[ServiceAction, ...] = ("start", "stop", "restart", "enable", "disable")
 LONGEST_LINE = 2000
-
-FoundT = TypeVar("FoundT", Packages, Services, ActionDone, LogLines)
 
 
 @attrs.frozen
@@ -100,14 +94,14 @@ class BoxServices:
         )
 
         async def fetch() -> dict[str, Any]:
-            found = await self._ask(box_id, name, asked, Packages)
-            shown = [
-                {"name": _shown(each.name), "version": _shown(each.version)}
+            found = await ask_box(self.fleet, box_id, name, asked, Packages)
+            packages = [
+                {"name": shown(each.name), "version": shown(each.version)}
                 for each in found.packages[: asked.limit]
             ]
             # One more than the page, where the box says that there is more: so it is told.
-            more = [shown[-1]] if found.more and shown else []
-            return page([*shown, *more], len(shown), _package_key)
+            more = [packages[-1]] if found.more and packages else []
+            return page([*packages, *more], len(packages), _package_key)
 
         return Afterwards(fetch)
 
@@ -117,9 +111,9 @@ class BoxServices:
         box_id, name = await self._box(work.tx, request.name)
 
         async def fetch() -> dict[str, Any]:
-            found = await self._ask(box_id, name, AskServices(), Services)
-            shown = sorted(map(_facts, found.services[:MOST_SERVICES]), key=_service_key)
-            left = [one for one in shown if _service_key(one) > after]
+            found = await ask_box(self.fleet, box_id, name, AskServices(), Services)
+            services = sorted(map(_facts, found.services[:MOST_SERVICES]), key=_service_key)
+            left = [one for one in services if _service_key(one) > after]
             return page(left[: size + 1], size, _service_key)
 
         return Afterwards(fetch)
@@ -145,7 +139,9 @@ class BoxServices:
         async def fetch() -> dict[str, Any]:
             ask = AskAction(service=service, action=action)
             try:
-                found = await self._ask(box_id, name, ask, ActionDone, ACTION_SECONDS)
+                found = await ask_box(
+                    self.fleet, box_id, name, ask, ActionDone, seconds=ACTION_SECONDS
+                )
             except CommandError as error:
                 outcome = "refused" if error.id == "pserver.declined" else "unknown"
                 return {**asked, "outcome": outcome, "message": error.message}
@@ -172,8 +168,8 @@ class BoxServices:
         ask = AskLog(service=_text(request.service, "service"), lines=request.lines)
 
         async def fetch() -> dict[str, Any]:
-            found = await self._ask(box_id, name, ask, LogLines)
-            lines = [_shown(line, LONGEST_LINE) for line in found.lines[-request.lines :]]
+            found = await ask_box(self.fleet, box_id, name, ask, LogLines)
+            lines = [shown(line, LONGEST_LINE) for line in found.lines[-request.lines :]]
             return {"name": name, "service": ask.service, "lines": lines, "cut": found.cut}
 
         return Afterwards(fetch)
@@ -194,44 +190,8 @@ class BoxServices:
                 status=409,
             )
         if not self.fleet.connected(box.id):
-            raise _away(box.name, ever)
+            raise box_away(box.name, ever)
         return box.id, box.name
-
-    async def _ask(
-        self,
-        box_id: str,
-        name: str,
-        ask: AnyAsk,
-        wanted: type[FoundT],
-        seconds: float = ANSWER_SECONDS,
-    ) -> FoundT:
-        try:
-            found = await self.fleet.ask(box_id, ask, seconds)
-        except BoxAwayError:
-            raise _away(name, True) from None
-        except NoAnswerError as error:
-            raise CommandError(
-                "pserver.silent",
-                str(error),
-                field="name",
-                value=name,
-                allowed=f"try again; hsctl pserver show {name} tells how the box is",
-                status=503,
-            ) from None
-        if isinstance(found, wanted):
-            return found
-        if isinstance(found, Declined):
-            raise CommandError(
-                "pserver.declined",
-                printable(found.words, 1000) or "the box declined",
-                field="name",
-                value=name,
-                allowed=_WAYS_OUT[found.reason].format(name=name),
-                status=409,
-            )
-        raise CommandError(
-            "pserver.answer", "the box answered something else", value=name, status=503
-        )
 
     def commands(self) -> tuple[Command[Any], ...]:
         """Give the commands for the registry."""
@@ -280,37 +240,12 @@ class BoxServices:
         )
 
 
-_WAYS_OUT = {
-    "not-granted": "name it in [services] of grants.toml on {name} and restart hs-agent",
-    "unknown": "hsctl pserver services {name} shows what there is",
-    "failed": "the words are the box's own: mend it there, then try again",
-    "unavailable": "try again; the box could not start what it needed",
-    "busy": "ask again in a moment",
-}
-
-
 def _package_key(item: dict[str, Any]) -> str:
     return f"{item['name']}\t{item['version']}"
 
 
 def _service_key(item: dict[str, Any]) -> str:
     return f"{item['kind']}\t{item['name']}"
-
-
-def _away(name: str, ever: bool) -> CommandError:
-    way = (
-        f"start hs-agent on it; hsctl pserver show {name} says when it was last seen"
-        if ever
-        else f"run its enrolment line on it: hsctl pserver enroll {name} gives a new one"
-    )
-    return CommandError(
-        "pserver.away",
-        "the box is not connected, so it cannot be asked",
-        field="name",
-        value=name,
-        allowed=way,
-        status=409,
-    )
 
 
 def _text(value: str, field: str) -> str:
@@ -325,16 +260,12 @@ def _text(value: str, field: str) -> str:
     return value
 
 
-def _shown(text: str, longest: int = LONGEST_TEXT) -> str:
-    return printable(text.replace("\t", "    "), longest)
-
-
 def _facts(service: ServiceFacts) -> dict[str, Any]:
     return {
-        "name": _shown(service.name),
+        "name": shown(service.name),
         "kind": service.kind,
         "state": service.state,
         "boots": service.boots,
-        "detail": _shown(service.detail),
+        "detail": shown(service.detail),
         "actions": [one for one in ACTIONS if one in service.actions],
     }

@@ -109,7 +109,7 @@ _LIST = """
 SELECT b.id::text, b.name, host(b.address), masklen(b.address), b.os_family, b.groups, b.intent,
        b.connected, b.first_seen_at, b.last_seen_at, b.agent_version, b.version,
        coalesce((SELECT jsonb_agg(jsonb_build_array(s.name, l.condition, l.settled_revision,
-                                                    s.revision) ORDER BY s.name)
+                                                    s.revision, l.drifted) ORDER BY s.name)
                  FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
                  WHERE l.box_id = b.id), '[]'),
        (SELECT max(c.not_after) FROM certificate c

@@ -46,6 +46,8 @@ class LaneFacts:
     condition: str
     settled: int
     server_revision: int
+    drifted: int = 0
+    """Files that are not as the agent wrote them."""
 
 
 @attrs.frozen
@@ -80,6 +82,8 @@ def conditions(box: BoxFacts, now: datetime) -> tuple[Condition, ...]:
     words += [word for condition, word in LANES.items() if condition in held]
     if "behind" not in words and any(lane.settled < lane.server_revision for lane in box.lanes):
         words.append("behind")
+    if any(lane.drifted for lane in box.lanes):
+        words.append("drifted")
     if abs(box.clock_skew) > CLOCK_SECONDS:
         words.append("clock skewed")
     ends = box.certificate_ends

@@ -4,7 +4,7 @@ from typing import Literal
 
 import attrs
 
-from node_agent.wire.messages import LaneReport
+from node_agent.wire.messages import DriftPolicy, LaneReport
 from node_agent.wire.object_hash import from_text
 
 
@@ -24,6 +24,8 @@ class LaneRow:
     message: str
     paused: bool = False
     """Whether its box is in maintenance: nothing is sent, changes wait."""
+    drift: DriftPolicy = "report"
+    """What becomes of its files that somebody else changed."""
 
 
 Step = Literal["resume", "restart", "repair", "ahead"]

@@ -24,13 +24,16 @@ from controller.fleet.lanes import LaneRow, Verdict
 from controller.fleet.link import LaneLink
 from controller.fleet.monitoring import Dated, SampleStore
 from controller.fleet.questions import Questions
-from controller.fleet.words import FLEET, ConditionWord, ObservedWord, OutcomeWord
+from controller.fleet.words import FLEET, ConditionWord, DriftWord, ObservedWord, OutcomeWord
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError, printable
 from node_agent.wire.messages import (
+    MOST_FINDINGS,
     Alive,
     Answer,
     Assign,
+    Drift,
+    DriftFinding,
     FromAgent,
     Hello,
     Inventory,
@@ -59,6 +62,10 @@ log = Logger()
 LONGEST_MESSAGE = 4000
 """Characters kept of a daemon's own words."""
 LONGEST_NAME = 200
+LONGEST_FILE, LONGEST_WORDS = 1000, 500
+"""Characters kept of a file's path, and of what is said of it."""
+MOST_FILES = 2**31
+LONGEST_AGO = 10 * 365 * 86400.0
 MOST_UNWRITTEN = 64
 """Words of one session on their way to the database, about; nothing more is read meanwhile."""
 RENEWAL_SECONDS = 60.0
@@ -153,6 +160,8 @@ class Session:
         self._sample_every = -1.0
         self._sampled_at = -math.inf
         self.links: dict[str, LaneLink] = {}
+        self._policies: dict[str, str] = {}
+        """What the box was told to do with drift, by logical server."""
         self._former: set[str] = set()
         """Lanes taken from the box on this session: it may still speak of them for a while."""
 
@@ -209,7 +218,10 @@ class Session:
             if server in wanted and link.paused != wanted[server].paused:
                 link.paused = wanted[server].paused
                 self._services.dispatcher.wake(link, bulk=True)
+        policies = {row.server: row.drift for row in rows}
         if wanted.keys() == self.links.keys():
+            if policies != self._policies:
+                self._assign(rows)
             return
         for server in self.links.keys() - wanted.keys():
             self._former.add(server)
@@ -220,11 +232,9 @@ class Session:
             self._open(row, Verdict("repair" if row.stored else "resume"), 0)
 
     def _assign(self, rows: Sequence[LaneRow]) -> None:
-        self.send(
-            Assign(
-                lanes=tuple(LaneAssignment(row.server, row.name, row.service_type) for row in rows)
-            )
-        )
+        self._policies = {row.server: row.drift for row in rows}
+        lanes = (LaneAssignment(r.server, r.name, r.service_type, r.drift) for r in rows)
+        self.send(Assign(lanes=tuple(lanes)))
 
     def _open(self, row: LaneRow, verdict: Verdict, box_stored: int) -> None:
         """Begin to work a lane as ``verdict`` says."""
@@ -271,19 +281,8 @@ class Session:
         match message:
             case Alive():
                 pass
-            case Stored():
-                try:
-                    self._services.dispatcher.stored(self._own(message.lane), message)
-                except ValueError:
-                    raise WireError("an object hash is not hexadecimal") from None
-            case Outcomes():
-                self._outcomes(self._own(message.lane), message)
-            case LaneState():
-                self._lane_state(self._own(message.lane), message)
-            case Observed():
-                self._observed(self._own(message.lane), message)
-            case Inventory():
-                self._services.comparisons.page(self._own(message.lane), message)
+            case Stored() | Outcomes() | LaneState() | Drift() | Observed() | Inventory():
+                self._act_on_lane(self._own(message.lane), message)
             case SystemReport():
                 self._report(message)
             case Sample():
@@ -294,6 +293,28 @@ class Session:
                 self._renew(message)
             case Hello():
                 raise WireError("a second Hello")
+
+    def _act_on_lane(
+        self,
+        link: LaneLink,
+        message: Stored | Outcomes | LaneState | Drift | Observed | Inventory,
+    ) -> None:
+        match message:
+            case Stored():
+                try:
+                    self._services.dispatcher.stored(link, message)
+                except ValueError:
+                    raise WireError("an object hash is not hexadecimal") from None
+            case Outcomes():
+                self._outcomes(link, message)
+            case LaneState():
+                self._lane_state(link, message)
+            case Drift():
+                self._drift(link, message)
+            case Observed():
+                self._observed(link, message)
+            case Inventory():
+                self._services.comparisons.page(link, message)
 
     def _own(self, lane: str) -> LaneLink:
         link = self.links.get(lane)
@@ -328,6 +349,23 @@ class Session:
         if link.mode == "closed":
             return  # ahead, or held by the controller: that has to be settled first
         word = ConditionWord(message.condition, stored_text(message.message))
+        self._services.dispatcher.say(link, word)
+
+    def _drift(self, link: LaneLink, message: Drift) -> None:
+        """Take what a box found in its files; what it says is bounded and may mean nothing (S8)."""
+        if len(message.findings) > MOST_FINDINGS:
+            raise WireError(f"{len(message.findings)} findings in one message")
+        if not 0 <= len(message.findings) <= message.total <= message.files + MOST_FINDINGS:
+            raise WireError(f"{message.total} files drifted of {message.files}")
+        if message.files >= MOST_FILES or not math.isfinite(message.verified_ago):
+            raise WireError("a number about files is out of range")
+        findings = tuple(
+            DriftFinding(each.path, each.what, stored_text(each.words)[:LONGEST_WORDS])
+            for each in message.findings
+            if len(each.path) <= LONGEST_FILE and each.path.isprintable()
+        )
+        ago = min(message.verified_ago, LONGEST_AGO) if message.verified_ago >= 0 else None
+        word = DriftWord(message.files, message.total, findings, ago)
         self._services.dispatcher.say(link, word)
 
     def _observed(self, link: LaneLink, message: Observed) -> None:

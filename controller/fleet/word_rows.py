@@ -6,10 +6,12 @@ session still had to say is dropped, never written.
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from controller.fleet.drift_rows import write_drift
 from controller.fleet.events import publish
 from controller.fleet.lane_store import LaneKey
 from controller.fleet.words import (
     ConditionWord,
+    DriftWord,
     ObservedWord,
     OutcomeWord,
     Said,
@@ -43,6 +45,8 @@ async def write(tx: Transaction, batch: Sequence[Said]) -> Written:
     events += [{"change": change} for change in await _write_outcomes(tx, outcomes)]
     conditions = [(s, s.word) for s in current if isinstance(s.word, ConditionWord)]
     events += [{"box": name} for name in await _write_conditions(tx, conditions)]
+    drifts = [(s, s.word) for s in current if isinstance(s.word, DriftWord)]
+    events += [{"box": name} for name in await write_drift(tx, drifts)]
     seen = [(s, s.word) for s in current if isinstance(s.word, ObservedWord)]
     events += [{"change": change} for change in await _write_observations(tx, seen)]
     await publish(tx, events)

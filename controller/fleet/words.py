@@ -6,7 +6,7 @@ import attrs
 
 from controller.fleet.lane_store import LaneKey
 from controller.principal import system
-from node_agent.wire.messages import Outcome
+from node_agent.wire.messages import DriftFinding, Outcome
 
 FLEET = system("fleet")
 
@@ -70,7 +70,19 @@ class ObservedWord:
     """All watches of changes up to here are seen; None where some are still open."""
 
 
-Word = StoredWord | OutcomeWord | ConditionWord | ObservedWord
+@attrs.frozen
+class DriftWord:
+    """All that a box knows of a lane's files: how many there are, how many drifted, the first of
+    those, and for how many seconds all have been verified (None: they were not).
+    """
+
+    files: int
+    total: int
+    findings: tuple[DriftFinding, ...]
+    verified_ago: float | None
+
+
+Word = StoredWord | OutcomeWord | ConditionWord | ObservedWord | DriftWord
 
 
 @attrs.frozen

@@ -26,6 +26,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "why": ("controller.hsctl.why", "why", "Where a line of a file on a box comes from."),
     "model": ("controller.hsctl.model", "model", "The cluster's model as a file."),
     "audit": ("controller.hsctl.audit", "audit", "Prove that no change was altered or removed."),
+    "drift": ("controller.hsctl.drift", "drift", "Files that somebody else changed."),
     "fault": ("controller.hsctl.faults", "fault", "What the boxes could not apply."),
     "health": ("controller.hsctl.health", "health", "What breaks a rule, and what repairs it."),
     "recover": ("controller.hsctl.recovery", "recover", "Go on with boxes that are ahead."),

@@ -19,5 +19,9 @@ class BoxUnavailableError(Exception):
     """
 
 
+class UnknownFileError(EffectFailedError):
+    """A file was asked for that the agent did not write: it is not even looked at (S3)."""
+
+
 class DiskFullError(BoxUnavailableError):
     """Nothing more can be written: no space, no quota, or the file system went read-only."""

@@ -15,6 +15,7 @@ from templates.effects import (
     UnitPlan,
     WriteFile,
 )
+from templates.overrides import FOLDER
 from templates.render import render
 from templates.service_type import SERVER_ID, LaneContext, PlanRefusedError, Unit
 
@@ -46,6 +47,8 @@ _DIRECTORIES = (
     MakeDirectory("addresses"),
     MakeDirectory("check"),
     MakeDirectory("tls", mode=0o700),
+    MakeDirectory(f"{FOLDER}/server"),
+    MakeDirectory(f"{FOLDER}/accounts"),
 )
 
 

@@ -12,6 +12,7 @@ from templates.settings import (
     LOCAL,
     PATH,
     REFERENCE,
+    DriftPolicy,
     FilerPath,
     FilerServer,
     FilerType,
@@ -88,6 +89,7 @@ class ApacheSettings(Spec, frozen=True, omit_defaults=True):
 class ApacheOptions(ApacheSettings, frozen=True):
     """All that an operator may set: what follows is for the model alone (R293 to R296, R317)."""
 
+    drift: DriftPolicy = "report"
     prohibit_dedicated_ip: ProhibitDedicatedIp = False
     horde_db_server: Annotated[
         str,

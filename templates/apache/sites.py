@@ -24,6 +24,7 @@ from templates.effects import (
     WriteFile,
 )
 from templates.objects import ObjectId
+from templates.overrides import FOLDER
 from templates.render import render
 from templates.service_type import LaneContext, PlanRefusedError, Unit
 
@@ -193,6 +194,7 @@ def _scratch(context: LaneContext, account: int, sites: list[Site]) -> tuple[Wri
 def _account_text(context: LaneContext, sites: list[Site], *, certificates: bool = True) -> str:
     return render(
         "apache/account.conf.j2",
+        overrides=f"{FOLDER}/accounts/{sites[0].spec.account if sites else 0}/*.conf",
         sites=[
             {
                 "name": site.domain,

@@ -3,6 +3,9 @@
 ::
 
     named.conf             all that does not change with a zone; holds keys, mode 0640
+    overrides/options/     an operator's own *.conf, read inside of options { }
+    overrides/server/      the same, read beside it; see `templates.overrides`
+    overrides-base/        an empty file for each, so that there is always something to read
     baseline.zone          the zone that is served always and proves that named is well
     zones/XX/NAME.zone     master zones; XX spreads them over 256 directories
     state/                 named's own: pid file, log, the database of added zones
@@ -11,10 +14,15 @@
 
 from hashlib import sha256
 
+from templates.overrides import FOLDER
+
 CONFIGURATION = "named.conf"
 BASELINE_ZONE = "baseline.heliosphere.invalid"
 """Served by every lane from named.conf; under ``invalid`` (RFC 6761) nobody else can own it."""
 BASELINE_FILE = "baseline.zone"
+OVERRIDES_BASE = f"{FOLDER}-base"
+"""named refuses an include that matches no file: one of ours is there always."""
+OVERRIDE_PLACES = ("options", "server")
 STATE = "state"
 PID_FILE = f"{STATE}/named.pid"
 LOG_FILE = f"{STATE}/named.log"

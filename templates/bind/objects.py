@@ -6,6 +6,7 @@ import msgspec
 
 from templates.objects import Disturbance, ObjectKind, Spec
 from templates.service_type import Endpoint
+from templates.settings import DriftPolicy
 
 Serial = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Ttl = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -26,8 +27,12 @@ class BindSettings(Spec, frozen=True):
 
 
 class BindOptions(BindSettings, frozen=True):
-    """All that an operator may set: what follows decides where new zones go (R361 to R370)."""
+    """All that an operator may set: what follows is for the model alone.
 
+    ``role`` and ``used_by`` decide where new zones go (R361 to R370).
+    """
+
+    drift: DriftPolicy = "report"
     role: Annotated[
         Literal["none", "master", "slave1", "slave2"],
         msgspec.Meta(

@@ -9,6 +9,8 @@ from templates.bind.layout import (
     BASELINE_ZONE,
     CONFIGURATION,
     LOG_FILE,
+    OVERRIDE_PLACES,
+    OVERRIDES_BASE,
     PID_FILE,
     STATE,
 )
@@ -23,6 +25,7 @@ from templates.effects import (
     WriteFile,
     candidate_path,
 )
+from templates.overrides import FOLDER
 from templates.render import render
 from templates.service_type import (
     SERVER_ID,
@@ -68,6 +71,9 @@ def plan_server(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
             MakeDirectory("zones"),
             MakeDirectory(STATE, mode=0o750, owner="daemon"),
             MakeDirectory(f"{STATE}/secondary", mode=0o750, owner="daemon"),
+            *(MakeDirectory(f"{FOLDER}/{place}") for place in OVERRIDE_PLACES),
+            *(MakeDirectory(f"{OVERRIDES_BASE}/{place}") for place in OVERRIDE_PLACES),
+            *(WriteFile(f"{OVERRIDES_BASE}/{place}/none.conf", b"") for place in OVERRIDE_PLACES),
             WriteFile(BASELINE_FILE, baseline_file_text().encode()),
             WriteFile(
                 CONFIGURATION, _configuration(context, spec).encode(), mode=0o640, owner="daemon"
@@ -106,9 +112,18 @@ def _configuration(context: LaneContext, spec: ServerSpec) -> str:
         listen_v6=_by_port(by_family[6]),
         source_v4=by_family[4][0].address if by_family[4] else None,
         source_v6=by_family[6][0].address if by_family[6] else None,
+        overrides={place: _include(context, place) for place in OVERRIDE_PLACES},
         baseline_zone=BASELINE_ZONE,
         baseline_file=str(context.root / BASELINE_FILE),
     )
+
+
+def _include(context: LaneContext, place: str) -> str:
+    """Give the pattern of an operator's files and of ours, which is there always."""
+    root = str(context.root)
+    if any(character in root for character in "*?[]\\"):
+        raise PlanRefusedError(f"the lane's directory {root!a} has a character of a pattern")
+    return f"{root}/{FOLDER}*/{place}/*.conf"
 
 
 def _addresses(spec: ServerSpec, version: int) -> tuple[Endpoint, ...]:

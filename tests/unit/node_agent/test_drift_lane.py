@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from node_agent.box.interface import FileImage, LinkImage
@@ -296,6 +297,7 @@ class CrashError(BaseException):
 
 
 @pytest.mark.parametrize("kind", ["quick", "heavy"])
+@pytest_twisted.ensureDeferred
 async def test_a_repair_that_is_killed_ends_before_or_after(kind: str, tmp_path: Path) -> None:
     path = {"quick": ZONE, "heavy": "toy.conf"}[kind]
     points: set[str] = set()
