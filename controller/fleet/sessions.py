@@ -357,7 +357,7 @@ class Session:
             raise WireError(f"{len(message.findings)} findings in one message")
         if not 0 <= len(message.findings) <= message.total <= message.files + MOST_FINDINGS:
             raise WireError(f"{message.total} files drifted of {message.files}")
-        if message.files >= MOST_FILES or not math.isfinite(message.verified_ago):
+        if not 0 <= message.files < MOST_FILES or not math.isfinite(message.verified_ago):
             raise WireError("a number about files is out of range")
         findings = tuple(
             DriftFinding(each.path, each.what, stored_text(each.words)[:LONGEST_WORDS])

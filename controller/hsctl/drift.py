@@ -107,6 +107,28 @@ def verify(lserver: str, pserver: str | None) -> Mapping[str, Any]:
     return {"name": lserver, "pserver": pserver}
 
 
+def _print_preview(answer: views.Answer) -> None:
+    for box in answer["boxes"]:
+        reload = "; the daemon reloads" if box["reload"] else ""
+        click.echo(clean(f"{box['box']}: {box['total']} files would be brought back{reload}"))
+        for each in box["files"]:
+            click.echo(clean(f"  {each['path']}"))
+
+
+@drift.command()
+@click.argument("lserver")
+@click.argument("path", required=False, default="")
+@_box
+@reads("drift.preview", printed=_print_preview)
+def preview(lserver: str, path: str, pserver: str | None) -> Mapping[str, Any]:
+    """Show what a repair would bring back, as the boxes see it. Nothing is touched.
+
+    \b
+    hsctl drift preview ns1.example.net
+    """
+    return {"name": lserver, "path": path, "pserver": pserver}
+
+
 def _repaired(answer: views.Answer) -> Verdict:
     files = [each for box in answer["boxes"] for each in box["files"]]
     refused = [each for each in files if each["outcome"] == "refused"]

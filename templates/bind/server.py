@@ -79,6 +79,10 @@ def plan_server(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
                 CONFIGURATION, _configuration(context, spec).encode(), mode=0o640, owner="daemon"
             ),
         ),
+        # The files above have their names only after the check, which needs one for each include.
+        scratch=tuple(
+            WriteFile(f"{OVERRIDES_BASE}/{place}/check.conf", b"") for place in OVERRIDE_PLACES
+        ),
         checks=(
             *(CheckBound(endpoint.address) for endpoint in spec.endpoints),
             CheckProgram("named-checkconf", (str(context.root / candidate_path(CONFIGURATION)),)),
