@@ -90,7 +90,8 @@ SELECT s.id::text, s.name, s.group_name, s.service_type, s.description, s.settin
        s.revision, s.version, s.created_at,
        coalesce((SELECT jsonb_agg(jsonb_build_object('pserver', b.name, 'condition', l.condition,
                     'message', l.message, 'stored_revision', l.stored_revision,
-                    'settled_revision', l.settled_revision, 'connected', b.connected)
+                    'settled_revision', l.settled_revision, 'connected', b.connected,
+                    'drifted', l.drifted)
                     ORDER BY b.name)
                  FROM lane l JOIN box b ON b.id = l.box_id WHERE l.logical_server_id = s.id), '[]'),
        coalesce((SELECT jsonb_agg(jsonb_build_object('ip', host(i.address), 'prefix', i.prefix,

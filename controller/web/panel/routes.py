@@ -12,6 +12,7 @@ from controller.web.panel.rooms import (
     changes,
     choices,
     domains,
+    drift,
     faults,
     health,
     home,
@@ -49,6 +50,7 @@ ROUTES: tuple[Route, ...] = (
     *change_undo.ROUTES,
     *object_history.ROUTES,
     *model.ROUTES,
+    *drift.ROUTES,
     *faults.ROUTES,
     *health.ROUTES,
 )
