@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from templates.bind.layout import master_file
 from tests.integration.real_lane import LANE, RealLane, own, site, zone
 
+pytestmark = pytest.mark.timeout(400)
+
 ZONE = master_file("a.test")
 
 
