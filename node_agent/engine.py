@@ -49,11 +49,10 @@ class Engine:
         """Whether a file that somebody else changed is kept from changes."""
         self.box: LaneBox = box.lane(service_type, lane)
         self._entries = Entries(lane, journal, self.box.files, at)
-        self._chooser = Chooser(
-            lane, service_type, journal, self._context_of, partial(box.refusal, service_type)
-        )
+        refusal = partial(box.refusal, service_type)
+        self._chooser = Chooser(lane, service_type, journal, self._context_of, refusal)
         self.anew = Anew(lane, service_type, journal, self._context)
-        self.repairs = Repairs(self.anew, self._begin, self.settle)
+        self.repairs = Repairs(self.anew, self._begin, self.settle, refusal)
 
     @property
     def has_server(self) -> bool:

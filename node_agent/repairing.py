@@ -46,12 +46,14 @@ class Wanted:
 class Repairs:
     """Plans and does the repairs of one lane.
 
-    ``begin`` makes a round with nothing in it, ``settle`` writes down what it came to.
+    ``begin`` makes a round with nothing in it, ``settle`` writes down what it came to, ``refusal``
+    says what the box does not grant of a plan (for a server's specification).
     """
 
     anew: Anew
     begin: Callable[[], Round]
     settle: Callable[[Round], Awaitable[None]]
+    refusal: Callable[[object, UnitPlan], str]
 
     def wanted(self, path: str, after: str = "") -> tuple[list[Wanted], str]:
         """Give the units to bring back for ``path``, or for the next that are found ``after`` one,
@@ -98,8 +100,16 @@ class Repairs:
 
     async def bring_back(self, wanted: Sequence[Wanted]) -> list[RepairedFile]:
         """Bring units back; give what became of each file. Raises `BoxUnavailableError`."""
+        denied = {each.unit: words for each in wanted if (words := self._denied(each))}
+        results = [
+            one
+            for each in wanted
+            if each.unit in denied
+            for one in _told([each], "refused", denied[each.unit])
+        ]
+        wanted = [each for each in wanted if each.unit not in denied]
         back, words = await self._round(wanted)
-        results = _told((each for each in wanted if each in back), "repaired", "")
+        results += _told((each for each in wanted if each in back), "repaired", "")
         left = [each for each in wanted if each not in back]
         alone = left[:ALONE] if len(wanted) > 1 else []
         for each in alone:
@@ -107,6 +117,10 @@ class Repairs:
             results += _told([each], "repaired" if back else "refused", "" if back else why)
         rest = (each for each in left if each not in alone)
         return results + _told(rest, "refused", words)
+
+    def _denied(self, wanted: Wanted) -> str:
+        server = self.anew.context().server if wanted.unit == SERVER_UNIT else None
+        return self.refusal(server, wanted.plan)
 
     async def _round(self, wanted: Sequence[Wanted]) -> tuple[list[Wanted], str]:
         """Do it for all; give those that are back, and the words of what was refused."""

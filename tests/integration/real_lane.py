@@ -22,6 +22,7 @@ from node_agent.box.posix import PosixBox
 from node_agent.concurrency import threaded
 from node_agent.effects.zone_probe import zone_serial
 from node_agent.engine import Engine
+from node_agent.grants import Grants
 from node_agent.journal import Journal
 from node_agent.lanes import Lane
 from node_agent.wire.messages import Batch, Drift, DriftPolicy, FromAgent, Item, Outcomes
@@ -69,10 +70,12 @@ class RealLane:
         box = PosixBox(
             reactor=reactor,
             root=self.home / "lservers",
-            programs=PROGRAMS,
+            grants=Grants(
+                programs=PROGRAMS,
+                users=users,
+                modules={"apache2": PurePosixPath("/usr/lib/apache2/modules")},
+            ),
             daemons=DirectDaemons(reactor, PROGRAMS),
-            users=users,
-            modules={"apache2": PurePosixPath("/usr/lib/apache2/modules")},
         )
         self._pool = ThreadPool(1, 1)
         self._pool.start()

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from node_agent.box.interface import FileImage, LinkImage
 from node_agent.drift import PAGE_FILES
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.grants import Grants
 from node_agent.wire.messages import MOST_FINDINGS, Drift, DriftPolicy, Outcomes
 from node_agent.wire.questions import Repaired, Verified
 from tests.unit.node_agent.bench_of_one import LANE, Bench, gone, page, server, zone
@@ -263,6 +264,17 @@ def test_a_repair_that_is_refused_leaves_the_file_as_it_was_found() -> None:
     assert bench.daemon.files.content("accounts/1.conf") == b"by hand"
     bench.world.check = good
     assert found(bench) == {"accounts/1.conf": "changed"}
+
+
+def test_what_the_owner_of_the_box_does_not_grant_is_not_repaired_either() -> None:
+    bench = running()
+    edit(bench, "toy.conf", content=b"by hand")
+    bench.box.grants = Grants()
+    answer = asked(bench, bench.lane.drift.repair("toy.conf"))
+    assert [(each.outcome, "not granted" in each.words) for each in answer.files] == [
+        ("refused", True)
+    ]
+    assert bench.daemon.files.content("toy.conf") == b"by hand"
 
 
 def test_a_file_broken_by_hand_is_mended_though_the_checker_refuses_what_is_there() -> None:
