@@ -9,14 +9,16 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from node_agent.box.interface import FileImage, LinkImage
+from node_agent.concurrency import inline
 from node_agent.drift import PAGE_FILES
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.engine import Engine
 from node_agent.grants import Grants
 from node_agent.wire.messages import MOST_FINDINGS, Drift, DriftPolicy, Outcomes
 from node_agent.wire.questions import Repaired, Verified
 from tests.unit.node_agent.bench_of_one import LANE, Bench, gone, page, server, zone
 from tests.unit.node_agent.lane_bench import LaneBench
-from tests.unit.node_agent.toy_service import BAD_SYNTAX
+from tests.unit.node_agent.toy_service import BAD_SYNTAX, TOY
 
 ZONE = "zones/a.test.zone"
 
@@ -302,6 +304,43 @@ def test_a_daemon_that_serves_is_never_told_to_read_what_was_broken_by_hand() ->
         asked(bench, bench.lane.drift.repair("toy.conf"))
     assert len(reloads) == 1
     assert bench.daemon.alive
+
+
+def test_what_an_unfinished_step_left_is_no_drift_yet() -> None:
+    bench = running()
+    with bench.journal.transaction():
+        entry = bench.journal.open_entry(
+            LANE, "apply", b"of a step that is neither done nor undone"
+        )
+    EDITS["changed"](bench)
+    answer = asked(bench, bench.lane.drift.verify(3.0))
+    assert (answer.drifted, answer.ended) == (0, False)
+    with bench.journal.transaction():
+        bench.journal.close_entries([entry])
+    bench.pass_time(5)
+    assert bench.heard(Drift)[-1].total == 1, "the look that was asked for goes on"
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_crash_a_daemon_is_not_told_to_read_what_was_broken_by_hand() -> None:
+    bench = Bench()
+    await bench.apply(server(1), page("p", 2))
+    bench.lane.files.nodes["toy.conf"] = FileImage(BAD_SYNTAX.encode(), 0o644, 0, 0)
+
+    def at(point: str) -> None:
+        if point == "reloaded":
+            raise CrashError
+
+    bench.at = at
+    with pytest.raises(CrashError):
+        await bench.apply(server(3, setting="other"))
+    bench.at = lambda point: None
+    bench.lane.log.clear()
+    bench.engine = Engine(LANE, TOY, bench.box, bench.journal, blocking=inline)
+    await bench.engine.recover()
+    assert bench.lane.files.content("toy.conf") == BAD_SYNTAX.encode()
+    assert "reload" not in bench.lane.log
+    assert bench.lane.alive
 
 
 class CrashError(BaseException):
