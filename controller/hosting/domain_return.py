@@ -4,7 +4,7 @@ A site's directory is named by the site's id, so the site finds its files where 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -145,12 +145,19 @@ async def _place(work: Work, kept: KeptDomain) -> _Place:
 
 
 def _check_system_records(kept: KeptDomain, servers: Sequence[NameServer], address: str) -> None:
-    """See that the records that the system keeps would be the same today."""
-    kept_by_system = set(system_records(kept.name, tuple(servers)))
-    possible = set(generated_records(kept.name, tuple(servers), address))
-    had = {record for record in kept.records if record.generated}
+    """See that the records that the system keeps would be the same today.
+
+    Their time to live may be another one: records of one name and type share it.
+    """
+    kept_by_system = _values(system_records(kept.name, tuple(servers)))
+    possible = _values(generated_records(kept.name, tuple(servers), address))
+    had = _values(record for record in kept.records if record.generated)
     if not kept_by_system <= had <= possible:
         raise _not_to_be_had("its name servers have other addresses now", kept.name)
+
+
+def _values(records: Iterable[RecordRow]) -> set[tuple[str, str, str]]:
+    return {(record.name, record.type, record.data) for record in records}
 
 
 def _not_to_be_had(words: str, name: str) -> CommandError:

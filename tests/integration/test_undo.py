@@ -33,6 +33,7 @@ CASES: dict[str, tuple[dict[str, Any], ...]] = {
         {"name": "one.test", "text": "a 60 IN MX 1 m\nb 60 IN A 192.0.2.9\n"},
         {"name": "one.test", "text": "www 60 IN A 192.0.2.9\n", "replace": True},
         {"name": "two.test", "text": "www 60 IN TXT x\n", "account": "acme"},
+        {"name": "two.test", "text": "www 60 IN A 192.0.2.9\n", "account": "acme"},
     ),
     "ip.add": (
         {"first": "203.0.113.50", "mask": "24", "type": "shared", "tag": 9},
