@@ -47,9 +47,13 @@ DECISIONS: Mapping[str, Decision] = MappingProxyType(
             "certificate, whose key was forgotten"
         ),
         "domain.import": _by("the zone has the records that it had, or the new domain goes"),
+        "drift.repair": _not(
+            "what stood in the files was replaced", "hsctl drift show tells a difference before"
+        ),
+        "drift.verify": _not("it only looks", "there is nothing to undo"),
         "fault.retry": _not("it changes nothing in the model", "there is nothing to undo"),
         "ip.add": _by("the addresses are deleted, if nothing uses them"),
-        "ip.delete": _by("the addresses come back, if they are still free"),
+        "ip.delete": _by("the addresses come back, if they are free and could be added today"),
         "ip.edit": _by("mask, tag and port are as they were"),
         "ip.move": _not(
             "a server is renumbered in phases that follow each other",

@@ -256,7 +256,14 @@ async def test_undo_right_after_a_command_leaves_the_model_as_before(
         if done.change_id is None:
             continue
         after = await model_rows(small)
-        undone = await undo(small, done.change_id)
+        try:
+            undone = await undo(small, done.change_id)
+        except CommandError as error:
+            # A free dedicated address keeps its port when that of the sites moves on: once it is
+            # deleted, the rule of today stands against it.
+            if (command, error.id) != ("ip.delete", "ip.dedicated.port"):
+                raise
+            continue
         assert await model_rows(small) == before, (command, fields)
         if command != "lserver.add":
             await undo(small, undone.change_id)
