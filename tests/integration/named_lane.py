@@ -14,11 +14,12 @@ from pathlib import Path, PurePosixPath
 import psutil
 from twisted.internet import reactor
 
+from node_agent.effects.binding import see_bound
 from node_agent.effects.rndc import ControlChannel, ZoneControl
 from node_agent.effects.zone_probe import probe_zone
 from templates.bind.objects import BindSettings, ServerSpec, TsigKey
 from templates.bind.service import BIND
-from templates.effects import MakeDirectory, RemovePath, UnitPlan, WriteFile
+from templates.effects import CheckBound, MakeDirectory, RemovePath, UnitPlan, WriteFile
 from templates.objects import ObjectId
 from templates.service_type import SERVER_ID, Endpoint, LaneContext, Unit
 
@@ -77,6 +78,9 @@ class NamedLane:
         plan = BIND.plan(self.context, Unit("server", {}), Unit("server", {SERVER_ID: self.server}))
         self.write(plan)
         for check in plan.checks:
+            if isinstance(check, CheckBound):
+                see_bound(check.address)
+                continue
             name = check.arguments[-1].replace("/.named.conf.candidate", "/named.conf")
             subprocess.run([shutil.which(check.program), name], check=True)
         self.start()

@@ -17,6 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from node_agent.box.daemons import DirectDaemons
+from node_agent.effects.binding import see_bound
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.effects.http_probe import probe_http
 from node_agent.effects.programs import run_program
@@ -31,6 +32,7 @@ from templates.apache.objects import (
 )
 from templates.apache.service import APACHE, plan
 from templates.effects import (
+    CheckBound,
     CheckProgram,
     FileEffect,
     MakeDirectory,
@@ -148,7 +150,10 @@ class Lane:
         for effect in made.retire:
             commit(self.root, effect)
 
-    async def check(self, check: CheckProgram) -> None:
+    async def check(self, check: CheckProgram | CheckBound) -> None:
+        if isinstance(check, CheckBound):
+            see_bound(check.address)
+            return
         self.checks += 1
         finished = await run_program(reactor, TABLE, check.program, check.arguments)
         if finished.status:
