@@ -9,15 +9,11 @@ import click
 
 from controller.client import exit_codes
 from controller.client.client import Client
-from controller.hsctl import displays
+from controller.hsctl.following import POLL, STUCK_SECONDS, follow
 from controller.hsctl.terminal import moment, say
 from controller.hsctl.waiting import Verdict
 
 Move = Mapping[str, Any]
-
-_POLL = 0.5
-_STUCK_SECONDS = 120.0
-"""A move of which nothing moved for so long is left to itself."""
 
 
 def judge(move: Move) -> Verdict | None:
@@ -54,18 +50,7 @@ def follow_move(
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
     """Show how far a move is until it has ended or nothing moves any more; give the exit code."""
-    again = f"hsctl dns watch {move}"
-    try:
-        verdict = _end_of(client, move, now, pause)
-    except KeyboardInterrupt:
-        displays.settle("moving", f"the move goes on; follow it with: {again}")
-        return exit_codes.NOT_KNOWN_LIVE
-    if verdict.exit_code == exit_codes.NOT_KNOWN_LIVE:
-        displays.settle("stuck", f"{verdict.words}; it goes on by itself, {again} follows it")
-    else:
-        sign = "good" if verdict.exit_code == exit_codes.DONE else "bad"
-        displays.settle(sign, f"{verdict.words} [move {move}]")
-    return verdict.exit_code
+    return follow(lambda: _end_of(client, move, now, pause), move, f"hsctl dns watch {move}")
 
 
 def _end_of(
@@ -87,9 +72,9 @@ def _end_of(
             verdict = judge(state)
             if verdict is not None:
                 return verdict
-            if now() - moved_at >= _STUCK_SECONDS:
+            if now() - moved_at >= STUCK_SECONDS:
                 return Verdict(exit_codes.NOT_KNOWN_LIVE, _stuck(state))
-            pause(_POLL)
+            pause(POLL)
             state = client.read("dns.progress", {"id": move})
 
 

@@ -6,16 +6,12 @@ from typing import Any
 
 from controller.client import exit_codes
 from controller.client.client import Client
-from controller.hsctl import displays
 from controller.hsctl.address_views import far
+from controller.hsctl.following import POLL, STUCK_SECONDS, follow
 from controller.hsctl.terminal import moment, say
 from controller.hsctl.waiting import Verdict
 
 Move = Mapping[str, Any]
-
-_POLL = 0.5
-_STUCK_SECONDS = 120.0
-"""A move that came no further for so long is left to itself."""
 
 
 def judge(move: Move) -> Verdict | None:
@@ -49,18 +45,7 @@ def follow_move(
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
     """Show how far a move is until its old address only runs out, or it is stuck; give the code."""
-    again = f"hsctl ip watch {move}"
-    try:
-        verdict = _end_of(client, move, now, pause)
-    except KeyboardInterrupt:
-        displays.settle("moving", f"the move goes on; follow it with: {again}")
-        return exit_codes.NOT_KNOWN_LIVE
-    if verdict.exit_code == exit_codes.NOT_KNOWN_LIVE:
-        displays.settle("stuck", f"{verdict.words}; it goes on by itself, {again} follows it")
-    else:
-        sign = "good" if verdict.exit_code == exit_codes.DONE else "bad"
-        displays.settle(sign, f"{verdict.words} [move {move}]")
-    return verdict.exit_code
+    return follow(lambda: _end_of(client, move, now, pause), move, f"hsctl ip watch {move}")
 
 
 def _end_of(
@@ -76,6 +61,6 @@ def _end_of(
         if words != seen:
             say(words)
             moved_at, seen = now(), words
-        if now() - moved_at >= _STUCK_SECONDS:
+        if now() - moved_at >= STUCK_SECONDS:
             return Verdict(exit_codes.NOT_KNOWN_LIVE, f"{words}; {state['waiting']}")
-        pause(_POLL)
+        pause(POLL)

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import attrs
-
-from controller.refusal import CommandError
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.box_answers import ask_box
 from controller.web.panel.graphs import drawn
 from controller.web.panel.menu import P_SERVERS
 from controller.web.panel.routing import Route
@@ -42,7 +40,7 @@ async def switch(visit: Visit, name: str) -> Answer:
 async def packages(visit: Visit, name: str) -> Page:
     """List the packages that are installed on a box."""
     wanted, cursor = visit.query.get("filter", ""), visit.query.get("cursor")
-    told = await _asked(
+    told = await ask_box(
         visit, "pserver.packages", name=name, search=wanted, limit="100", cursor=cursor
     )
     found = told.answer or {"items": [], "next": None}
@@ -83,31 +81,14 @@ async def stop_form(visit: Visit, name: str, service: str) -> Page:
 
 async def log(visit: Visit, name: str, service: str) -> Page:
     """Show the last lines that a service logged."""
-    told = await _asked(visit, "pserver.log", name=name, service=service, lines=str(_LINES))
+    told = await ask_box(visit, "pserver.log", name=name, service=service, lines=str(_LINES))
     found = told.answer or {"lines": [], "cut": False}
     values = {"service": service, "lines": found["lines"], "trouble": told.trouble}
     return _page("box-log", name, "services", values, under=f"Log of {service}")
 
 
-@attrs.frozen
-class _Told:
-    """What a box answered, or the refusal: a page of a box that is away is a page all the same."""
-
-    answer: Any
-    trouble: CommandError | None
-
-
-async def _asked(visit: Visit, command: str, /, **fields: str | None) -> _Told:
-    try:
-        return _Told(await visit.ask(command, **fields), None)
-    except CommandError as error:
-        if error.status == 404:
-            raise
-        return _Told(None, error)
-
-
 async def _services(visit: Visit, name: str, done: dict[str, Any] | None) -> Page:
-    told = await _asked(visit, "pserver.services", name=name)
+    told = await ask_box(visit, "pserver.services", name=name)
     found = told.answer or {"items": []}
     values = {
         "services": found["items"],

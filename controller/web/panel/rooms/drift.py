@@ -2,31 +2,12 @@
 
 from typing import Any
 
-import attrs
-
-from controller.refusal import CommandError
 from controller.web.panel.answers import Answer, Page, local
+from controller.web.panel.box_answers import ask_box
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
 _MOST = "100"
-
-
-@attrs.frozen
-class _Told:
-    """What a box answered, or the refusal: a page of a box that is away is a page all the same."""
-
-    answer: Any
-    trouble: CommandError | None
-
-
-async def _asked(visit: Visit, command: str, /, **fields: str | None) -> _Told:
-    try:
-        return _Told(await visit.ask(command, **fields), None)
-    except CommandError as error:
-        if error.status == 404:
-            raise
-        return _Told(None, error)
 
 
 async def of_server(visit: Visit, name: str) -> Page:
@@ -88,7 +69,7 @@ async def of_box(visit: Visit, name: str) -> Page:
 async def difference(visit: Visit, name: str) -> Page:
     """Show how one file differs from what would be written."""
     path, box = visit.query.get("path", ""), visit.query.get("pserver", "")
-    told = await _asked(visit, "drift.show", name=name, path=path, pserver=box)
+    told = await ask_box(visit, "drift.show", name=name, path=path, pserver=box)
     values = {"name": name, "path": path, "pserver": box, "difference": told.answer}
     return _under(name, "drift-file", path or "A file", {**values, "trouble": told.trouble})
 
@@ -110,7 +91,7 @@ async def repair(visit: Visit, name: str) -> Answer:
 
 
 async def _preview(visit: Visit, name: str, path: str, box: str, form: Form) -> Page:
-    told = await _asked(visit, "drift.preview", name=name, path=path, pserver=box)
+    told = await ask_box(visit, "drift.preview", name=name, path=path, pserver=box)
     boxes = told.answer["boxes"] if told.answer else []
     values = {
         "name": name,
