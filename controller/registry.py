@@ -3,29 +3,26 @@
 from collections.abc import Callable
 from random import Random, SystemRandom
 
-from controller.cluster import (
-    boxes_edit,
-    change_log,
-    dns_commands,
-    group_list,
-    operators,
-    placement_commands,
-)
+from controller.cluster import change_log, operators
+from controller.cluster.addresses.ip_addresses import IpAddresses
 from controller.cluster.audit import Audit
-from controller.cluster.box_services import BoxServices
-from controller.cluster.boxes import Boxes
-from controller.cluster.boxes_enrol import Enrolments
-from controller.cluster.boxes_retire import Retirement
+from controller.cluster.boxes import editing as boxes_edit
+from controller.cluster.boxes.boxes import Boxes
+from controller.cluster.boxes.enrolments import Enrolments
+from controller.cluster.boxes.invitations import Invitations
+from controller.cluster.boxes.monitoring import Monitoring
+from controller.cluster.boxes.retirement import Retirement
+from controller.cluster.boxes.services import BoxServices
 from controller.cluster.drift import DriftCommands
 from controller.cluster.faults import Faults
-from controller.cluster.health import Health
-from controller.cluster.invitations import Invitations
-from controller.cluster.ip_addresses import IpAddresses
-from controller.cluster.logical_servers import Servers
-from controller.cluster.model_transfer import ModelTransfer
-from controller.cluster.monitoring import Monitoring
+from controller.cluster.model.transfer import ModelTransfer
+from controller.cluster.placement import commands as placement_commands
+from controller.cluster.placement import dns_commands
 from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
-from controller.cluster.server_editing import ServerEditing
+from controller.cluster.rules.health import Health
+from controller.cluster.servers import group_list
+from controller.cluster.servers.editing import ServerEditing
+from controller.cluster.servers.logical_servers import Servers
 from controller.cluster.status import Status
 from controller.commands import Registry
 from controller.history import objects

@@ -22,8 +22,8 @@ import node_agent.main
 import pki.main
 from controller.client import exit_codes
 from controller.cluster.ports import FleetPort
-from controller.cluster.request_rules import REQUEST_RULES
-from controller.cluster.rule_book import RULES
+from controller.cluster.rules.book import RULES
+from controller.cluster.rules.requests import REQUEST_RULES
 from controller.cluster.undo_table import DECISIONS
 from controller.hsctl.main import main as hsctl
 from controller.registry import EnrolmentInfo, build_registry

@@ -4,9 +4,9 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.boxes import time_text
-from controller.cluster.logical_servers import find_server
+from controller.cluster.boxes.boxes import time_text
 from controller.cluster.ports import FleetPort
+from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
 from controller.pages import after_text, limit, page
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.boxes import time_text
+from controller.cluster.boxes.boxes import time_text
 from controller.commands import Command, Work
 from controller.pages import after_number, after_text, limit, page
 from controller.refusal import CommandError

@@ -5,8 +5,8 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.boxes import Boxes
-from controller.cluster.logical_servers import NOT_RUN
+from controller.cluster.boxes.boxes import Boxes
+from controller.cluster.servers.logical_servers import NOT_RUN
 from controller.commands import Command, Work
 from controller.fleet.conditions import CERTIFICATE_DAYS, LANES
 from controller.pages import MAX_LIMIT, limit

@@ -6,8 +6,8 @@ from typing import Any
 import attrs
 from twisted.internet.threads import deferToThread
 
-from controller.cluster.boxes import time_text
-from controller.cluster.logical_servers import find_server
+from controller.cluster.boxes.boxes import time_text
+from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
 from controller.history.readable import difference
 from controller.pages import after_text, limit, page

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from controller.changes import ChangedRow
-from controller.cluster.boxes import time_text
+from controller.cluster.boxes.boxes import time_text
 from controller.cluster.change_log import unknown_change
 from controller.cluster.undo_table import decision
 from controller.commands import Command, Work

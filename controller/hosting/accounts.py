@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.boxes import time_text
+from controller.cluster.boxes.boxes import time_text
 from controller.commands import Command, Work
 from controller.pages import after_text, limit, page, prefix_range
 from controller.refusal import CommandError

@@ -7,17 +7,17 @@ from typing import Any
 
 import attrs
 
-from controller.cluster import addresses
-from controller.cluster.address_rows import (
+from controller.cluster.addresses import addresses
+from controller.cluster.addresses.addresses import AddressRange
+from controller.cluster.addresses.rows import (
     AddressRow,
     check_endpoints_free,
     check_not_moving,
     find_address,
 )
-from controller.cluster.addresses import AddressRange
-from controller.cluster.boxes import time_text
-from controller.cluster.guard import watch
-from controller.cluster.logical_servers import find_server
+from controller.cluster.boxes.boxes import time_text
+from controller.cluster.rules.guard import watch
+from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
 from controller.hosting.address_mentions import (
     boxes_at,

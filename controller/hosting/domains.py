@@ -10,17 +10,17 @@ from typing import Any
 import attrs
 
 from controller import names
-from controller.cluster.boxes import time_text
-from controller.cluster.candidates import (
+from controller.cluster.boxes.boxes import time_text
+from controller.cluster.placement.candidates import (
     WebServerCandidate,
     name_server_candidates,
     web_server_candidates,
 )
-from controller.cluster.dns_roles import PROVIDER, place_zone
-from controller.cluster.groups import DEFAULT_TAG
-from controller.cluster.logical_servers import find_server
-from controller.cluster.placement import draw_web_server
-from controller.cluster.placement_rows import read_group
+from controller.cluster.placement.dns_roles import PROVIDER, place_zone
+from controller.cluster.placement.placement import draw_web_server
+from controller.cluster.placement.rows import read_group
+from controller.cluster.servers.groups import DEFAULT_TAG
+from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
 from controller.hosting.ownership import check_free

@@ -11,13 +11,13 @@ from typing import Any, Generic
 
 import attrs
 
-from controller.cluster.candidates import name_server_candidates, web_server_candidates
-from controller.cluster.dns_roles import PROVIDER, place_zone
-from controller.cluster.groups import known_group
-from controller.cluster.placement import Candidate, CandidateT, Policy, draw_web_server
-from controller.cluster.placement_commands import policy_shown
-from controller.cluster.placement_rows import Group, read_group
-from controller.cluster.placement_standings import Standing, standings
+from controller.cluster.placement.candidates import name_server_candidates, web_server_candidates
+from controller.cluster.placement.commands import policy_shown
+from controller.cluster.placement.dns_roles import PROVIDER, place_zone
+from controller.cluster.placement.placement import Candidate, CandidateT, Policy, draw_web_server
+from controller.cluster.placement.rows import Group, read_group
+from controller.cluster.placement.standings import Standing, standings
+from controller.cluster.servers.groups import known_group
 from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
 from controller.pages import after_text, limit, page

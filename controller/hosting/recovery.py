@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.logical_servers import find_server
 from controller.cluster.ports import FleetPort
+from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
 from controller.hosting.zones import load_zone, renew_serial
 from controller.projection.servers import ServerRow

@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 
 from controller import names
-from controller.cluster.guard import watch
-from controller.cluster.logical_servers import find_server
 from controller.cluster.ports import ServiceZonePort
-from controller.cluster.server_settings import references_to
+from controller.cluster.rules.guard import watch
+from controller.cluster.servers.logical_servers import find_server
+from controller.cluster.servers.settings import references_to
 from controller.commands import Command, Work
 from controller.hosting.address_mentions import glue, records_naming
 from controller.projection.servers import ServerRow

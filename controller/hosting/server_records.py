@@ -5,7 +5,7 @@ They are generated in the service zone, and kept right, as the server and its ad
 
 from typing import Any
 
-from controller.cluster.logical_servers import NamedServer, find_server
+from controller.cluster.servers.logical_servers import NamedServer, find_server
 from controller.commands import Command, Work
 from controller.hosting.service_zone import TTL
 from controller.hosting.zones import record_shown, records_at

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import attrs
 
-from controller.cluster.placement import SECONDARIES
+from controller.cluster.placement.placement import SECONDARIES
 from controller.commands import Work
 from controller.hosting.zones import (
     ZoneHead,

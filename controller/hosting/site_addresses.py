@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import attrs
 
-from controller.cluster.address_rows import web_port
-from controller.cluster.groups import DEFAULT_TAG
+from controller.cluster.addresses.rows import web_port
+from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.commands import Command, Work
 from controller.hosting.record_commands import zone_name
 from controller.hosting.sites import Site, load_site, project_site, site_kept, site_shown

@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 
 from controller.change_plan import counted
-from controller.cluster.boxes import time_text
-from controller.cluster.candidates import name_server_candidates
-from controller.cluster.dns_roles import PROVIDER
-from controller.cluster.placement_rows import read_group
+from controller.cluster.boxes.boxes import time_text
+from controller.cluster.placement.candidates import name_server_candidates
+from controller.cluster.placement.dns_roles import PROVIDER
+from controller.cluster.placement.rows import read_group
 from controller.commands import Command, Work
 from controller.hosting.zone_mover import CHANNEL, ELSEWHERE, elsewhere
 from controller.hosting.zone_placement import Roles, roles_of

@@ -11,7 +11,7 @@ from typing import Literal
 
 import attrs
 
-from controller.cluster.dns_roles import (
+from controller.cluster.placement.dns_roles import (
     MASTER,
     NO_ROLE,
     SLAVES,
@@ -19,7 +19,7 @@ from controller.cluster.dns_roles import (
     flaw,
     of_audience,
 )
-from controller.cluster.placement import SECONDARIES
+from controller.cluster.placement.placement import SECONDARIES
 from controller.refusal import CommandError
 
 Phase = Literal["promoted", "following", "published", "leaving"]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from controller.client.errors import RefusedError, UsageError
-from controller.cluster import model_file
+from controller.cluster.model import file as model_file
 from controller.hsctl.terminal import print_json, say
 from controller.hsctl.verbs import Output, output_option, session, writes
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
-from controller.cluster.boxes import NamedBox
+from controller.cluster.boxes.boxes import NamedBox
 from controller.commands import Command, Registry, Work
 from controller.fleet.committed import Committed, Pending, Watch
 from controller.fleet.lane_store import backlogs, touched_by

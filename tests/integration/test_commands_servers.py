@@ -9,8 +9,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from controller.cluster.groups import GROUPS
-from controller.cluster.server_settings import check_references
+from controller.cluster.servers.groups import GROUPS
+from controller.cluster.servers.settings import check_references
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 from templates.registry import KNOWN_TYPES, SERVICE_TYPES

@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 from pytest_twisted import ensureDeferred
 
-from controller.cluster.health import KEPT_SECONDS, Health, ListFindings
-from controller.cluster.rule_book import BY_ID, RULES
+from controller.cluster.rules.book import BY_ID, RULES
+from controller.cluster.rules.health import KEPT_SECONDS, Health, ListFindings
 from controller.commands import Work
 from controller.storage.database import Transaction
 from tests.integration.model import OPERATOR, Model

@@ -7,7 +7,7 @@ import attrs
 import pytest
 from pytest_twisted import ensureDeferred
 
-from controller.cluster import model_file
+from controller.cluster.model import file as model_file
 from tests.integration.model import Model
 from tests.unit.controller.hsctl.conftest import product_registry
 

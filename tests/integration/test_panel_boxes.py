@@ -8,7 +8,7 @@ import pytest_twisted
 from pytest_twisted import ensureDeferred
 
 from controller.bootstrap.job import SshJob
-from controller.cluster.intents import CONDITIONS, INTENTS
+from controller.cluster.boxes.intents import CONDITIONS, INTENTS
 from controller.registry import EnrolmentInfo, build_registry
 from controller.runner import CommandRunner
 from tests.integration.model import NOW, OPERATOR, Model

@@ -7,9 +7,9 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
 
-from controller.cluster.dns_roles import PROVIDER
-from controller.cluster.placement_rows import Group, read_group
-from controller.cluster.placement_standings import standings
+from controller.cluster.placement.dns_roles import PROVIDER
+from controller.cluster.placement.rows import Group, read_group
+from controller.cluster.placement.standings import standings
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.storage.database import Transaction

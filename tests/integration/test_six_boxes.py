@@ -18,7 +18,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from controller.cluster.model_file import written
+from controller.cluster.model.file import written
 from controller.storage.embedded import EmbeddedPostgres
 from node_agent.enrolment import controllers_met, enrol
 from node_agent.wire.messages import Alive, FromController, Welcome

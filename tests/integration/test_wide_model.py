@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pytest_twisted import ensureDeferred
 
-from controller.cluster.health import (
+from controller.cluster.rules.health import (
     AT_ONCE,
     KEPT_AS_THEY_ARE,
     KEPT_SECONDS,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.cluster.intents import CONDITIONS, INTENTS
+from controller.cluster.boxes.intents import CONDITIONS, INTENTS
 from controller.names import unicode_name
 
 _SENTENCES = {

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from controller.cluster.groups import GROUPS
-from controller.cluster.intents import INTENTS
+from controller.cluster.boxes.intents import INTENTS
+from controller.cluster.servers.groups import GROUPS
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.menu import P_SERVERS
 from controller.web.panel.rooms.boxes import SYSTEMS

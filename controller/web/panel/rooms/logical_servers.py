@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from controller.cluster.address_types import TYPES, types_of
-from controller.cluster.groups import GROUPS, TITLES
+from controller.cluster.addresses.types import TYPES, types_of
+from controller.cluster.servers.groups import GROUPS, TITLES
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.rooms.choices import Choices, boxes_to_choose

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from controller.cluster import model_file
+from controller.cluster.model import file as model_file
 from controller.web.panel.answers import Answer, Download, Page
 from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from controller.cluster.dns_roles import PROVIDER, NameServerChoice
+from controller.cluster.placement.dns_roles import PROVIDER, NameServerChoice
 from controller.hosting.zone_placement import Phase, Roles, next_phase, roles_of, wanted_servers
 from controller.refusal import CommandError
 

@@ -2,7 +2,7 @@
 
 from pytest_twisted import ensureDeferred
 
-from controller.cluster.ip_addresses import DeleteAddresses, EditAddress, ListAddresses
+from controller.cluster.addresses.ip_addresses import DeleteAddresses, EditAddress, ListAddresses
 from tests.unit.controller.hsctl.conftest import Cli
 from tests.web_site import Told
 

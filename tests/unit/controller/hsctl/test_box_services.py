@@ -4,7 +4,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from controller.client import exit_codes
-from controller.cluster.box_services import ActOnService, ShowLog
+from controller.cluster.boxes.services import ActOnService, ShowLog
 from tests.unit.controller.hsctl.conftest import Cli
 
 

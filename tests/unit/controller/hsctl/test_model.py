@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_twisted import ensureDeferred
 
-from controller.cluster.model_file import parsed, written
+from controller.cluster.model.file import parsed, written
 from tests.unit.controller.hsctl.conftest import Cli
 from tests.web_site import Told
 

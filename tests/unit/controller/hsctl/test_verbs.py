@@ -11,7 +11,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 
 from controller.client.routes import ROUTES
-from controller.cluster.boxes import AddBox
+from controller.cluster.boxes.boxes import AddBox
 from controller.commands import Registry
 from controller.hosting.record_commands import DeleteRecords, WriteRecords
 from controller.hsctl.main import _VERBS, main

@@ -1,0 +1,1 @@
+"""IP addresses of logical servers: ranges, types, and who has each."""

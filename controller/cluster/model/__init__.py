@@ -1,0 +1,1 @@
+"""The model of the cluster as a file: exported, planned, imported."""

@@ -1,0 +1,1 @@
+"""Logical servers: groups, settings, and what may be changed of them."""
