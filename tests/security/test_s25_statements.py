@@ -66,7 +66,7 @@ NAMED = {
     ("hosting/zones.py", "sql"),
     ("hosting/zone_mover.py", "f'{_MOVING} WHERE {which} ORDER BY m.move_id, m.zone_id LIMIT %s'"),
     (
-        "cluster/ip_addresses.py",
+        "cluster/addresses/ip_addresses.py",
         "f\"{LIST} WHERE {' AND '.join(where)} ORDER BY i.id LIMIT %s\"",
     ),
     (

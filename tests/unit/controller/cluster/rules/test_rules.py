@@ -156,7 +156,7 @@ def test_r354_an_address_is_shared_only_on_different_ports(other: Endpoint, take
 def test_every_rule_of_a_request_is_one_that_a_command_raises() -> None:
     tree = Path(controller.__file__).parent
     raised = "".join(
-        path.read_text() for path in sorted(tree.rglob("*.py")) if path.name != "request_rules.py"
+        path.read_text() for path in sorted(tree.rglob("*.py")) if path.name != "requests.py"
     )
     assert [rule.id for rule in REQUEST_RULES if f'"{rule.id}"' not in raised] == []
     assert not {rule.id for rule in REQUEST_RULES} & set(BY_ID)
