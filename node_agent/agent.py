@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from node_agent.answering import Answering
-from node_agent.box.interface import Box
+from node_agent.box.interface import Box, is_lane_id
 from node_agent.concurrency import Blocking
 from node_agent.effects.failures import BoxUnavailableError
 from node_agent.engine import Engine
@@ -274,8 +274,12 @@ class Agent:
                 self._detach(lane.adopt(message.history, overwrite=message.overwrite))
 
     async def _assign(self, message: Assign) -> None:
-        known = [each for each in message.lanes if each.service_type in self._types]
-        self._declined = [each for each in message.lanes if each not in known]
+        # What is not kept here stays out of the journal too: the next start would meet it again.
+        named = [each for each in message.lanes if is_lane_id(each.lane)]
+        for strange in {each.lane for each in message.lanes} - {each.lane for each in named}:
+            event("not-a-lane-id", level=logging.WARNING, lane=strange)
+        known = [each for each in named if each.service_type in self._types]
+        self._declined = [each for each in named if each not in known]
         for each in self._declined:
             event("declined", level=logging.WARNING, lane=each.name, type=each.service_type)
         wanted = [(each.lane, each.name, each.service_type) for each in known]

@@ -13,6 +13,7 @@ import psutil
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from node_agent.box.interface import is_lane_id
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.effects.programs import ProgramTable, run_program
 from templates.service_type import Daemon, LaneContext
@@ -22,7 +23,6 @@ START_DEADLINE = 30.0
 STOP_DEADLINE = 30.0
 _PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05)
 _PID = re.compile(rb"[1-9][0-9]{0,9}\s*", re.ASCII)
-_INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
 
 
 class Daemons(Protocol):
@@ -271,7 +271,7 @@ class SystemdDaemons:
 
 
 def _unit(context: LaneContext, daemon: Daemon) -> str:
-    if not _INSTANCE.fullmatch(context.lane):
+    if not is_lane_id(context.lane):
         raise EffectFailedError(f"lane {context.lane!a} cannot name a systemd unit")
     return f"heliosphere-{daemon.program}@{context.lane}.service"
 

@@ -5,6 +5,7 @@ thread; the others are asynchronous. Every failure is one of `EffectFailedError`
 `BoxUnavailableError` (nobody answered) or `DiskFullError` (nothing can be written).
 """
 
+import re
 from typing import Protocol
 
 import msgspec
@@ -19,6 +20,13 @@ from templates.effects import (
     WriteFile,
 )
 from templates.service_type import LaneContext, ServiceType
+
+_LANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
+
+
+def is_lane_id(text: str) -> bool:
+    """Tell whether a lane may have this id: it names a directory and a systemd unit (S3, S11)."""
+    return _LANE_ID.fullmatch(text) is not None
 
 
 class Image(msgspec.Struct, frozen=True, tag=True):

@@ -10,6 +10,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from node_agent.box.daemons import Daemons
+from node_agent.box.interface import is_lane_id
 from node_agent.effects.addresses import HostAddresses
 from node_agent.effects.binding import see_bound
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
@@ -69,8 +70,8 @@ class PosixBox:
 
     def lane(self, service_type: ServiceType, lane: str) -> "PosixLane":
         """Open a lane's directory, made where it is missing. Raises ValueError for a strange id."""
-        if "/" in lane or lane in ("", ".", ".."):
-            raise ValueError(f"not the id of a lane: {lane!r}")
+        if not is_lane_id(lane):
+            raise ValueError(f"not the id of a lane: {lane!a}")
         return PosixLane(self, service_type, lane, self._ids(service_type.daemon.program))
 
     def _ids(self, program: str) -> Ids | None:
@@ -155,7 +156,7 @@ class PosixLane:
 
     async def retransfer(self, zone: str) -> None:
         """Make a secondary transfer a zone now."""
-        await self._open_channel().command(f"retransfer {zone}")
+        await ZoneControl(self._open_channel()).retransfer(zone)
 
     async def running(self) -> bool:
         """Tell whether the daemon lives."""

@@ -8,7 +8,7 @@ content is written beside its place, synced, and renamed in.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -174,8 +174,8 @@ class PosixFiles:
         for folder in dict.fromkeys(folder for path in paths for folder in _above(path)):
             with _words(folder):
                 try:
-                    with self._parent(f"{folder}/." if folder else ".") as (parent, _):
-                        os.fsync(parent)
+                    with self._folder(_parts(folder) if folder else ()) as handle:
+                        os.fsync(handle)
                 except FileNotFoundError:
                     continue
 
@@ -264,7 +264,13 @@ class PosixFiles:
     @contextmanager
     def _parent(self, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
         """Open the directory that holds ``path``; ``make`` makes missing ones."""
-        *folders, name = path.split("/")
+        *folders, name = _parts(path)
+        with self._folder(folders, make=make) as handle:
+            yield handle, name
+
+    @contextmanager
+    def _folder(self, folders: Sequence[str], *, make: bool = False) -> Iterator[int]:
+        """Open a directory below the lane's, or that itself, one after the other."""
         handle = os.dup(self._root)
         try:
             for folder in folders:
@@ -278,9 +284,20 @@ class PosixFiles:
                     inner = os.open(folder, _DIRECTORY, dir_fd=handle)
                 os.close(handle)
                 handle = inner
-            yield handle, name
+            yield handle
         finally:
             os.close(handle)
+
+
+def _parts(path: str) -> list[str]:
+    """Give the names that lead to a path below the lane's directory, and to nothing else (S3).
+
+    Effects are refused when they are built; the paths of a journal, or of a log, come here alone.
+    """
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise EffectFailedError(f"{path!a} is not a path below the lane's directory")
+    return parts
 
 
 def _above(path: str) -> Iterator[str]:

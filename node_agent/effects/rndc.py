@@ -249,6 +249,10 @@ class ZoneControl:
         """Make named read named.conf again; zones that did not change are not loaded again."""
         await self._channel.command("reconfig")
 
+    async def retransfer(self, zone: str) -> None:
+        """Make a secondary transfer a zone now."""
+        await self._channel.command(f"retransfer {_zone(zone)}")
+
     async def configuration(self, zone: str) -> str | None:
         """Give the text inside the braces of a zone's configuration, None where there is none."""
         try:
@@ -323,13 +327,13 @@ class ZoneControl:
         return effect
 
 
-_ZONE = re.compile(r"[a-z0-9_.-]{1,253}", re.ASCII)
+_ZONE = re.compile(r"[a-z0-9_.][a-z0-9_.-]{0,252}", re.ASCII)
 _TOKEN = re.compile(r'"[^"]*"|[{};!]|[^\s{};!"]+')
 _SYNONYMS = {"primary": "master", "primaries": "masters", "secondary": "slave"}
 
 
 def _zone(zone: str) -> str:
-    """A zone's name as a word of a command: nothing in it ends the word."""
+    """A zone's name as a word of a command: it ends with the name, and is no option (S11)."""
     if not _ZONE.fullmatch(zone):
         raise EffectFailedError(f"{zone!a} cannot be the name of a zone here")
     return zone
