@@ -65,7 +65,7 @@ def contains(text: str) -> str:
 def _read(cursor: str) -> object:
     try:
         return json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refused(cursor) from error
 
 

@@ -22,6 +22,8 @@ def read_owned(path: Path, kind: type[RecordT]) -> RecordT:
     try:
         status = path.stat()
         record = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
     if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):

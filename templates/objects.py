@@ -65,5 +65,5 @@ def decode_spec(kind: ObjectKind, version: int, data: bytes) -> Any:
         raise SpecError(f"{kind.name} version {version} is not known here (this is {kind.version})")
     try:
         return msgspec.msgpack.decode(data, type=kind.spec)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SpecError(f"{kind.name}: {error}") from error

@@ -26,6 +26,8 @@ from templates.service_type import PlanRefusedError
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 CHAIN_LENGTH = 10
 PEM_LENGTH = 64 * 1024
+_WORDS = 300
+"""Characters of the library's own words, which may hold all that it was given."""
 CIPHERS = b"DEFAULT@SECLEVEL=2"
 """OpenSSL's level of Debian and its kin: RSA keys from 2048 bits, no SHA-1 signatures. Said here,
 because the library of our Python may have been built with a lower one."""
@@ -103,4 +105,4 @@ def _key(text: str) -> PrivateKey:
 def _words(error: Exception) -> str:
     if isinstance(error, SSL.Error | crypto.Error) and error.args and error.args[0]:
         return "; ".join(str(part[-1]) for part in error.args[0])
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return str(error).splitlines()[0][:_WORDS] if str(error) else type(error).__name__
