@@ -1,10 +1,12 @@
 """The controller's configuration: one frozen record, read once from controller.toml."""
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
@@ -83,16 +85,31 @@ class ControllerConfig:
 def read_config(path: Path) -> ControllerConfig:
     """Read controller.toml.
 
-    Raises `ConfigError`, in one line that names the file and the setting.
+    Raises `ConfigError`, in one line that names the file and the setting. A file that others may
+    write is refused, since it names a directory of programs that we run (S12); so is one that
+    everybody may read, where the password of the database is in it (S14).
     """
     try:
+        status = path.stat()
         values = tomllib.loads(path.read_text())
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+    if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+        raise ConfigError(f"{path} may be written by others: chown it to yourself, chmod go-w")
     try:
-        return parse_config(values, path.absolute().parent)
+        config = parse_config(values, path.absolute().parent)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
+    if status.st_mode & 0o007 and _has_password(config.database):
+        raise ConfigError(f"{path} holds the database's password for all to read: chmod o-rwx")
+    return config
+
+
+def _has_password(database: str) -> bool:
+    parts = urlsplit(database)
+    return parts.password is not None or "password" in parse_qs(parts.query)
 
 
 def parse_config(values: Mapping[str, Any], base: Path) -> ControllerConfig:

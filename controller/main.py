@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from controller.principal import system
+from pki.cores import write_no_core
 
 if TYPE_CHECKING:
     from controller.config import ControllerConfig
@@ -37,6 +38,7 @@ def main() -> None:
     hs-controller init --config controller.toml
     hs-controller run --config controller.toml
     """
+    write_no_core()
 
 
 @main.command()

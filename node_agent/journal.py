@@ -6,6 +6,7 @@ the closing of a journal entry has not, since losing it only repeats work.
 """
 
 import json
+import logging
 import secrets
 import sqlite3
 from base64 import b64encode
@@ -17,6 +18,7 @@ from typing import Any
 from node_agent.effects.failures import DiskFullError
 from node_agent.file_table import FileTable
 from node_agent.journal_format import FORMATS
+from node_agent.logs import event
 from node_agent.records import (
     AppliedObject,
     Entry,
@@ -40,8 +42,8 @@ class Journal:
     """The file. One writer; readers in other processes (``hs-agent status``) do not disturb it."""
 
     def __init__(self, path: Path | None) -> None:
-        if path is not None and not path.exists():
-            path.touch(mode=0o600)
+        if path is not None:
+            _close_to_others(path)
         self._db = sqlite3.connect(
             ":memory:" if path is None else path,
             isolation_level=None,
@@ -521,6 +523,20 @@ def _lane(row: tuple[Any, ...]) -> LaneRecord:
 
 def _ids(text: str) -> tuple[ObjectId, ...]:
     return tuple(ObjectId(kind, key) for kind, key in json.loads(text))
+
+
+def _close_to_others(path: Path) -> None:
+    """Make the file, and those that SQLite keeps beside it, its owner's: it has secrets (S14)."""
+    try:
+        if not path.exists():
+            path.touch(mode=0o600)
+        for each in (path, *(path.with_name(f"{path.name}-{end}") for end in ("wal", "shm"))):
+            mode = each.stat().st_mode & 0o777 if each.exists() else 0
+            if mode & 0o077:
+                each.chmod(0o600)
+                event("closed-to-others", level=logging.WARNING, file=each, mode=f"{mode:04o}")
+    except OSError as error:
+        raise JournalError(f"{error.filename}: {error.strerror}") from error
 
 
 @contextmanager

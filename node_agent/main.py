@@ -11,6 +11,7 @@ import click
 
 from node_agent.config import DEFAULT_PATH, Config, read_config
 from node_agent.owned_file import ConfigError
+from pki.cores import write_no_core
 
 
 class _ConfigPath(click.ParamType[Config]):
@@ -41,6 +42,7 @@ def _config_option(function: "click.decorators.FC") -> "click.decorators.FC":
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Work the logical servers of this box as the cluster's controller asks."""
+    write_no_core()
 
 
 @main.command()

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from pki.authority import CERTIFICATE_FILE, LEAF_DAYS, Authority, AuthorityError, Issued
+from pki.cores import write_no_core
 from pki.keys import (
     LARGEST_REQUEST,
     KeyRefusedError,
@@ -240,4 +241,5 @@ def _report(issued: Issued) -> None:
 
 def main() -> None:
     """Run ``hs-ca``."""
+    write_no_core()
     cli.main(args=sys.argv[1:], prog_name="hs-ca")

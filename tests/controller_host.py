@@ -95,6 +95,7 @@ def controller_host(postgres: EmbeddedPostgres, *settings: str) -> Iterator[Host
             f'enrolment = "127.0.0.1:{free_port()}"\npublic_name = "localhost"\n'
             'log = "logs/controller.log"\n' + "".join(f"{line}\n" for line in settings)
         )
+        (directory / "controller.toml").chmod(0o644)
         try:
             yield here
         finally:

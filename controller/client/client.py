@@ -17,7 +17,7 @@ from controller.client.errors import (
     RefusedError,
     UnreachableError,
 )
-from controller.client.profiles import Profile
+from controller.client.profiles import Profile, refuse_open_key
 from controller.client.routes import ROUTES
 
 RETRY_SECONDS = 15.0
@@ -174,6 +174,7 @@ def _context(profile: Profile) -> ssl.SSLContext:
         else:
             context.load_verify_locations(cafile=profile.ca)
         if profile.certificate:
+            refuse_open_key(profile)
             context.load_cert_chain(profile.certificate, profile.key or None)
     except (OSError, ssl.SSLError, ValueError) as error:
         raise UnreachableError(

@@ -71,6 +71,8 @@ def load(path: Path | None = None) -> Profiles:
         return Profiles("", {})
     except OSError as error:
         raise UnreachableError(f"{path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise UnreachableError(f"{path}: nested too deeply") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UnreachableError(f"{path}: {error}") from error
     tables = document.get("profiles", {})
@@ -83,6 +85,13 @@ def load(path: Path | None = None) -> Profiles:
     if not all(isinstance(value, str) for value in [default, *fields]):
         raise UnreachableError(f"{path}: a profile's fields are texts")
     return Profiles(default, known)
+
+
+def refuse_open_key(profile: Profile) -> None:
+    """Refuse an operator's key that others can read (S14). Raises `UnreachableError`, OSError."""
+    path = profile.key or profile.certificate
+    if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+        raise UnreachableError(f"{path} holds a private key and others can read it: chmod 600")
 
 
 def chosen(name: str | None) -> Profile:

@@ -203,6 +203,7 @@ class LocalCluster:
         }
         text = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
         self.layout.controller_config.write_text(text)
+        self.layout.controller_config.chmod(0o644)  # whatever the umask: see `read_config`
         printed = self._administer("init", "--operator", _OPERATOR)
         if ", password " in printed:
             _write_private(self.layout.password, printed.rpartition(" ")[2])

@@ -51,6 +51,9 @@ def write_agent_config(
             "",
         ]
     layout.grants(box.name).write_text("\n".join(granted))
+    # Whatever the umask: the agent takes no file that others may write.
+    for made in (path, layout.grants(box.name)):
+        made.chmod(0o644)
 
 
 def _exists(client: Client, command: str, name: str) -> bool:

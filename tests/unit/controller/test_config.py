@@ -10,6 +10,7 @@ from tests import strategies
 def read(tmp_path: Path, text: str) -> ControllerConfig:
     path = tmp_path / "controller.toml"
     path.write_text(text)
+    path.chmod(0o600)
     return read_config(path)
 
 
