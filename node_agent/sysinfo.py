@@ -36,10 +36,12 @@ def sample(lanes: Sequence[LaneFacts]) -> dict[str, object]:
     """Look at the box. Blocks for some milliseconds."""
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     load = os.getloadavg()
+    # Of Python's `platform`, some functions run programs that they find on the PATH (S12).
+    system = os.uname()
     return {
         "host": _text(socket.gethostname()),
         "os": _os_name(),
-        "kernel": _text(f"{platform.system()} {platform.release()} {platform.machine()}"),
+        "kernel": _text(f"{system.sysname} {system.release} {system.machine}"),
         "boot_id": boot_id(),
         "uptime": int(time.time() - psutil.boot_time()),
         "cpu": {
@@ -66,18 +68,18 @@ def _text(value: str) -> str:
 
 def _os_name() -> str:
     try:
-        return _text(platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()))
+        return _text(platform.freedesktop_os_release().get("PRETTY_NAME", os.uname().sysname))
     except OSError:
-        return _text(platform.platform())
+        return _text(f"{os.uname().sysname} {os.uname().release}")
 
 
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return _text(platform.processor())
+        return _text(os.uname().machine)
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return _text(next(named, platform.processor()))
+    return _text(next(named, os.uname().machine))
 
 
 def _disks() -> list[dict[str, object]]:

@@ -261,6 +261,7 @@ def _detach(layout: "Layout") -> None:
         child = subprocess.Popen(
             [
                 sys.executable,
+                "-I",  # nothing of the folder that it is typed in (S12)
                 "-m",
                 "controller.hsctl.main",
                 "local",

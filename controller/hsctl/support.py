@@ -172,7 +172,9 @@ def _versions() -> str:
     from importlib.metadata import distributions
 
     packages = sorted(f"{part.name} {part.version}" for part in distributions())
-    lines = [platform.platform(), f"Python {platform.python_version()}", *packages]
+    system = os.uname()
+    words = f"{system.sysname} {system.release} {system.machine}"
+    lines = [words, f"Python {platform.python_version()}", *packages]
     return "\n".join(lines) + "\n"
 
 
