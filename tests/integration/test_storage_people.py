@@ -49,6 +49,19 @@ async def test_a_wrong_name_or_password_is_told_alike(sign_in: SignIn, name: str
     assert await refused(sign_in, name, "wrong\ud800", "192.0.2.1") == 0
 
 
+@pytest.mark.parametrize("name", ["admin", "without"])
+@pytest_twisted.ensureDeferred
+async def test_no_password_is_nobodys(sign_in: SignIn, database: Database, name: str) -> None:
+    """What is verified in the place of a missing password, for its time alone, lets nobody in."""
+
+    async def prepare(tx: Transaction) -> None:
+        await people.create_operator(tx, "without", None)
+        await people.disable_operator(tx, "admin")
+
+    await database.transaction(PROVIDER, prepare, name="prepare")
+    assert await refused(sign_in, name, "nobody", "192.0.2.1") == 0
+
+
 @pytest_twisted.ensureDeferred
 async def test_guessing_is_stopped_even_with_the_right_password(sign_in: SignIn) -> None:
     for _ in range(PER_PAIR):

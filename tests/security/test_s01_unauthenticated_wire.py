@@ -71,7 +71,8 @@ async def test_nothing_is_taken_before_the_hello(
     await agent.connect(reactor, cluster.agent_port)
     await agent.until(lambda: agent.protocol is not None)
     agent.send(message)
-    await agent.until_ended()
+    agent.send(agent.hello())  # too late: nothing that follows is heard
+    await agent.until(lambda: agent.end_reason is not None or bool(agent.messages))
     assert agent.messages == []
     assert await cluster.rows("SELECT session_epoch FROM box") == [(0,)]
 

@@ -3,8 +3,19 @@
 import pytest_twisted
 from twisted.internet import reactor
 
-from node_agent.wire.messages import Batch, Hello, Observed, Outcomes, Refused, Stored, Welcome
+from node_agent.wire.messages import (
+    Batch,
+    Hello,
+    Observed,
+    Outcomes,
+    Refused,
+    RenewalRequest,
+    Renewed,
+    Stored,
+    Welcome,
+)
 from node_agent.wire.object_hash import as_text
+from pki.keys import new_key, signing_request
 from tests.fleet_cluster import FleetCluster
 from tests.fleet_fixtures import fleet_cluster  # noqa: F401
 from tests.simulated_agent import SimulatedAgent
@@ -52,7 +63,9 @@ async def test_a_second_hello_ends_the_session(cluster: FleetCluster) -> None:
     await agent.connect(reactor, cluster.agent_port)
     await agent.until(lambda: bool(agent.said(Welcome)))
     agent.send(agent.hello())
-    await agent.until_ended()
+    agent.send(RenewalRequest(csr=signing_request(new_key())))  # what follows is not heard
+    await agent.until(lambda: agent.end_reason is not None or bool(agent.said(Renewed)))
+    assert not agent.said(Renewed)
     assert await cluster.rows("SELECT session_epoch FROM box") == [(1,)]
 
 

@@ -13,6 +13,7 @@ from controller.storage.database import Transaction
 from controller.storage.people import create_token
 from controller.web.panel.routes import ROUTES
 from tests.integration.model import OPERATOR, Model
+from tests.integration.test_commands_hosting import pair
 from tests.panel_site import NAME, PASSWORD, PanelSite, panel_site
 
 
@@ -31,6 +32,8 @@ async def test_no_page_holds_a_secret(panel: PanelSite) -> None:
         return await create_token(tx, NAME, "planted")
 
     text = await panel.model.database.transaction(OPERATOR, token, name="test")
+    chain, key = pair("shop.test")
+    await panel.model.ask("site.set", name="shop.test", certificate=chain, key=key)
     visitor = await panel.signed_in()
     kept = await panel.model.rows(
         """SELECT password_hash FROM operator
@@ -45,6 +48,7 @@ async def test_no_page_holds_a_secret(panel: PanelSite) -> None:
         text,
         box["token"],
         visitor.cookie,
+        key.splitlines()[1],
         *(value for (value,) in kept if value),
     }
     assert len(secrets) > 8

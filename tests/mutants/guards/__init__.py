@@ -1,0 +1,19 @@
+"""The guards that can be taken out, by where they stand.
+
+Whoever changes a guard changes it here too: a unit test says where the two differ.
+"""
+
+from tests.mutants.guards import agent, controller, fleet, panel, pki, storage, templates, web, wire
+from tests.mutants.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *wire.MUTANTS,
+    *pki.MUTANTS,
+    *fleet.MUTANTS,
+    *agent.MUTANTS,
+    *controller.MUTANTS,
+    *templates.MUTANTS,
+    *storage.MUTANTS,
+    *web.MUTANTS,
+    *panel.MUTANTS,
+)

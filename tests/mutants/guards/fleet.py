@@ -1,0 +1,129 @@
+"""Guards of the controller against its agents."""
+
+from tests.mutants.mutant import Mutant
+
+SESSIONS = "controller/fleet/sessions.py"
+LISTENER = "controller/fleet/listener.py"
+HELLO = "controller/fleet/hello.py"
+_S1 = "tests/security/test_s01_unauthenticated_wire.py"
+_S4 = "tests/security/test_s04_impersonation.py"
+_S7 = "tests/security/test_s07_replay.py"
+_S8 = "tests/security/test_s08_hostile_agent.py"
+
+MUTANTS = (
+    Mutant(
+        "fleet.hello-first",
+        "S1",
+        LISTENER,
+        '            raise WireError("something else than a Hello came first")',
+        "            pass",
+        (f"{_S1}::test_nothing_is_taken_before_the_hello[Alive]",),
+    ),
+    Mutant(
+        "fleet.revoked-in-the-database",
+        "S1",
+        HELLO,
+        "    if revoked is not None:",
+        "    if False:",
+        (f"{_S1}::test_a_certificate_revoked_in_the_database_alone_has_no_session",),
+    ),
+    Mutant(
+        "fleet.renewal-for-the-sessions-name",
+        "S4",
+        SESSIONS,
+        "self._services.issuer.issue(message.csr, self.peer.name)",
+        "self._services.issuer.issue(message.csr, type(self.peer.name)(self.peer.name.cluster,"
+        ' "box", "0" * 8 + "-0000-0000-0000-" + "0" * 12))',
+        (f"{_S1}::test_a_renewal_is_for_the_name_of_the_session_alone",),
+    ),
+    Mutant(
+        "fleet.own-lanes-only",
+        "S4",
+        SESSIONS,
+        '            raise WireError("a lane that is not this box\'s")\n        return link',
+        "            link = next(iter(self.links.values()), None)\n        return link",
+        (f"{_S4}::test_a_box_that_speaks_of_anothers_lane_is_closed[LaneState]",),
+        dies_of=("AttributeError",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.one-hello",
+        "S7",
+        SESSIONS,
+        '                raise WireError("a second Hello")',
+        "                pass",
+        (f"{_S7}::test_a_second_hello_ends_the_session",),
+    ),
+    Mutant(
+        "fleet.settled-at-most-stored",
+        "S7",
+        SESSIONS,
+        "        if not 0 <= message.settled_revision <= limit:",
+        "        if False:",
+        (f"{_S7}::test_settling_what_was_never_stored_ends_the_session",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.protocol-version",
+        "S7",
+        LISTENER,
+        "        if hello.protocol_max < PROTOCOL_MIN or hello.protocol_min > PROTOCOL_MAX:",
+        "        if False:",
+        (f"{_S7}::test_an_older_protocol_is_refused",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.observation-unasked",
+        "S7",
+        SESSIONS,
+        "            return  # of a watch that has ended: said twice, or late",
+        "            pass",
+        (f"{_S7}::test_an_observation_that_nobody_asked_for_is_not_kept",),
+    ),
+    Mutant(
+        "fleet.stranger-frame",
+        "S8",
+        LISTENER,
+        "    max_frame = HELLO_BYTES\n",
+        "",
+        (f"{_S8}::test_a_frame_announced_as_too_long_is_not_waited_for[False]",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.stored-words",
+        "S8",
+        SESSIONS,
+        '        c if c.isprintable() or c in "\\n\\t" else',
+        '        c if c != "\\0" else',
+        (f"{_S8}::test_hostile_words_are_kept_as_bounded_plain_text",),
+    ),
+    Mutant(
+        "fleet.hello-names",
+        "S8",
+        SESSIONS,
+        "        if len(text) > LONGEST_NAME or not text.isprintable():\n"
+        '            raise WireError("a name in the Hello is too long or not printable")',
+        "        pass",
+        (f"{_S8}::test_a_hello_with_hostile_names_has_no_session",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.flood",
+        "S8",
+        SESSIONS,
+        "            self._read(False)\n",
+        "",
+        (f"{_S8}::test_a_flood_of_messages_is_read_no_faster_than_written",),
+    ),
+    Mutant(
+        "fleet.another-machine",
+        "S4",
+        SESSIONS,
+        "        if living.machine_id != machine_id:",
+        "        if False:",
+        (
+            "tests/integration/test_fleet_sessions.py::"
+            "test_another_machine_with_the_same_identity_is_refused",
+        ),
+    ),
+)

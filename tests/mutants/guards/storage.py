@@ -1,0 +1,71 @@
+"""Guards of the database and of who may sign in."""
+
+from tests.mutants.mutant import Mutant
+
+PEOPLE = "controller/storage/people.py"
+SESSIONS = "controller/storage/web_sessions.py"
+_S21 = "tests/security/test_s21_session_forging.py"
+_S22 = "tests/security/test_s22_signing_in.py"
+_PEOPLE = "tests/integration/test_storage_people.py"
+
+MUTANTS = (
+    Mutant(
+        "storage.session-rotation",
+        "S21",
+        SESSIONS,
+        "    if cookie is not None:\n        await end_session(tx, cookie)\n",
+        "",
+        (f"{_S21}::test_signing_in_begins_another_session_and_ends_the_first",),
+    ),
+    Mutant(
+        "storage.session-idle",
+        "S22",
+        SESSIONS,
+        """        " AND s.seen_at > now() - make_interval(mins => %s)",
+        (_TOUCH_SECONDS, digest, IDLE_MINUTES),""",
+        """        " AND (true OR s.seen_at > now() - make_interval(mins => %s))",
+        (_TOUCH_SECONDS, digest, IDLE_MINUTES),""",
+        (f"{_S22}::test_a_session_ends_when_its_time_is_up",),
+    ),
+    Mutant(
+        "storage.session-age",
+        "S22",
+        SESSIONS,
+        " AND s.expires_at > now() AND o.disabled_at",
+        " AND o.disabled_at",
+        (f"{_S22}::test_a_session_ends_when_its_time_is_up",),
+    ),
+    Mutant(
+        "storage.token-expired",
+        "S22",
+        PEOPLE,
+        '        " AND (t.expires_at IS NULL OR t.expires_at > now())",\n',
+        '        "",\n',
+        (f"{_PEOPLE}::test_tokens_expire_and_are_revoked_and_only_digests_are_kept",),
+    ),
+    Mutant(
+        "storage.sign-in-disabled",
+        "S22",
+        "controller/storage/sign_in.py",
+        " if operator is not None and not operator.disabled else None",
+        " if operator is not None else None",
+        (f"{_S22}::test_a_disabled_operator_is_out_at_once_and_stays_out",),
+        dies_of=("LookupError",),
+    ),
+    Mutant(
+        "storage.guessing",
+        "S22",
+        "controller/storage/sign_in.py",
+        "        if wait:\n            raise SignInRefusedError(wait)\n",
+        "",
+        (f"{_S22}::test_guessing_is_slowed_down_and_told_honestly",),
+    ),
+    Mutant(
+        "storage.nobodys-password",
+        "S22",
+        "controller/storage/passwords.py",
+        "        return kept is not None",
+        "        return True",
+        (f"{_PEOPLE}::test_no_password_is_nobodys",),
+    ),
+)
