@@ -17,7 +17,45 @@ _S12 = "tests/security/test_s12_search_path.py"
 _S14 = "tests/security/test_s14_secrets.py"
 _S16 = "tests/security/test_s16_links_that_change.py"
 
+_GRANTS = "tests/unit/node_agent/test_grants.py"
+
 MUTANTS = (
+    Mutant(
+        "agent.grants-asked",
+        "S20",
+        "node_agent/planning.py",
+        "    if words := refusal(new_server, plan):",
+        '    if words := "":',
+        (
+            f"{_GRANTS}::test_what_is_not_granted_is_refused_alone_and_said",
+            f"{_GRANTS}::test_an_object_that_is_not_granted_leaves_the_others_alone",
+        ),
+        dies_of=("KeyError",),
+    ),
+    Mutant(
+        "agent.granted-programs",
+        "S20",
+        GRANTS,
+        "effect.program not in self.programs:",
+        "False:",
+        (f"{_GRANTS}::test_without_a_file_of_grants_no_program_may_be_run",),
+    ),
+    Mutant(
+        "agent.granted-addresses",
+        "S20",
+        GRANTS,
+        "return self.addresses is None or any(address in network for network in self.addresses)",
+        "return True",
+        (f"{_GRANTS}::test_an_address_is_granted_by_its_network_alone",),
+    ),
+    Mutant(
+        "agent.granted-directories",
+        "S20",
+        GRANTS,
+        '        return ".." not in directory.parts and any(',
+        "        return any(",
+        (f"{_GRANTS}::test_a_configuration_names_granted_directories_alone",),
+    ),
     Mutant(
         "agent.path-below-the-lane",
         "S3",
