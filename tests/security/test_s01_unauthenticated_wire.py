@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from node_agent.wire.messages import (
     Alive,
     Answer,
+    Drift,
     FromAgent,
     Inventory,
     LaneState,
@@ -35,6 +36,7 @@ EARLY = [
     Outcomes(lane="x", settled_revision=1, outcomes=()),
     LaneState(lane="x", condition="ok"),
     Observed(lane="x", zone="a.test", serial=1),
+    Drift(lane="x", files=0, total=0, findings=(), verified_ago=-1.0),
     Inventory(lane="x", items=(), last=True),
     SystemReport(sampled_at=1.0, facts={}),
     Sample(

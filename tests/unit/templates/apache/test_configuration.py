@@ -67,14 +67,19 @@ def test_every_endpoint_is_listened_on_and_named_once() -> None:
     assert 'Define HS_HTTP "*:80 *:8080"\n' in conf
 
 
-def test_mass_virtual_host_is_the_first_and_accounts_come_last() -> None:
+def test_mass_virtual_host_is_the_first_then_accounts_and_an_operators_own_comes_last() -> None:
     conf = text(made(with_settings(tls_port=443)))
     places = [
         conf.index(part)
-        for part in ("VirtualDocumentRoot", "Redirect 204", 'IncludeOptional "accounts/*.conf"')
+        for part in (
+            "VirtualDocumentRoot",
+            "Redirect 204",
+            'IncludeOptional "accounts/*.conf"',
+            'IncludeOptional "overrides/server/*.conf"',
+        )
     ]
     assert places == sorted(places)
-    assert conf.rstrip().endswith('IncludeOptional "accounts/*.conf"')
+    assert conf.rstrip().endswith('IncludeOptional "overrides/server/*.conf"')
 
 
 def test_user_stands_only_where_the_agent_gives_one() -> None:
