@@ -145,6 +145,8 @@ GOOD: tuple[tuple[str, str, str, Any, Any], ...] = (
     ("r315", "vps", "solution", "freevps", "freevps"),
     ("r362", "bind", "role", "slave2", "slave2"),
     ("r367", "bind", "used_by", "resellers", "resellers"),
+    ("drift", "bind", "drift", "repair", "repair"),
+    ("drift", "apache", "drift", "keep", "keep"),
 )
 BAD: tuple[tuple[str, str, str, Any], ...] = (
     ("r290", "apache", "miva", "5.0"),
@@ -163,6 +165,7 @@ BAD: tuple[tuple[str, str, str, Any], ...] = (
     ("r362", "bind", "role", "slave3"),
     ("r367", "bind", "used_by", "nobody"),
     ("r297", "vps", "no_such", "1"),
+    ("drift", "bind", "drift", "ignore"),
 )
 
 
