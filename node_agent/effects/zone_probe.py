@@ -132,10 +132,14 @@ async def zone_serial(
     """Give the serial that the name server answers for ``zone`` with authority, else None.
 
     ``timeout`` in seconds; the question is sent a second time after half of it. Raises
-    `BoxUnavailableError` where no answer comes.
+    `BoxUnavailableError` where no answer comes, `EffectFailedError` where ``zone`` is no name.
     """
+    try:
+        name = dns.name.from_text(zone)
+    except dns.exception.DNSException as error:
+        raise EffectFailedError(f"{zone!a} is not the name of a zone: {error}") from error
     async with _Asking(reactor, endpoint) as asker:
-        return await asker.serial(dns.name.from_text(zone), timeout)
+        return await asker.serial(name, timeout)
 
 
 async def probe_zone(

@@ -192,3 +192,11 @@ async def test_a_zone_that_is_not_served_at_the_deadline_is_told(server: Server)
     server.answers = [code(dns.rcode.REFUSED)]
     with pytest.raises(EffectFailedError, match="it is not served"):
         await probe_zone(reactor, server.endpoint, ProbeZone(ZONE), deadline=0.02)
+
+
+@pytest.mark.parametrize("name", ["shop..test", "a" * 64, ".".join(["a" * 60] * 5)])
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_name_is_refused_and_not_asked(server: Server, name: str) -> None:
+    with pytest.raises(EffectFailedError, match="not the name of a zone"):
+        await zone_serial(reactor, server.endpoint, name)
+    assert server.questions == 0
