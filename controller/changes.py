@@ -179,6 +179,7 @@ class ChangeWriter:
         self._written: list[_Numbered] = []
         self._names: dict[str, str] = {}
         self._before: dict[str, int] = {}
+        self._id: int | None = None
 
     async def upsert(
         self,
@@ -263,6 +264,7 @@ class ChangeWriter:
             return None
         if change_id is None:
             (change_id,) = await self._tx.row("SELECT nextval('change_id_seq')")
+        self._id = change_id
         written = self._written
         self._tx.run_with_next(
             _WRITE,
@@ -358,6 +360,7 @@ class ChangeWriter:
                WHERE l.logical_server_id = ANY(%s::uuid[]) ORDER BY b.name""",
             ([item.logical_server for item in self._written],),
         )
+        before = await self._specs_before()
         return ChangePlan(
             objects=tuple(
                 PlannedObject(
@@ -366,7 +369,9 @@ class ChangeWriter:
                     key=item.key,
                     logical_server=self._names[item.logical_server],
                     boxes=tuple(box for lane, box in found if lane == item.logical_server),
-                    disturbs=_disturbance(item),
+                    disturbs=_disturbance(
+                        item.wanted, before[item.logical_server, item.wanted.kind.name, item.key]
+                    ),
                 )
                 for item in self._written
             ),
@@ -378,18 +383,27 @@ class ChangeWriter:
             foreseen=self._foreseen,
         )
 
+    async def _specs_before(self) -> dict[tuple[str, str, str], bytes | None]:
+        """Read what the written objects were, from the change that a dry run takes back."""
+        rows = await self._tx.rows(
+            """SELECT logical_server_id::text, kind, key, before FROM change_object
+               WHERE change_id = %s""",
+            (self._id,),
+        )
+        return {(server, kind, key): _bytes(spec) for server, kind, key, spec in rows}
 
-def _disturbance(item: _Numbered) -> Disturbance:
+
+def _disturbance(wanted: _Wanted, before: bytes | None) -> Disturbance:
     """Say what the daemon goes through; what an older release wrote may be anything."""
-    kind = item.wanted.kind
+    kind = wanted.kind
     try:
-        before, after = (
+        was, becomes = (
             None if data is None else decode_spec(kind, kind.version, data)
-            for data in (item.before, item.wanted.spec)
+            for data in (before, wanted.spec)
         )
     except SpecError:
         return "reload"
-    return kind.disturbs(before, after)
+    return kind.disturbs(was, becomes)
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
