@@ -56,9 +56,7 @@ def test_every_security_module_has_a_mutant_that_it_kills() -> None:
     missing = [path.name for path in modules if str(path.relative_to(TREE)) not in covered]
     assert missing == []
     numbers = {int(path.name[6:8]) for path in modules}
-    assert {f"S{number}" for number in numbers} == {
-        mutant.number for mutant in MUTANTS if mutant.number.startswith("S")
-    }
+    assert {f"S{number}" for number in numbers} <= {mutant.number for mutant in MUTANTS}
 
 
 # --- the runner, on a tree of two files ---

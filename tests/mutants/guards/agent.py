@@ -38,7 +38,10 @@ MUTANTS = (
         GRANTS,
         "effect.program not in self.programs:",
         "False:",
-        (f"{_GRANTS}::test_without_a_file_of_grants_no_program_may_be_run",),
+        (
+            f"{_GRANTS}::test_without_a_file_of_grants_no_program_may_be_run",
+            f"{_GRANTS}::test_what_is_not_granted_is_refused_alone_and_said",
+        ),
     ),
     Mutant(
         "agent.granted-addresses",
@@ -255,15 +258,5 @@ MUTANTS = (
             "test_whatever_comes_is_a_value_or_refused[specifications]",
         ),
         dies_of=("RecursionError", "ValueError"),
-    ),
-    Mutant(
-        "agent.granted-programs",
-        "S10",
-        GRANTS,
-        "            if isinstance(effect, CheckProgram) and effect.program not in self.programs:",
-        "            if False:",
-        (
-            "tests/unit/node_agent/test_grants.py::test_what_is_not_granted_is_refused_alone_and_said",
-        ),
     ),
 )
