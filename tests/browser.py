@@ -180,6 +180,13 @@ class Browser:
                 raise AssertionError(f"{text!r} did not appear in {selector}: {found[:2000]!r}")
             time.sleep(0.1)
 
+    def until_there(self, selector: str, seconds: float = 15.0) -> None:
+        """Wait until there is such an element, seen or not."""
+        end = time.monotonic() + seconds
+        while not self.count(selector):
+            assert time.monotonic() < end, f"{selector} did not appear"
+            time.sleep(0.1)
+
     def console(self) -> list[str]:
         """Take what pages wrote to the console since the last call, refusals by policy included."""
         entries = self._ask("POST", "/se/log", {"type": "browser"})

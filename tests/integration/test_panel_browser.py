@@ -233,7 +233,7 @@ async def test_of_many_web_servers_those_are_proposed_that_fit_what_is_typed(
         browser.open(f"{panel.url}/domains/add")
         assert browser.count('#l-on option[value="w197.example.net"]') == 0
         browser.type("#f-on", "w197")
-        browser.until("w197.example.net", "#l-on")
+        browser.until_there('#l-on option[value="w197.example.net"]')
         assert browser.count("#l-on option") == 1
 
     await look(panel, see)

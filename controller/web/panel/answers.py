@@ -27,7 +27,7 @@ class Page:
     """A page: its template with its values, the room it stands in, and the way back up.
 
     ``crumbs`` are (words, path) above the page; ``hears`` are the events after which its live part
-    is fetched again.
+    is fetched again; one that is ``fetched`` hears nothing, and is a part of other pages.
     """
 
     template: str
@@ -36,6 +36,7 @@ class Page:
     values: Mapping[str, Any] = attrs.field(factory=dict)
     crumbs: tuple[tuple[str, str], ...] = ()
     hears: tuple[Hears, ...] = ()
+    fetched: bool = False
     status: int = 200
 
 

@@ -78,7 +78,7 @@ class Replies:
             "progress": progress,
             **page.values,
         }
-        if request.requestHeaders.hasHeader(LIVE) and page.hears:
+        if request.requestHeaders.hasHeader(LIVE) and (page.hears or page.fetched):
             text = self._renderer.part(page.template, values)
         else:
             text = self._renderer.page(page.template, values)

@@ -101,7 +101,8 @@ def _typed(visit: Visit) -> str:
 
 
 def _proposed(found: Any) -> Page:
-    return Page("names", "Names", "", {"names": [item["name"] for item in found["items"]]})
+    names = [item["name"] for item in found["items"]]
+    return Page("names", "Names", "", {"names": names}, fetched=True)
 
 
 ROUTES = (
