@@ -94,7 +94,7 @@ def read_config(path: Path) -> ControllerConfig:
         values = tomllib.loads(path.read_text())
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, no text, or a number that is too long
         raise ConfigError(f"{path}: {error}") from error
     if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
         raise ConfigError(f"{path} may be written by others: chown it to yourself, chmod go-w")

@@ -73,7 +73,7 @@ def load(path: Path | None = None) -> Profiles:
         raise UnreachableError(f"{path}: {error.strerror}") from error
     except RecursionError as error:
         raise UnreachableError(f"{path}: nested too deeply") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, no text, or a number that is too long
         raise UnreachableError(f"{path}: {error}") from error
     tables = document.get("profiles", {})
     default = document.get("default", "")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from controller.client import profiles
 from controller.client.errors import UnreachableError
-from controller.cluster import model_file
+from controller.cluster.model import file as model_file
 from controller.config import ConfigError as ControllerConfigError
 from controller.config import read_config as read_controller_config
 from controller.hosting.master_files import master_file, read_master_file
