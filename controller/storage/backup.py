@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 
 import attrs
 import psycopg2
@@ -37,6 +38,10 @@ from pki.keys import replace_durably
 from pki.revocation import DENY_LIST_FILE, DenyList
 
 __all__ = ["ArchiveError", "BackupError", "Manifest", "Place", "create", "restore"]
+
+
+_LEAVING = 2.0
+"""Seconds that backends of clients that have gone are given to end."""
 
 
 class BackupError(Exception):
@@ -193,20 +198,29 @@ def _put_back(place: Place, directory: Path) -> None:
 
 def _refuse_while_in_use(url: str) -> None:
     connection = _connect(url)
+    connection.autocommit = True
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND backend_type = 'client backend'"
-            )
-            (others,) = cursor.fetchone() or (0,)
+        # The end of a connection reaches its backend a moment after its client has gone.
+        end = monotonic() + _LEAVING
+        while (others := _others(connection)) and monotonic() < end:
+            sleep(0.05)
     finally:
         connection.close()
     if others:
         raise BackupError(
             f"{others} connections to the database are open: stop every controller first"
         )
+
+
+def _others(connection: psycopg2.extensions.connection) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
+        )
+        (others,) = cursor.fetchone() or (0,)
+    return int(others)
 
 
 def _identity(url: str) -> tuple[str, str, int]:
