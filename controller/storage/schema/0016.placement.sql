@@ -4,7 +4,7 @@
 -- Sites or zones placed on it. Kept by the statement that writes a change, which has locked the row.
 ALTER TABLE logical_server ADD COLUMN holds integer NOT NULL DEFAULT 0;
 
-SELECT set_config('hs.principal', 'provider', true);
+SET LOCAL hs.principal = 'provider';
 UPDATE logical_server s SET holds = o.count
 FROM (SELECT logical_server_id, count(*) FROM desired_object
       WHERE kind IN ('zone', 'site') AND NOT deleted GROUP BY logical_server_id) o
