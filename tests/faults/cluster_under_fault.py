@@ -109,8 +109,8 @@ class Broken:
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'"
             "::regnamespace AND relname !~ '^(_yoyo|yoyo|box_sample)' ORDER BY relname"
         )
-        # Times of heartbeats and facts move by themselves, and boxes tell their load.
-        moving = "- 'last_seen_at' - 'facts' - 'facts_at'"
+        # Times of heartbeats, facts and verifying move by themselves, and boxes tell their load.
+        moving = "- 'last_seen_at' - 'facts' - 'facts_at' - 'files' - 'verified_at'"
         return "\n".join(
             f"{table} {row}"
             for (table,) in tables
