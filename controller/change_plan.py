@@ -8,6 +8,7 @@ from typing import Literal
 
 import attrs
 
+from controller.fleet.differences import LaneDifferences
 from templates.objects import Disturbance
 
 Action = Literal["add", "change", "remove"]
@@ -79,6 +80,8 @@ class ChangePlan:
     rows: tuple[PlannedRow, ...]
     drawn: Mapping[str, str]
     foreseen: Foreseen = Foreseen()
+    differences: tuple[LaneDifferences, ...] | None = None
+    """What would change on the boxes, server by server; None where they were not asked."""
     words: tuple[str, ...] = attrs.field(init=False)
 
     @words.default

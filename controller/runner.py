@@ -3,7 +3,7 @@
 Panel, API and hsctl come through here, so what one of them may do, or is refused, all are.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -17,6 +17,7 @@ from controller.change_plan import ChangePlan
 from controller.changes import ChangeWriter, redacted
 from controller.commands import Command, Permission, Registry, Work
 from controller.fleet.committed import Handover
+from controller.fleet.differences import Concerned, Differences
 from controller.principal import Principal, system
 from controller.refusal import CommandError
 from controller.storable import check_storable
@@ -120,6 +121,7 @@ class CommandRunner:
     """Runs the commands of a registry on a database.
 
     ``handover`` is given each change right after its commit, before whoever asked is answered.
+    ``differences`` asks boxes what a dry run would change on them; where there is none, none does.
     """
 
     def __init__(
@@ -127,10 +129,12 @@ class CommandRunner:
         database: Database,
         registry: Registry,
         handover: Handover | None = None,
+        differences: Differences | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
         self._handover = handover
+        self._differences = differences
 
     async def run(
         self,
@@ -140,13 +144,16 @@ class CommandRunner:
         *,
         idempotency_key: str | None = None,
         dry_run: bool = False,
+        diff: bool = False,
         reason: str = "",
     ) -> CommandResult:
         """Run the command ``name`` with ``request``, a record of the command's request class.
 
         A write is one transaction, and its change is part of it. ``dry_run`` does the same and
-        rolls it back; its answer holds the plan. ``idempotency_key`` makes a repeated write answer
-        what the first one did. Raises `CommandError` where it is refused: nothing was written then.
+        rolls it back; its answer holds the plan. With ``diff``, the boxes concerned are then asked
+        what would change on them, and the plan has their answers. ``idempotency_key`` makes a
+        repeated write answer what the first one did. Raises `CommandError` where it is refused:
+        nothing was written then.
         """
         command: Command[Any] = self._registry[name]
         if not _allowed(principal, command.permission):
@@ -158,8 +165,10 @@ class CommandRunner:
             return await self._read(principal, command, request)
 
         begun: list[int] = []
+        concerned: tuple[Concerned, ...] = ()
 
         async def work(tx: Transaction) -> CommandResult:
+            nonlocal concerned
             key = None if dry_run else idempotency_key
             if key is not None:
                 digest = _fingerprint(name, request)
@@ -172,7 +181,11 @@ class CommandRunner:
             answer = answer.answer if isinstance(answer, OneTime) else answer
             change_id = await change.close()
             if dry_run:
-                raise Rollback(CommandResult(kept, None, await change.plan()))
+                plan = await change.plan()
+                if diff and self._differences is not None:
+                    added = {(it.kind, it.key) for it in plan.objects if it.action == "add"}
+                    concerned = await self._differences.concerned(tx, change.committed(0), added)
+                raise Rollback(CommandResult(kept, None, plan))
             if change_id is not None and self._handover is not None:
                 begun.append(change_id)
                 self._handover.committing(change_id)
@@ -196,7 +209,16 @@ class CommandRunner:
             if self._handover is not None:
                 for change_id in begun:
                     self._handover.ended(change_id)
+        if dry_run and diff and done.plan is not None:
+            return attrs.evolve(done, plan=await self._with_differences(done.plan, concerned))
         return await self._fetched(done)
+
+    async def _with_differences(
+        self, plan: ChangePlan, concerned: Sequence[Concerned]
+    ) -> ChangePlan:
+        """Ask the boxes, now that nothing is locked any more."""
+        told = () if self._differences is None else await self._differences.ask(concerned)
+        return attrs.evolve(plan, differences=told)
 
     async def _read(
         self, principal: Principal, command: Command[Any], request: Any

@@ -16,6 +16,7 @@ from controller.bootstrap.runs import SshEnrolments
 from controller.cluster.ports import EnrolmentInfo
 from controller.commands import Registry
 from controller.config import ControllerConfig, Listen
+from controller.fleet.differences import Differences
 from controller.fleet.fleet import Fleet
 from controller.hosting.address_mover import AddressMover
 from controller.hosting.address_phases import Renumbering
@@ -88,7 +89,12 @@ class Controller:
             anchors=anchors,
             ssh=self._ssh,
         )
-        self.runner = CommandRunner(database, self.registry, self.fleet.handover)
+        self.runner = CommandRunner(
+            database,
+            self.registry,
+            self.fleet.handover,
+            Differences(self.fleet, reactor, secrets.inline),
+        )
         self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
         self._jobs: tuple[Job, ...] = (
             ZoneMover(database, reactor, time.time, random.SystemRandom()),

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from node_agent.drift_desk import DriftDesk
 from node_agent.effects.failures import (
     BoxUnavailableError,
     EffectFailedError,
@@ -22,6 +21,7 @@ from node_agent.wire.questions import (
     AskDifference,
     AskLog,
     AskPackages,
+    AskPreview,
     AskRepair,
     AskServices,
     AskVerify,
@@ -80,12 +80,14 @@ class Answering:
                 return await self.desk.log(lanes, ask, seconds)
             case AskVerify() | AskDifference() | AskRepair() as ask:
                 return await _of_files(lanes, ask, seconds)
+            case AskPreview() as ask:
+                return await _lane(lanes, ask.lane).preview(ask.objects, seconds * PATIENCE)
 
 
 async def _of_files(
     lanes: Sequence[Lane], ask: AskVerify | AskDifference | AskRepair, seconds: float
 ) -> AnyFound:
-    desk = _desk(lanes, ask.lane)
+    desk = _lane(lanes, ask.lane).drift
     match ask:
         case AskVerify():
             return await desk.verify(seconds * PATIENCE)
@@ -95,10 +97,10 @@ async def _of_files(
             return await (desk.preview if ask.preview else desk.repair)(ask.path)
 
 
-def _desk(lanes: Sequence[Lane], id: str) -> DriftDesk:
+def _lane(lanes: Sequence[Lane], id: str) -> Lane:
     for lane in lanes:
         if lane.id == id:
-            return lane.drift
+            return lane
     raise EffectFailedError("this box does not work this logical server")
 
 

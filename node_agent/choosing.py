@@ -4,8 +4,8 @@ Blocks on the journal; runs on the worker thread within the round's transaction.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from node_agent.journal import Journal
 from node_agent.planning import (
     Change,
     Refusal,
@@ -25,6 +25,25 @@ WAITS_NAMED = 50
 """Objects that one removal is recorded to wait for, at most; the next look finds the next ones."""
 
 
+class Served(Protocol):
+    """What choosing reads of a lane: the journal, or what would stand in it (see `foreseen`)."""
+
+    def pending(self, lane: str, limit: int) -> tuple[StoredObject, ...]:
+        """Give the objects to be worked next."""
+
+    def applied(self, lane: str, ids: Iterable[ObjectId]) -> dict[ObjectId, AppliedObject]:
+        """Give those of ``ids`` that the box serves."""
+
+    def applied_units(self, lane: str, units: Iterable[str]) -> dict[ObjectId, AppliedObject]:
+        """Give the applied objects of these render units."""
+
+    def dependents(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
+        """Give applied objects that require ``id``; at most ``limit``."""
+
+    def served_besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
+        """Give applied objects other than ``id``; at most ``limit``."""
+
+
 class Chooser:
     """Chooses for one lane. ``context_of`` gives the planning context for a server's spec,
     ``refusal`` what the box does not grant of a plan.
@@ -34,7 +53,7 @@ class Chooser:
         self,
         lane: str,
         service_type: ServiceType,
-        journal: Journal,
+        journal: Served,
         context_of: Callable[[object], LaneContext],
         refusal: Refusal,
     ) -> None:

@@ -5,16 +5,20 @@ it is still seen whether it was changed.
 """
 
 import re
-from collections.abc import Iterable
 from difflib import unified_diff
-from itertools import islice
+from itertools import chain, islice
+
+import attrs
 
 from node_agent.wire.codec import printable
 from node_agent.wire.questions import MOST_DIFFERENCES, Difference
 
 MOST_BYTES, MOST_LINES = 256 * 1024, 5000
 """Larger files are not compared line by line."""
-LONGEST_LINE = 500
+LONGEST_LINE = 2000
+_MOST_SEEN = MOST_DIFFERENCES + 1
+_NO_END = "\n\\ No newline at end of file"
+"""What stands below a last line that has no end, as `diff` and `patch` have it."""
 
 _SECRETS = re.compile(
     r"(?P<block>-----BEGIN [^\n-]*PRIVATE KEY-----.*?(?:-----END [^\n-]*PRIVATE KEY-----|\Z)"
@@ -43,37 +47,56 @@ class Redaction:
         return f'{match["name"]}"[secret {number}]"'
 
 
+@attrs.frozen
+class Compared:
+    """The lines of a unified diff; ``why`` says why there are none, ``cut`` that there are more."""
+
+    lines: tuple[str, ...] = ()
+    why: str = ""
+    cut: bool = False
+
+
+def compared(there: bytes, wanted: bytes, names: tuple[str, str]) -> Compared:
+    """Compare two contents line by line, secrets taken out; ``names`` stand above the two sides.
+
+    The lines are those of the files to the byte, tabs and a missing last line end included; one
+    that cannot be shown as it is has other characters in its place, and the rest is ``cut``.
+    """
+    if len(there) > MOST_BYTES or len(wanted) > MOST_BYTES:
+        return Compared(why="too large to be compared line by line")
+    try:
+        texts = there.decode(), wanted.decode()
+    except UnicodeDecodeError:
+        return Compared(why="not text: its content is not shown")
+    if any("\0" in text for text in texts):
+        return Compared(why="not text: its content is not shown")
+    redact = Redaction()
+    want = _lines(redact(texts[1]))
+    have = _lines(redact(texts[0]))
+    if max(len(want), len(have)) > MOST_LINES:
+        return Compared(why="too many lines to be compared")
+    found = unified_diff(have, want, *names, lineterm="")
+    lines = list(islice(chain.from_iterable(each.split("\n") for each in found), _MOST_SEEN))
+    shown = tuple(map(shown_line, lines[:MOST_DIFFERENCES]))
+    return Compared(shown, cut=len(lines) > MOST_DIFFERENCES or list(shown) != lines)
+
+
 def difference(path: str, there: bytes, wanted: bytes, words: str) -> Difference:
     """Compare what stands at ``path`` with what would be written; ``words`` are told in any case.
 
     What would be written is the ``+`` side: it is what a repair does.
     """
-    if len(there) > MOST_BYTES or len(wanted) > MOST_BYTES:
-        return _words_only(path, words, "too large to be compared line by line")
-    try:
-        texts = there.decode(), wanted.decode()
-    except UnicodeDecodeError:
-        return _words_only(path, words, "not text: its content is not shown")
-    if any("\0" in text for text in texts):
-        return _words_only(path, words, "not text: its content is not shown")
-    redact = Redaction()
-    want = redact(texts[1]).splitlines()
-    have = redact(texts[0]).splitlines()
-    if max(len(want), len(have)) > MOST_LINES:
-        return _words_only(path, words, "too many lines to be compared")
-    lines = unified_diff(have, want, "on the box", "as written by Heliosphere", lineterm="")
-    shown = tuple(_shown(islice(lines, MOST_DIFFERENCES + 1)))
-    return Difference(
-        path=path,
-        words=words,
-        lines=shown[:MOST_DIFFERENCES],
-        cut=len(shown) > MOST_DIFFERENCES,
-    )
+    found = compared(there, wanted, ("on the box", "as written by Heliosphere"))
+    said = "; ".join(part for part in (words, found.why) if part)
+    return Difference(path=path, words=said, lines=found.lines, cut=found.cut)
 
 
-def _words_only(path: str, words: str, why: str) -> Difference:
-    return Difference(path=path, words=f"{words}; {why}" if words else why, lines=(), cut=False)
+def shown_line(line: str) -> str:
+    """Give a line of a file without control characters but tabs, and no longer than is shown."""
+    return "\t".join(printable(part, LONGEST_LINE) for part in line[: LONGEST_LINE + 1].split("\t"))
 
 
-def _shown(lines: Iterable[str]) -> Iterable[str]:
-    return (printable(line.expandtabs(4), LONGEST_LINE) for line in lines)
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
+    last = lines.pop()
+    return [*lines, f"{last}{_NO_END}"] if last else lines

@@ -16,10 +16,12 @@ from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.entries import Entries, Point, objects_of, pass_by
 from node_agent.heavy_steps import HeavySteps
 from node_agent.journal import Journal
+from node_agent.planning import Step
+from node_agent.previewing import Previews
 from node_agent.quick_steps import place, quick_steps
 from node_agent.records import Received
 from node_agent.repairing import Repairs
-from node_agent.round import Round, insist
+from node_agent.round import KEPT, Round, insist
 from node_agent.standing import stand_up
 from templates.objects import ObjectId
 from templates.service_type import LaneContext, ServiceType
@@ -53,6 +55,15 @@ class Engine:
         self._chooser = Chooser(lane, service_type, journal, self._context_of, refusal)
         self.anew = Anew(lane, service_type, journal, self._context)
         self.repairs = Repairs(self.anew, self._begin, self.settle, refusal)
+        self.previews = Previews(
+            lane=lane,
+            service_type=service_type,
+            journal=journal,
+            files=self.box.files,
+            context_of=self._context_of,
+            refusal=refusal,
+            held_back=self._held_back,
+        )
 
     @property
     def has_server(self) -> bool:
@@ -154,6 +165,11 @@ class Engine:
             at=self._at,
             keep=self.keep,
         )
+
+    def _held_back(self, step: Step) -> str:
+        """Say why the policy keeps a step from its files; empty where it does not. Blocks."""
+        kept = self._entries.changed_by_others(step) if self.keep else ()
+        return KEPT.format(paths=", ".join(kept[:5])) if kept else ""
 
     async def settle(self, work: Round) -> None:
         """Write down what the round came to. Raises `DiskFullError`; then `recover` comes next."""

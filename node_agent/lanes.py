@@ -7,9 +7,9 @@ daemon. What goes wrong here never holds back another lane.
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from node_agent.box.interface import LaneBox
@@ -36,6 +36,7 @@ from node_agent.wire.messages import (
     Outcomes,
     Stored,
 )
+from node_agent.wire.questions import Preview, PreviewedObject
 from templates.objects import ObjectId
 
 FIRST_RETRY, LONGEST_RETRY = 0.5, 60.0
@@ -263,6 +264,22 @@ class Lane:
     def message(self) -> str:
         """The words of the condition."""
         return self._message
+
+    async def preview(self, objects: Sequence[PreviewedObject], seconds: float) -> Preview:
+        """Tell what these objects would come to, between two rounds; nothing is touched.
+
+        Raises `BoxUnavailableError` where nothing would be applied now, or a round takes longer
+        than ``seconds``.
+        """
+        if self._held or self._ahead:
+            raise BoxUnavailableError(self._held_why if self._held else AHEAD)
+        if self._busy:
+            ready: Deferred[None] = Deferred.fromCoroutine(self.idle())
+            try:
+                await ready.addTimeout(seconds, self._clock)
+            except TimeoutError:
+                raise BoxUnavailableError("it is at work: ask again in a moment") from None
+        return await self._blocking(lambda: self._engine.previews.preview(objects))
 
     async def restart_daemon(self) -> None:
         """Stop the daemon where it runs and start it, between two rounds; then see it answer."""

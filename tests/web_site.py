@@ -72,6 +72,7 @@ class Asked:
     idempotency_key: str | None
     dry_run: bool
     reason: str
+    diff: bool = False
 
 
 @attrs.frozen
@@ -119,9 +120,10 @@ class RememberingRunner:
         *,
         idempotency_key: str | None = None,
         dry_run: bool = False,
+        diff: bool = False,
         reason: str = "",
     ) -> Any:
-        asked = Asked(principal, name, request, idempotency_key, dry_run, reason)
+        asked = Asked(principal, name, request, idempotency_key, dry_run, reason, diff)
         self.asked.append(asked)
         told = self.answer(asked)
         if isinstance(told, Awaitable):

@@ -65,6 +65,7 @@ class Client:
         fields: Mapping[str, Any],
         *,
         dry_run: bool = False,
+        diff: bool = False,
         reason: str = "",
         key: str | None = None,
     ) -> Written:
@@ -81,7 +82,8 @@ class Client:
         }
         if reason:
             headers["Heliosphere-Reason"] = reason.encode("utf-8").decode("latin-1")
-        url = _with_query(path, {"dry_run": "true"} if dry_run else {})
+        flags = {"dry_run": dry_run, "diff": diff}
+        url = _with_query(path, {name: "true" for name, given in flags.items() if given})
         until = self._now() + RETRY_SECONDS
         heard = False
         while True:

@@ -28,12 +28,12 @@ from controller.fleet.liveness import SHORTEST_INTERVAL, interval
 from controller.fleet.loading import Inline
 from controller.fleet.monitoring import SampleStore, monitored_among
 from controller.fleet.presence import Presence
-from controller.fleet.questions import BoxAwayError
+from controller.fleet.questions import BoxAwayError, NoAnswerError
 from controller.fleet.sessions import Services, SessionTable
 from controller.fleet.words import FLEET, ConditionWord
 from controller.storage.database import Database
-from node_agent.wire.messages import Retry, SystemRequest
-from node_agent.wire.questions import AnyAsk, AnyFound
+from node_agent.wire.messages import PROTOCOL_PREVIEW, Retry, SystemRequest
+from node_agent.wire.questions import AnyAsk, AnyFound, AskPreview
 from pki.revocation import DenyList
 
 log = Logger()
@@ -192,6 +192,8 @@ class Fleet:
         session = self.sessions.get(box)
         if session is None:
             raise BoxAwayError("the box is not connected")
+        if isinstance(ask, AskPreview) and session.protocol < PROTOCOL_PREVIEW:
+            raise NoAnswerError("its agent is older and cannot say: upgrade it")
         return await session.questions.ask(ask, seconds)
 
     def set_monitoring(self, box: str, on: bool) -> None:

@@ -217,7 +217,7 @@ class AgentListener(ServerFactory):
             self.services,
             known,
             beginning,
-            machine_id=hello.machine_id,
+            hello=hello,
             send=protocol.send,
             lose=protocol.lose,
             read=protocol.read,

@@ -29,6 +29,7 @@ from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError, printable
 from node_agent.wire.messages import (
     MOST_FINDINGS,
+    PROTOCOL_MAX,
     Alive,
     Answer,
     Assign,
@@ -135,7 +136,7 @@ class Session:
         peer: Peer,
         beginning: Beginning,
         *,
-        machine_id: str,
+        hello: Hello,
         send: Callable[[Message], None],
         lose: Callable[[str], None],
         read: Callable[[bool], None],
@@ -144,7 +145,9 @@ class Session:
         self.peer = peer
         self.box = peer.name.subject
         self.box_name = beginning.box_name
-        self.machine_id = machine_id
+        self.machine_id = hello.machine_id
+        self.protocol = min(hello.protocol_max, PROTOCOL_MAX)
+        """What both sides speak: what a later one brought must not be said to an earlier one."""
         self.epoch = beginning.epoch
         self._history = beginning.history
         self.lose = lose
@@ -174,7 +177,7 @@ class Session:
         """Welcome the box, tell it its lanes, and let dispatch work them."""
         self.send(
             Welcome(
-                protocol=1,
+                protocol=self.protocol,
                 history=beginning.history,
                 session_epoch=beginning.epoch,
                 interval=self.interval,

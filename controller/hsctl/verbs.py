@@ -18,6 +18,7 @@ from controller.client.client import Client, Written
 from controller.client.errors import UsageError
 from controller.client.profiles import Profile, chosen
 from controller.hsctl import displays, views
+from controller.hsctl.differences import print_differences
 from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say, warn
 from controller.hsctl.waiting import Followed, Verdict, follow
 
@@ -229,6 +230,7 @@ def write(
     view: views.View,
     judged: Judge | None = None,
     dry_run: bool,
+    diff: bool,
     wait: bool,
     timeout: float,
     reason: str,
@@ -237,11 +239,14 @@ def write(
 ) -> int:
     """Ask for a write, show its answer, wait until it is live; give the exit code.
 
-    ``words`` say what was done, ``view`` makes what a person sees of the answer.
+    ``words`` say what was done, ``view`` makes what a person sees of the answer. Raises
+    `UsageError` where differences are asked for and nothing but a dry run has them.
     """
+    if diff and not dry_run:
+        raise UsageError("--diff shows what a dry run would change: say --dry-run --diff")
     say(f"cluster: {current.profile.name} ({current.profile.url})")
     answer = current.client.write(
-        command, fields, dry_run=dry_run, reason=reason, key=idempotency_key
+        command, fields, dry_run=dry_run, diff=diff, reason=reason, key=idempotency_key
     )
     if dry_run:
         _show_plan(answer, output, view)
@@ -279,9 +284,12 @@ def _show_plan(answer: Written, output: Output, view: views.View) -> None:
         print_json(attrs.asdict(answer))
         return
     _show_result(answer, view)
-    if plan := views.plan(answer.plan or {}):
+    told = answer.plan or {}
+    if plan := views.plan(told):
         click.echo()
         print_record(plan)
+    if (lanes := told.get("differences")) is not None:
+        print_differences(lanes)
 
 
 def _show_result(answer: Written, view: views.View) -> None:
@@ -295,12 +303,17 @@ def _show_result(answer: Written, view: views.View) -> None:
         warn(str(warning))
 
 
-_WRITE_OPTIONS = ("dry_run", "wait", "timeout", "reason", "idempotency_key", "output")
+_WRITE_OPTIONS = ("dry_run", "diff", "wait", "timeout", "reason", "idempotency_key", "output")
 
 
 def _write_options(function: Function) -> Function:
     for option in (
         click.option("--dry-run", is_flag=True, help="Write nothing; show what would change."),
+        click.option(
+            "--diff",
+            is_flag=True,
+            help="With --dry-run: ask the boxes, and show each file's diff and the effects.",
+        ),
         click.option(
             "--wait/--no-wait",
             default=True,

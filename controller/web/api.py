@@ -77,6 +77,7 @@ class Runner(Protocol):
         *,
         idempotency_key: str | None = None,
         dry_run: bool = False,
+        diff: bool = False,
         reason: str = "",
     ) -> Answer:
         """Run one command in one transaction. Raises `CommandError`."""
@@ -204,7 +205,15 @@ class Api:
         query: dict[str, Sequence[str]],
     ) -> _Reply:
         command = route.command
-        dry_run = _take_flag(query, "dry_run")
+        dry_run, diff = _take_flag(query, "dry_run"), _take_flag(query, "diff")
+        if diff and not dry_run:
+            raise problem(
+                422,
+                "request.diff",
+                "boxes are asked for differences by a dry run alone",
+                field="diff",
+                allowed="dry_run=true&diff=true",
+            )
         body = _body(request, command)
         if query and (command.method != "DELETE" or body):
             name = next(iter(query))
@@ -213,7 +222,7 @@ class Api:
                 "request.field.unknown",
                 "a write takes its fields from the body",
                 field=name,
-                allowed="dry_run",
+                allowed="dry_run, diff",
             )
         _take_if_match(request, command, body)
         answer = await self._runner.run(
@@ -222,6 +231,7 @@ class Api:
             build_request(command, route.fields, query, body),
             idempotency_key=_idempotency_key(request),
             dry_run=dry_run,
+            diff=diff,
             reason=_reason(request),
         )
         headers: dict[str, str] = {}

@@ -63,6 +63,14 @@ _WRITE_HEADERS: tuple[dict[str, Any], ...] = (
         "description": "Write nothing; answer the plan of the change. Its `words` say in "
         "sentences what would happen, which servers it touches and which daemons reload.",
     },
+    {
+        "name": "diff",
+        "in": "query",
+        "schema": {"type": "boolean", "default": False},
+        "description": "With `dry_run`: ask the boxes concerned what would change on them. The "
+        "plan's `differences` hold, server by server, a unified diff of each file and the effects "
+        "in order, secrets taken out; a box that cannot say is named in words.",
+    },
 )
 
 

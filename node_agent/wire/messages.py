@@ -1,4 +1,6 @@
-"""The messages of the wire, protocol version 1: frozen, tagged, unknown fields refused.
+"""The messages of the wire: frozen, tagged, unknown fields refused.
+
+Protocol 2 has all of protocol 1, and the question `AskPreview`.
 
 No message carries a box id: a peer is who its certificate says it is. ``lane`` is the id of a
 logical server; revisions grow per logical server. Times are seconds since the epoch.
@@ -11,7 +13,9 @@ import msgspec
 from node_agent.wire.questions import AnyAsk, AnyFound
 
 PROTOCOL_MIN = 1
-PROTOCOL_MAX = 1
+PROTOCOL_MAX = 2
+PROTOCOL_PREVIEW = 2
+"""The first protocol whose agents know `AskPreview`."""
 
 
 class Message(

@@ -18,6 +18,12 @@ MOST_DIFFERENCES = 1000
 """Lines of one diff, at most."""
 MOST_REPAIRED = 500
 """Files of one answer about a repair, at most."""
+MOST_PREVIEWED, MOST_PREVIEWED_BYTES = 50, 256 * 1024
+"""Objects of one preview, and bytes of their specifications, at most."""
+MOST_PREVIEW_FILES, MOST_PREVIEW_LINES, MOST_PREVIEW_BYTES = 200, 5000, 1024 * 1024
+"""Files that one preview shows, and lines and bytes of all its diffs, at most."""
+MOST_EFFECTS = 1000
+"""Effects that one preview names, at most."""
 LONGEST_TEXT = 300
 """Characters of a name, a version or a state, at most."""
 
@@ -87,6 +93,26 @@ class AskRepair(Ask, frozen=True):
     lane: str
     path: str = ""
     preview: bool = False
+
+
+class PreviewedObject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A desired object as it would be sent; ``spec`` None asks for its removal."""
+
+    kind: str
+    key: str
+    kind_version: int
+    spec: bytes | None
+    requires: tuple[tuple[str, str], ...] = ()
+
+
+class AskPreview(Ask, frozen=True):
+    """What a lane would do if these objects came now, in this order. Protocol 2.
+
+    Nothing is stored, written or run for it.
+    """
+
+    lane: str
+    objects: tuple[PreviewedObject, ...]
 
 
 class Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -182,6 +208,49 @@ class Repaired(Found, frozen=True):
     reload: bool
 
 
+class PreviewedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file, link or directory that would not look as it does now.
+
+    ``mode`` and ``owner`` (user and group, ``UID:GID``) are those of a file or directory as it
+    would be, ``target`` is that of a link. ``lines`` are a unified diff with the secrets taken out,
+    its first two lines naming the file as ``patch -p1`` reads it. ``words`` say what no line can;
+    ``cut``: there is more than is shown.
+    """
+
+    path: str
+    action: Literal["create", "change", "remove"]
+    kind: Literal["file", "link", "directory"] = "file"
+    mode: int = 0
+    owner: str = ""
+    target: str = ""
+    words: str = ""
+    lines: tuple[str, ...] = ()
+    cut: bool = False
+
+
+class PreviewedRefusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """An object that would not be applied, and why."""
+
+    kind: str
+    key: str
+    outcome: Literal["quarantined", "waiting", "failed", "held"]
+    words: str = ""
+
+
+class Preview(Found, frozen=True):
+    """Answer to `AskPreview`: what would be done, in the order it would be done.
+
+    ``pending`` counts objects that the box holds already and has not applied: what they would
+    change is not shown. ``cut``: there are more files or effects than are told.
+    """
+
+    files: tuple[PreviewedFile, ...]
+    effects: tuple[str, ...]
+    refused: tuple[PreviewedRefusal, ...]
+    pending: int
+    cut: bool
+
+
 class Declined(Found, frozen=True):
     """Answer to anything: no, and why, in words for a person.
 
@@ -193,5 +262,24 @@ class Declined(Found, frozen=True):
     words: str
 
 
-AnyAsk = AskPackages | AskServices | AskAction | AskLog | AskVerify | AskDifference | AskRepair
-AnyFound = Packages | Services | ActionDone | LogLines | Verified | Difference | Repaired | Declined
+AnyAsk = (
+    AskPackages
+    | AskServices
+    | AskAction
+    | AskLog
+    | AskVerify
+    | AskDifference
+    | AskRepair
+    | AskPreview
+)
+AnyFound = (
+    Packages
+    | Services
+    | ActionDone
+    | LogLines
+    | Verified
+    | Difference
+    | Repaired
+    | Preview
+    | Declined
+)

@@ -9,9 +9,11 @@ import attrs
 import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 
 from controller.changes import ChangeState, change_state
 from controller.cluster.initialisation import initialise
+from controller.fleet.differences import Differences
 from controller.fleet.questions import NoAnswerError
 from controller.principal import Principal
 from controller.refusal import CommandError
@@ -124,12 +126,18 @@ class Model:
         /,
         *,
         dry_run: bool = False,
+        diff: bool = False,
         idempotency_key: str | None = None,
         **fields: Any,
     ) -> CommandResult:
         request = self.registry[command].request(**fields)
         return await self.runner.run(
-            principal, command, request, dry_run=dry_run, idempotency_key=idempotency_key
+            principal,
+            command,
+            request,
+            dry_run=dry_run,
+            diff=diff,
+            idempotency_key=idempotency_key,
         )
 
     async def ask(self, command: str, /, **fields: Any) -> Any:
@@ -233,4 +241,7 @@ async def model(database: Database, database_url: str, tmp_path: Path) -> AsyncI
         draw=Random(7),
         anchors=(anchors := AnchorFile(tmp_path / "audit-anchors")),
     )
-    yield Model(database, CommandRunner(database, registry), fleet, secrets, registry, anchors)
+    runner = CommandRunner(
+        database, registry, differences=Differences(fleet, reactor, secrets.inline)
+    )
+    yield Model(database, runner, fleet, secrets, registry, anchors)

@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -51,15 +51,18 @@ def item(kind: str, key: str, revision: int, spec: Spec | None) -> Item:
 class RealLane:
     """One logical server; what it says is kept. `restart` is the agent's next life."""
 
-    def __init__(self, service_type: str, policy: DriftPolicy = "report") -> None:
+    def __init__(
+        self, service_type: str, policy: DriftPolicy = "report", *, id: str = LANE
+    ) -> None:
+        self.id = id
         self.type = SERVICE_TYPES[service_type]
         self.home = Path(tempfile.mkdtemp(prefix="heliosphere-drift-"))
         self.home.chmod(0o755)
-        self.root = self.home / "lservers" / LANE
+        self.root = self.home / "lservers" / id
         self.endpoint = Endpoint(address="127.0.0.1", port=free_port())
         self.control_port = free_port()
         self.journal = Journal(self.home / "journal.sqlite")
-        self.journal.assign([(LANE, "one", service_type)], {LANE: policy})
+        self.journal.assign([(id, "one", service_type)], {id: policy})
         self.said: list[FromAgent] = []
         self.revision = 0
         self.batches = 0
@@ -80,9 +83,9 @@ class RealLane:
         self._pool = ThreadPool(1, 1)
         self._pool.start()
         blocking = threaded(reactor, self._pool)
-        engine = Engine(LANE, self.type, box, self.journal, blocking=blocking)
+        engine = Engine(self.id, self.type, box, self.journal, blocking=blocking)
         self.lane = Lane(
-            self.journal.lane(LANE),
+            self.journal.lane(self.id),
             engine=engine,
             journal=self.journal,
             blocking=blocking,
@@ -116,22 +119,26 @@ class RealLane:
 
     async def take(self, *objects: tuple[str, str, Spec | None]) -> dict[str, str]:
         """Let a batch come; give what became of each object."""
-        told = len(self.said)
         items = []
         for kind, key, spec in objects:
             self.revision += 1
             items.append(item(kind, key, self.revision, spec))
+        return await self.take_items(items)
+
+    async def take_items(self, items: Sequence[Item]) -> dict[str, str]:
+        """Let a batch of items come as they are."""
+        told = len(self.said)
         self.batches += 1
         self.lane.take(
             Batch(
-                lane=LANE,
+                lane=self.id,
                 batch=self.batches,
                 history="h",
-                through=self.revision,
+                through=items[-1].revision,
                 items=tuple(items),
             )
         )
-        wanted = {key for _, key, _ in objects}
+        wanted = {each.key for each in items}
         await self.until(lambda: wanted <= self.outcomes(told).keys())
         await self.lane.idle()
         return self.outcomes(told)
@@ -141,7 +148,7 @@ class RealLane:
         return {one.key: one.outcome for each in heard for one in each.outcomes}
 
     def words(self) -> str:
-        return " ".join(each.message for each in self.journal.exceptions(LANE))
+        return " ".join(each.message for each in self.journal.exceptions(self.id))
 
     async def found(self) -> dict[str, str]:
         """Verify, and give what was found."""

@@ -56,6 +56,7 @@ def preview_page(told: PreviewedError, form: Form, path: str, back: str) -> Page
             "warnings": warnings_of(done),
             "objects": lines[:_MOST],
             "left_out": max(len(lines) - _MOST, 0),
+            "differences": done.plan.differences or (),
             "fields": list(_carried(form, secrets, read_warnings(done), back)),
             "complete": not any(getattr(told.request, name) for name in secrets),
             "removes": told.command.method == "DELETE",

@@ -179,7 +179,7 @@ class Visit:
         try:
             request = self._request(name, fields)
             if dry_run:
-                done = await self._run(name, request, None, True)
+                done = await self._run(name, request, None, True, diff=not for_room)
                 if for_room:
                     return done
                 raise PreviewedError(self.registry[name], request, done)
@@ -200,9 +200,11 @@ class Visit:
                 Refusal(told.detail, told.field, told.allowed, told.status)
             ) from error
 
-    async def _run(self, name: str, request: Any, key: str | None, dry_run: bool) -> Done:
+    async def _run(
+        self, name: str, request: Any, key: str | None, dry_run: bool, *, diff: bool = False
+    ) -> Done:
         return await self.runner.run(
-            self.principal, name, request, idempotency_key=key, dry_run=dry_run
+            self.principal, name, request, idempotency_key=key, dry_run=dry_run, diff=diff
         )
 
     def _request(self, name: str, fields: Mapping[str, Field]) -> Any:
