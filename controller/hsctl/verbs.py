@@ -169,7 +169,7 @@ def writes(
     def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, **options: Any) -> None:
-            how = {name: options.pop(name) for name in _WRITE_OPTIONS}
+            how = _how(options)
             fields = function(*args, **options)
             words = done.format_map({**options, **fields})
             code = write(session(), command, fields, words=words, view=view, judged=judged, **how)
@@ -194,7 +194,7 @@ def deletes(
     def decorate(function: Callable[..., Fields]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, yes: bool, **options: Any) -> None:
-            how = {name: options.pop(name) for name in _WRITE_OPTIONS}
+            how = _how(options)
             fields = function(*args, **options)
             thing = what.format_map(fields)
             if not how["dry_run"]:
@@ -239,11 +239,8 @@ def write(
 ) -> int:
     """Ask for a write, show its answer, wait until it is live; give the exit code.
 
-    ``words`` say what was done, ``view`` makes what a person sees of the answer. Raises
-    `UsageError` where differences are asked for and nothing but a dry run has them.
+    ``words`` say what was done, ``view`` makes what a person sees of the answer.
     """
-    if diff and not dry_run:
-        raise UsageError("--diff shows what a dry run would change: say --dry-run --diff")
     say(f"cluster: {current.profile.name} ({current.profile.url})")
     answer = current.client.write(
         command, fields, dry_run=dry_run, diff=diff, reason=reason, key=idempotency_key
@@ -304,6 +301,14 @@ def _show_result(answer: Written, view: views.View) -> None:
 
 
 _WRITE_OPTIONS = ("dry_run", "diff", "wait", "timeout", "reason", "idempotency_key", "output")
+
+
+def _how(options: dict[str, Any]) -> dict[str, Any]:
+    """Take what says how to write out of a verb's options; raises `UsageError`."""
+    how = {name: options.pop(name) for name in _WRITE_OPTIONS}
+    if how["diff"] and not how["dry_run"]:
+        raise UsageError("--diff shows what a dry run would change: say --dry-run --diff")
+    return how
 
 
 def _write_options(function: Function) -> Function:

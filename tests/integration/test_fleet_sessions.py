@@ -5,6 +5,7 @@ from twisted.internet import reactor
 
 from controller.fleet.words import ConditionWord, Said
 from node_agent.wire.messages import (
+    PROTOCOL_MAX,
     Alive,
     Assign,
     Batch,
@@ -33,7 +34,7 @@ async def test_a_box_that_is_not_in_the_model_is_refused(cluster: FleetCluster) 
 @pytest_twisted.ensureDeferred
 async def test_a_protocol_that_is_not_spoken_here_is_refused(cluster: FleetCluster) -> None:
     _, agent = await cluster.add_box()
-    agent.protocol_min = agent.protocol_max = 2
+    agent.protocol_min = agent.protocol_max = PROTOCOL_MAX + 1
     await agent.connect(reactor, cluster.agent_port)
     await agent.until_ended()
     assert [refused.reason for refused in agent.said(Refused)] == ["protocol"]

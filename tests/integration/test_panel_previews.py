@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from pytest_twisted import ensureDeferred
 
+from node_agent.wire.questions import Preview, PreviewedFile, PreviewedRefusal
 from tests.browser import Browser, installed
 from tests.form_walk import SeenPage
 from tests.integration.model import Model
@@ -299,3 +300,43 @@ async def test_a_person_looks_goes_back_changes_and_does_it(
         assert "77" in browser.text(".hs-records")
 
     await look(panel, see, scripts=scripts)
+
+
+@ensureDeferred
+async def test_a_preview_shows_what_the_boxes_would_come_to(panel: PanelSite) -> None:
+    await panel.model.shop()
+    visitor = await panel.signed_in()
+    file = PreviewedFile(
+        path="apache2.conf",
+        action="change",
+        mode=0o644,
+        owner="0:0",
+        words=f"mode 0600 becomes 0644 {PAYLOAD}",
+        lines=("--- a/apache2.conf", "+++ b/apache2.conf", "@@ -1 +1 @@", f"-{PAYLOAD}", "+new"),
+        cut=True,
+    )
+    panel.model.fleet.answers = [
+        Preview(
+            files=(file,),
+            effects=("write apache2.conf", "reload apache2 gracefully"),
+            refused=(PreviewedRefusal("site", "shop.test", "held", "kept \x1b[2J"),),
+            pending=2,
+            cut=False,
+        )
+    ]
+    reply = await visitor.send(f"{WEB1}/settings", {"settings.timeout": "77", **PREVIEW}, {})
+    page = reply.body.decode()
+    assert reply.status == 200, page
+    assert PAYLOAD not in page
+    for words in (
+        "<del>-",
+        "<ins>+new</ins>",
+        "Reload apache2 gracefully",
+        "site shop.test would be held",
+        "2 objects that it holds already are not applied yet",
+    ):
+        assert words in page
+    assert "\x1b" not in page
+    panel.model.fleet.answers = []
+    page = await previewed(visitor, f"{WEB1}/settings", {"settings.timeout": "77"})
+    assert "nobody answers; its differences are not known" in page

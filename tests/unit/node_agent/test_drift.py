@@ -3,7 +3,7 @@
 import pytest
 
 from node_agent.box.interface import Look
-from node_agent.differing import MOST_LINES, difference
+from node_agent.differing import LONGEST_LINE, MOST_LINES, difference
 from node_agent.drift import PAGE_BYTES, PAGE_FILES, SHORTEST_PAUSE, finding_of, page_of, pause
 from node_agent.records import WrittenFile
 from node_agent.wire.messages import LONGEST_PATH, DriftFinding
@@ -109,6 +109,19 @@ def test_it_is_seen_that_a_secret_was_changed_and_that_it_was_not() -> None:
     assert lines(one, two).count("[secret ") == 2
 
 
+def test_a_difference_is_of_the_bytes_tabs_and_a_missing_end_included() -> None:
+    shown = difference("f", b"a\tb\x0bc\n", b"a\tb\x0bd", "")
+    assert shown.lines[3:] == (
+        "-a\tb\N{REPLACEMENT CHARACTER}c",
+        "+a\tb\N{REPLACEMENT CHARACTER}d",
+        "\\ No newline at end of file",
+    )
+    assert shown.cut, "a line that is not shown as it is"
+    ends = difference("f", b"a\n", b"a", "")
+    assert ends.lines[3:] == ("-a", "+a", "\\ No newline at end of file")
+    assert not ends.cut
+
+
 def test_what_is_no_text_or_too_large_is_said_so() -> None:
     assert "not text" in difference("f", b"\xff\xfe", b"a", "").words
     assert "not text" in difference("f", b"a\0", b"a", "").words
@@ -117,8 +130,9 @@ def test_what_is_no_text_or_too_large_is_said_so() -> None:
 
 
 def test_a_long_difference_is_cut_and_its_lines_are_bounded_and_printable() -> None:
-    there = "".join(f"\x1b[2J{n}{'x' * 1000}\n" for n in range(MOST_DIFFERENCES + 10))
+    there = "".join(f"\x1b[2J{n}{'x' * 5000}\n" for n in range(MOST_DIFFERENCES + 10))
     shown = difference("f", there[:200_000].encode(), b"", "")
-    assert all(line.isprintable() and len(line) <= 503 for line in shown.lines)
+    assert all(line.isprintable() and len(line) <= LONGEST_LINE + 3 for line in shown.lines)
+    assert shown.cut
     many = difference("f", "".join(f"{n}\n" for n in range(3000)).encode(), b"", "")
     assert (len(many.lines), many.cut) == (MOST_DIFFERENCES, True)

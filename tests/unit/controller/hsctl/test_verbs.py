@@ -57,7 +57,7 @@ def test_every_write_takes_the_options_that_writes_take(registry: Registry) -> N
     for name, command in all_verbs():
         options = {option for parameter in command.params for option in parameter.opts}
         if verb_of(command) in writes:
-            assert {"--dry-run", "--wait", "--timeout", "--reason", "-o"} <= options, name
+            assert {"--dry-run", "--diff", "--wait", "--timeout", "--reason", "-o"} <= options, name
         elif verb_of(command):
             assert "-o" in options, name
         if re.search(r"delete$", name):

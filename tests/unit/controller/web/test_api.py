@@ -41,6 +41,17 @@ async def test_a_write_reaches_its_command_with_all_that_was_said(site: Site) ->
 
 
 @ensureDeferred
+async def test_differences_are_asked_for_with_a_dry_run(site: Site) -> None:
+    for flags in ("dry_run=true", "dry_run=true&diff=true", "dry_run=true&diff=false"):
+        await site.ask("DELETE", f"/api/v1/things/a?{flags}")
+    assert [(asked.dry_run, asked.diff) for asked in site.runner.asked] == [
+        (True, False),
+        (True, True),
+        (True, False),
+    ]
+
+
+@ensureDeferred
 async def test_query_and_path_are_read_by_the_types_of_the_request(site: Site) -> None:
     await site.ask("GET", "/api/v1/things?limit=5&names=a&names=b")
     await site.ask("GET", "/api/v1/things/caf%C3%A9")
@@ -70,6 +81,8 @@ async def test_query_and_path_are_read_by_the_types_of_the_request(site: Site) -
         ("GET", "/things?other=1", None, "other"),
         ("GET", "/changes/x", None, "id"),
         ("POST", "/things?dry_run=maybe", {"name": "a"}, "dry_run"),
+        ("POST", "/things?dry_run=true&diff=maybe", {"name": "a"}, "diff"),
+        ("POST", "/things?diff=true", {"name": "a"}, "diff"),
     ],
 )
 @ensureDeferred

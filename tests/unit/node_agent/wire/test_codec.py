@@ -28,6 +28,7 @@ from node_agent.wire.enrolment import (
 )
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "wire" / "1"
+GOLDEN_2 = GOLDEN.parent / "2"
 
 LANE = "11111111-2222-4333-8444-555555555555"
 AGENT = [
@@ -123,6 +124,36 @@ ASKED = [
     questions.AskDifference(lane=LANE, path="named.conf"),
     questions.AskRepair(lane=LANE, path="named.conf", preview=True),
 ]
+ASKED_2 = [
+    questions.AskPreview(
+        lane=LANE,
+        objects=(
+            questions.PreviewedObject("zone", "a.test", 1, b"spec", (("server", ""),)),
+            questions.PreviewedObject("zone", "b.test", 1, None),
+        ),
+    )
+]
+FOUND_2 = [
+    questions.Preview(
+        files=(
+            questions.PreviewedFile(
+                path="named.conf",
+                action="change",
+                kind="file",
+                mode=0o640,
+                owner="0:103",
+                target="",
+                words="mode 0644 becomes 0640",
+                lines=("--- a/named.conf", "+++ b/named.conf", "@@ -1 +1 @@", "-a", "+b"),
+                cut=False,
+            ),
+        ),
+        effects=("write named.conf", "reload named"),
+        refused=(questions.PreviewedRefusal("zone", "b.test", "waiting", "waits for server"),),
+        pending=1,
+        cut=False,
+    )
+]
 FOUND = [
     questions.Packages(packages=(questions.Package("bind9", "1:9.18-1"),), more=True),
     questions.Services(
@@ -181,8 +212,12 @@ def test_what_a_controller_says_is_as_it_was_in_protocol_1(message: messages.Mes
 
 
 def test_every_question_and_answer_has_an_example() -> None:
-    assert {name(one) for one in ASKED} == {k.__name__ for k in typing.get_args(questions.AnyAsk)}
-    assert {name(one) for one in FOUND} == {k.__name__ for k in typing.get_args(questions.AnyFound)}
+    assert {name(one) for one in ASKED + ASKED_2} == {
+        k.__name__ for k in typing.get_args(questions.AnyAsk)
+    }
+    assert {name(one) for one in FOUND + FOUND_2} == {
+        k.__name__ for k in typing.get_args(questions.AnyFound)
+    }
 
 
 @pytest.mark.parametrize("ask", ASKED, ids=name)
@@ -197,6 +232,22 @@ def test_what_is_asked_is_as_it_was_in_protocol_1(ask: questions.AnyAsk) -> None
 def test_what_is_answered_is_as_it_was_in_protocol_1(found: questions.AnyFound) -> None:
     message = messages.Answer(id=7, found=found)
     golden = (GOLDEN / f"agent-Answer-{name(found)}.msgpack").read_bytes()
+    assert encode(message) == golden
+    assert decode_from_agent(golden) == message
+
+
+@pytest.mark.parametrize("ask", ASKED_2, ids=name)
+def test_what_is_asked_is_as_it_was_in_protocol_2(ask: questions.AnyAsk) -> None:
+    message = messages.Question(id=7, seconds=5.0, ask=ask)
+    golden = (GOLDEN_2 / f"controller-Question-{name(ask)}.msgpack").read_bytes()
+    assert encode(message) == golden
+    assert decode_from_controller(golden) == message
+
+
+@pytest.mark.parametrize("found", FOUND_2, ids=name)
+def test_what_is_answered_is_as_it_was_in_protocol_2(found: questions.AnyFound) -> None:
+    message = messages.Answer(id=7, found=found)
+    golden = (GOLDEN_2 / f"agent-Answer-{name(found)}.msgpack").read_bytes()
     assert encode(message) == golden
     assert decode_from_agent(golden) == message
 
