@@ -1,5 +1,6 @@
 """What a dry run shows of real boxes is what the change then does, to the byte and in its order."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,17 +11,21 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from controller.fleet.differences import NUMBERS, SERIALS, LaneDifferences
 from node_agent.effect_words import control_words
+from node_agent.wire.questions import AnyFound, AskPreview, Declined, Preview, PreviewedObject
 from templates.bind.layout import master_file
+from templates.objects import Spec
 from tests.integration.model import Model, model
 from tests.integration.named_lane import free_port
 from tests.integration.previewed_boxes import (
     NS1,
     WEB1,
     PreviewedBoxes,
+    Snapshot,
     check,
     snapshot,
     with_number,
 )
+from tests.integration.real_lane import item, zone
 
 __all__ = ["model"]
 
@@ -50,20 +55,19 @@ def paths(effects: tuple[str, ...]) -> set[str]:
     return found
 
 
-def compare_effects(boxes: PreviewedBoxes, server: str, told: LaneDifferences) -> None:
+def compare_effects(
+    boxes: PreviewedBoxes, server: str, told: LaneDifferences, before: Snapshot
+) -> None:
     """See that the lane's journal, and its daemon, had what was told and nothing else."""
     done, root = boxes.done[server], boxes.lane(server).root
     journalled: set[str] = set()
     for undo in done.undos:
         journalled |= {path for path, looks in undo.after if looks.startswith(("file", "link"))}
-        before = dict(undo.images)
-        gone = (path for path, looks in undo.after if looks == "absent")
-        journalled |= {path for path in gone if type(before[path]).__name__ != "Absent"}
-        journalled |= {each.path for each in undo.retire if not (root / each.path).exists()}
-    shown = paths(told.effects)
-    assert shown <= journalled
-    assert {path for path in journalled - shown if (root / path).exists()} == set()
-    orders = [words for words in told.effects if words in set(map(control_words, done.control))]
+        journalled |= {path for path, looks in undo.after if looks == "absent"}
+        journalled |= {each.path for each in undo.retire}
+    stood = before.keys() | {path for path in journalled if (root / path).exists()}
+    assert paths(told.effects) == journalled & stood
+    orders = [words for words in told.effects if CONTROL.match(words)]
     assert orders == [control_words(each) for each in done.control]
     daemon = {words.split()[0] for words in told.effects if words.split()[1:2] in PROGRAMS}
     assert daemon == set(done.daemon)
@@ -71,6 +75,7 @@ def compare_effects(boxes: PreviewedBoxes, server: str, told: LaneDifferences) -
 
 
 PROGRAMS = (["named"], ["apache2"])
+CONTROL = re.compile("(add|remove|reload) the zone |(bring|take) the address ")
 WRITES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "record": (
         "record.add",
@@ -103,7 +108,7 @@ async def test_files_and_effects_are_those_that_were_shown(boxes: PreviewedBoxes
             if NUMBERS in shown.words:
                 shown = with_number(shown, before[server], after)
             check(before[server], shown, after)
-            compare_effects(boxes, server, shown)
+            compare_effects(boxes, server, shown, before[server])
 
 
 @pytest_twisted.ensureDeferred
@@ -134,6 +139,49 @@ async def test_previews_touch_nothing_on_the_box_two_at_once(boxes: PreviewedBox
     assert {server: _processes(lane) for server, lane in lanes.items()} == daemons
     assert {server: len(lane.said) for server, lane in lanes.items()} == said
     assert await boxes.model.footprint() == model_before
+
+
+def objects(*specs: tuple[str, str, Spec | None]) -> tuple[PreviewedObject, ...]:
+    return tuple(
+        PreviewedObject(each.kind, each.key, each.kind_version, each.spec, each.requires)
+        for each in (item(kind, key, 0, spec) for kind, key, spec in specs)
+    )
+
+
+async def ask(boxes: PreviewedBoxes, server: str, *specs: tuple[str, str, Spec | None]) -> AnyFound:
+    """Ask as a controller in the wrong hands would: for whatever it likes."""
+    lane = AskPreview(lane=boxes.ids[server], objects=objects(*specs))
+    return await boxes.ask("box", lane, 20.0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hostile_controller_learns_nothing_by_asking(boxes: PreviewedBoxes) -> None:
+    web, dns = boxes.lane(WEB1), boxes.lane(NS1)
+    outside = await ask(boxes, WEB1, web.server(home_root="/etc"))
+    assert isinstance(outside, Preview)
+    (refused,) = outside.refused
+    assert refused.words.startswith("not granted: ")
+    assert (outside.files, outside.effects) == ((), ())
+    for name in ("../../etc/passwd", "a/../../b.test", "/etc/shadow"):
+        strange = await ask(boxes, NS1, zone(name))
+        assert isinstance(strange, Preview)
+        assert [each.outcome for each in strange.refused] == ["quarantined"]
+        assert strange.files == ()
+    declined = await boxes.ask("box", AskPreview(lane="../x", objects=()), 20.0)
+    assert isinstance(declined, Declined)
+    # A file of somebody else's where a zone would come, and a folder that leads elsewhere.
+    there = dns.root / master_file("mine.test")
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_text("what a person keeps there\n", encoding="ascii")
+    elsewhere = dns.home / "elsewhere"
+    (dns.root / ZONE).parent.rename(elsewhere)
+    (dns.root / ZONE).parent.symlink_to(elsewhere)
+    (elsewhere / (dns.root / ZONE).name).write_text("beside the lane\n", encoding="ascii")
+    found = await ask(boxes, NS1, zone("mine.test"), zone("shop.test", 2**31))
+    assert isinstance(found, Preview)
+    assert {each.path for each in found.files} >= {ZONE, master_file("mine.test")}
+    assert "keeps there" not in repr(found)
+    assert "beside the lane" not in repr(found)
 
 
 def _journal(lane: Any) -> list[str]:

@@ -3,7 +3,18 @@
 Whoever changes a guard changes it here too: a unit test says where the two differ.
 """
 
-from tests.mutants.guards import agent, controller, fleet, panel, pki, storage, templates, web, wire
+from tests.mutants.guards import (
+    agent,
+    controller,
+    fleet,
+    panel,
+    pki,
+    previews,
+    storage,
+    templates,
+    web,
+    wire,
+)
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -16,4 +27,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *storage.MUTANTS,
     *web.MUTANTS,
     *panel.MUTANTS,
+    *previews.MUTANTS,
 )

@@ -17,7 +17,12 @@ FILE = {
     "owner": "0:0",
     "target": "",
     "words": "mode 0600 becomes 0644",
-    "lines": ["--- a/zones/52/a.test.zone", "+++ b/zones/52/a.test.zone", "@@ -1 +1 @@", "-a\tb"],
+    "lines": [
+        "--- a/zones/52/a.test.zone",
+        "+++ b/zones/52/a.test.zone",
+        "@@ -1 +1 @@",
+        "-a\tb\x1b[2J",
+    ],
     "cut": True,
 }
 LANE: dict[str, Any] = {
@@ -63,7 +68,7 @@ async def test_it_is_printed_as_git_prints_a_diff(cli: Cli) -> None:
         "--- a/zones/52/a.test.zone",
         "+++ b/zones/52/a.test.zone",
         "@@ -1 +1 @@",
-        "-a\tb",
+        "-a\tb\\x1b[2J",
         "... and more, which is not shown",
         "in this order:",
         "1. write zones/52/a.test.zone",
