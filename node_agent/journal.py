@@ -241,6 +241,13 @@ class Journal:
             for kind, key, revision, version, spec, requires, change in rows
         )
 
+    def unapplied(self, lane: str) -> int:
+        """Tell how many objects are neither applied nor have another outcome."""
+        row = self._db.execute(
+            "SELECT count(*) FROM object WHERE lane = ? AND pending", (lane,)
+        ).fetchone()
+        return int(row[0])
+
     def desired(self, lane: str, id: ObjectId) -> StoredObject | None:
         """Give one desired object as it was last stored, None where it never was."""
         row = self._db.execute(

@@ -37,10 +37,8 @@ from templates.objects import ObjectId
 from templates.service_type import SERVER_ID, LaneContext, ServiceType
 
 LONGEST_REFUSAL = 1000
-_PENDING = 1000
-"""Objects that are counted as not applied yet, at most."""
-_COUNTED = 10 * MOST_PREVIEWED
-"""Rounds are bounded by the objects: each settles one at least."""
+_ROUNDS = 2 * MOST_PREVIEWED
+"""Rounds that are thought through, at most: each settles or judges one object at least."""
 
 
 @attrs.frozen
@@ -79,7 +77,7 @@ class Previews:
             files=files,
             effects=tuple(printable(each, LONGEST_TEXT) for each in effects[:MOST_EFFECTS]),
             refused=tuple(map(_refusal, verdicts)),
-            pending=len(self.journal.pending(self.lane, _PENDING)),
+            pending=self.journal.unapplied(self.lane),
             cut=cut or len(effects) > MOST_EFFECTS,
         )
 
@@ -88,7 +86,7 @@ class Previews:
         chooser = Chooser(self.lane, self.service_type, thought, self.context_of, self.refusal)
         rounds: list[_Thought] = []
         judged: dict[ObjectId, Verdict] = {}
-        for _ in range(_COUNTED):
+        for _ in range(_ROUNDS):
             chooser.read_server()
             steps, verdicts = chooser.window()
             done: list[Step] = []

@@ -26,6 +26,7 @@ from templates.effects import ControlEffect
 from tests.integration.model import OPERATOR, Model
 from tests.integration.named_lane import free_port
 from tests.integration.real_lane import RealLane
+from tests.patching import patched
 
 NS1, WEB1 = "ns1.example.net", "web1.example.net"
 _undo = msgspec.msgpack.Decoder(Undo)
@@ -204,29 +205,6 @@ def snapshot(lane: RealLane, *, whole: bool = False) -> Snapshot:
         else:
             found[name] = ("other", "", "", b"")
     return found
-
-
-def patched(text: str, lines: tuple[str, ...]) -> str:
-    """Apply a unified diff to a text, as `patch` does; what does not fit fails."""
-    have = text.split("\n")
-    made: list[str] = []
-    at = 0
-    for line in lines[2:]:
-        if line.startswith("@@"):
-            begin = int(line.split()[1].split(",")[0].removeprefix("-"))
-            count = line.split()[1].partition(",")[2]
-            begin -= count != "0"
-            made += have[at:begin]
-            at = begin
-        elif line.startswith("\\"):
-            raise AssertionError("a file without an end of its last line")
-        else:
-            if line[0] in " -":
-                assert have[at] == line[1:], (at, have[at], line)
-                at += 1
-            if line[0] in " +":
-                made.append(line[1:])
-    return "\n".join(made + have[at:])
 
 
 def with_number(told: LaneDifferences, before: Snapshot, after: Snapshot) -> LaneDifferences:

@@ -104,6 +104,23 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(cluster: Cluster, shop: st
     assert cluster.good("change", "list", "-o", "json") == before
 
 
+def test_the_boxes_say_what_a_dry_run_would_change(cluster: Cluster, shop: str) -> None:
+    before = cluster.good("change", "list", "-o", "json")
+    words = ("record", "add", shop, "dry", "A", "192.0.2.8", "--dry-run", "--diff")
+    (lane,) = json.loads(cluster.good(*words, "-o", "json"))["plan"]["differences"]
+    assert (lane["known"], lane["refused"]) == (True, [])
+    (file,) = lane["files"]
+    assert [line for line in file["lines"][2:] if line.endswith("A 192.0.2.8")] == [
+        f"+dry.{shop}. 3600 IN A 192.0.2.8"
+    ]
+    assert lane["effects"] == [f"write {file['path']}", f"reload the zone {shop}"]
+    printed = cluster.good(*words)
+    assert f"diff --git a/{file['path']} b/{file['path']}" in printed
+    ran = cluster.hsctl(*words[:-2], "--diff")
+    assert (ran.code, ran.out) == (2, "")
+    assert cluster.good("change", "list", "-o", "json") == before
+
+
 def test_an_unknown_host_never_gets_a_customers_page(cluster: Cluster, shop: str) -> None:
     status, page = fetch(cluster.places()["web1"], "elsewhere.example")
     assert status in (400, 404, 421)

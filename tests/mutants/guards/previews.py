@@ -145,7 +145,7 @@ MUTANTS = (
         "controller/web/api.py",
         "        if diff and not dry_run:",
         "        if False:",
-        ("tests/unit/controller/web/test_api.py::test_a_wrong_field_is_named",),
+        ("tests/unit/controller/web/test_api.py::test_differences_of_a_real_write_are_refused",),
     ),
     Mutant(
         "hsctl.differences-of-a-dry-run-alone",

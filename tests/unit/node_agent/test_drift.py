@@ -1,13 +1,16 @@
 """Deciding about a file that is not as it was written; what is shown of it. Pure."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from node_agent.box.interface import Look
-from node_agent.differing import LONGEST_LINE, MOST_LINES, difference
+from node_agent.differing import LONGEST_LINE, MOST_LINES, compared, difference
 from node_agent.drift import PAGE_BYTES, PAGE_FILES, SHORTEST_PAUSE, finding_of, page_of, pause
 from node_agent.records import WrittenFile
 from node_agent.wire.messages import LONGEST_PATH, DriftFinding
 from node_agent.wire.questions import MOST_DIFFERENCES
+from tests.patching import patched
 
 FILE = WrittenFile("a.conf", ("server",), "file aa", 4, 0o644, "agent")
 LINK = WrittenFile("vhosts/a.test", ("site:a.test",), "link ../sites/1/htdocs", 0, 0, "agent")
@@ -120,6 +123,13 @@ def test_a_difference_is_of_the_bytes_tabs_and_a_missing_end_included() -> None:
     ends = difference("f", b"a\n", b"a", "")
     assert ends.lines[3:] == ("-a", "+a", "\\ No newline at end of file")
     assert not ends.cut
+
+
+@given(*[st.text(st.sampled_from("ab\t\n+-@\\ "), max_size=60)] * 2)
+def test_a_difference_applied_to_the_one_text_gives_the_other(there: str, wanted: str) -> None:
+    found = compared(there.encode(), wanted.encode(), ("a/f", "b/f"))
+    assert patched(there, found.lines) == wanted
+    assert not found.cut
 
 
 def test_what_is_no_text_or_too_large_is_said_so() -> None:
