@@ -160,6 +160,13 @@ class CommandRunner:
             raise CommandError(
                 "permission.denied", f"{name} is not permitted", value=name, status=403
             )
+        if diff and principal.kind != "provider":
+            raise CommandError(
+                "permission.denied",
+                "what stands on a box is shown to operators alone",
+                field="diff",
+                status=403,
+            )
         check_storable(request)
         if not command.writes:
             return await self._read(principal, command, request)

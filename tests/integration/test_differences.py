@@ -19,6 +19,7 @@ from controller.fleet.differences import (
     LaneDifferences,
 )
 from controller.fleet.questions import NoAnswerError
+from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.runner import CommandRunner
 from controller.storage.database import Transaction
@@ -210,6 +211,19 @@ async def test_a_refused_dry_run_asks_nobody(model: Model) -> None:
     await model.shop()
     with pytest.raises(CommandError):
         await told(model, "record.add", **{**RECORD, "values": ("nonsense",)})
+    assert model.fleet.questions == []
+
+
+@ensureDeferred
+async def test_an_account_sees_nothing_of_a_box(model: Model) -> None:
+    await model.shop()
+    ((id,),) = await model.rows("SELECT id FROM account WHERE name = 'acme'")
+    customer = Principal("account", "customer:acme", account=id)
+    planned = await model.run_as(customer, "record.add", dry_run=True, **RECORD)
+    assert planned.plan is not None
+    with pytest.raises(CommandError) as caught:
+        await model.run_as(customer, "record.add", dry_run=True, diff=True, **RECORD)
+    assert (caught.value.id, caught.value.field) == ("permission.denied", "diff")
     assert model.fleet.questions == []
 
 

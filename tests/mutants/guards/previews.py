@@ -75,6 +75,14 @@ MUTANTS = (
         dies_of=("ValueError",),
     ),
     Mutant(
+        "controller.differences-for-operators",
+        "S24",
+        "controller/runner.py",
+        '        if diff and principal.kind != "provider":',
+        "        if False:",
+        (f"{_MODEL}::test_an_account_sees_nothing_of_a_box",),
+    ),
+    Mutant(
         "fleet.preview-printable",
         "S13",
         DIFFERENCES,
