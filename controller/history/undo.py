@@ -147,7 +147,7 @@ async def _refuse_changed(tx: Transaction, change_id: int, things: Effect, words
             "undo.changed-since",
             f"change {row[0]} ({row[1]} by {row[2]}, {time_text(row[3])}) touched"
             f" {row[4].replace('_', ' ')} {row[5]} since: {words}",
-            f"undo change {row[0]} first (hsctl change undo {row[0]}), or write what you want by hand",
+            f"undo change {row[0]} first: hsctl change undo {row[0]}, or write what you want",
         )
 
 

@@ -85,7 +85,7 @@ NOT_THERE = {
     "dns.progress": "dns.move.unknown",
     "ip.progress": "ip.move.unknown",
 }
-"""Reads of what this model has none of: answers and files of boxes, moves of zones and addresses."""
+"""Reads of what this model has none of: what boxes say, moves of zones and of addresses."""
 QUERIES = {
     "placement.simulate": "?count=10",
     "drift.show": "?path=named.conf",
