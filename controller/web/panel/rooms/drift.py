@@ -4,6 +4,7 @@ from typing import Any
 
 from controller.web.panel.answers import Answer, Page, local
 from controller.web.panel.box_answers import ask_box
+from controller.web.panel.menu import L_SERVERS, P_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
@@ -62,7 +63,7 @@ async def of_box(visit: Visit, name: str) -> Page:
         "findings": found["items"],
         "next": found["next"],
     }
-    crumbs = (("Boxes", local("boxes")),)
+    crumbs = (P_SERVERS,)
     return Page("box-drift", box["name"], "boxes", values, crumbs=crumbs, hears=("box",))
 
 
@@ -114,7 +115,7 @@ def _under(name: str, template: str, title: str, values: dict[str, Any]) -> Page
     return Page(template, title, "servers", values, crumbs=crumbs)
 
 
-_CRUMBS = (("Logical servers", local("servers")),)
+_CRUMBS = (L_SERVERS,)
 
 ROUTES = (
     Route("GET", "/servers/server/{}/drift", of_server),

@@ -8,6 +8,7 @@ import attrs
 from controller.hosting.placement_preview import MOST
 from controller.refusal import CommandError
 from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 from controller.web.problems import ProblemError
@@ -85,7 +86,7 @@ async def _page(visit: Visit, wanted: str, form: Form | None) -> Page:
             "simulated": await _simulated(visit, group),
             "count": visit.query.get("count", COUNT),
         },
-        crumbs=(("Logical servers", local("servers")),),
+        crumbs=(L_SERVERS,),
         hears=("box", "change"),
         status=form.refusal.status if form.refusal else 200,
     )
