@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from templates.apache.certificates import KeyPair, file_digest, load_pair
 from templates.apache.names import HEALTH, NEUTRAL, mailbox
 from templates.apache.objects import ServerSpec
+from templates.apache.shared import Shared, shared_of
 from templates.effects import (
     CheckBound,
     CheckProgram,
@@ -73,22 +74,24 @@ def plan_server(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
         return UnitPlan(unit=after.name)
     path = _fallback_file(new)
     pair = load_pair(new.fallback) if path and new.fallback else None
+    shared = shared_of(new)
     files: list[FileEffect] = [*_DIRECTORIES]
     if pair is not None:
         files.append(WriteFile(path, pair.pem, mode=0o600))
-    files.append(WriteFile(MAIN_FILE, _main_text(context, new, fallback=path).encode()))
+    files += [WriteFile(each.path, load_pair(each.certificate).pem, mode=0o600) for each in shared]
+    files.append(WriteFile(MAIN_FILE, _main_text(context, new, shared, fallback=path).encode()))
     return UnitPlan(
         unit=after.name,
         files=tuple(files),
         # The certificate has its file name only after the checks, which never open it.
-        scratch=(WriteFile(_SCRATCH, _main_text(context, new, fallback="").encode()),),
+        scratch=(WriteFile(_SCRATCH, _main_text(context, new, shared, fallback="").encode()),),
         checks=(
             *(CheckBound(address) for address in _addresses(new)),
             CheckProgram("apache2", ("-t", "-f", str(context.root / _SCRATCH))),
         ),
         reload=True,
-        probes=(BASELINE, *_beside(new), *_tls_probe(new, pair)),
-        retire=_retired(old, path),
+        probes=(BASELINE, *_beside(new), *_tls_probe(new, pair), *_shared_probes(new, shared)),
+        retire=_retired(old, new),
     )
 
 
@@ -132,9 +135,16 @@ def _fallback_file(spec: ServerSpec) -> str:
     return f"tls/fallback.{file_digest(spec.fallback)}.pem"
 
 
-def _retired(old: ServerSpec | None, path: str) -> tuple[RemovePath, ...]:
-    old_path = _fallback_file(old) if old is not None else ""
-    return (RemovePath(old_path),) if old_path not in ("", path) else ()
+def _retired(old: ServerSpec | None, new: ServerSpec) -> tuple[RemovePath, ...]:
+    """Give the certificates that are read no more."""
+    kept = _certificate_files(new)
+    return tuple(RemovePath(path) for path in _certificate_files(old) if path not in kept)
+
+
+def _certificate_files(spec: ServerSpec | None) -> tuple[str, ...]:
+    if spec is None or not spec.settings.tls_port:
+        return ()
+    return (_fallback_file(spec), *(each.path for each in shared_of(spec)))
 
 
 def _addresses(spec: ServerSpec) -> list[str]:
@@ -157,7 +167,24 @@ def _tls_probe(spec: ServerSpec, pair: KeyPair | None) -> tuple[ProbeHttp, ...]:
     return (ProbeHttp(NEUTRAL, statuses=(404,), tls=True, port=port, certificate=leaf),)
 
 
-def _main_text(context: LaneContext, spec: ServerSpec, *, fallback: str) -> str:
+def _shared_probes(spec: ServerSpec, shared: tuple[Shared, ...]) -> tuple[ProbeHttp, ...]:
+    port = spec.settings.tls_port
+    return tuple(
+        ProbeHttp(
+            each.name,
+            statuses=(404,),
+            tls=True,
+            port=port,
+            certificate=load_pair(each.certificate).fingerprint,
+        )
+        for each in shared
+    )
+
+
+def _main_text(
+    context: LaneContext, spec: ServerSpec, shared: tuple[Shared, ...], *, fallback: str
+) -> str:
+    """Write the main file; without ``fallback`` it names no certificate at all."""
     settings = spec.settings
     if not spec.endpoints:
         raise PlanRefusedError("the server has no address to listen on")
@@ -190,6 +217,10 @@ def _main_text(context: LaneContext, spec: ServerSpec, *, fallback: str) -> str:
         tls_hosts=f"*:{settings.tls_port}" if settings.tls_port else "",
         tls_port=settings.tls_port,
         fallback=fallback,
+        shared=[
+            {"domain": each.domain, "name": each.name, "path": each.path if fallback else ""}
+            for each in shared
+        ],
         start_servers=min(2, children),
         threads=threads,
         spare_threads=min(children, 3) * threads,

@@ -19,6 +19,8 @@ _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})+", re.ASCII)
 _SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
 _DOCUMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
+SHARED_LENGTH = 128
+"""Characters of a domain whose names share a certificate, at the most."""
 MAILBOX = rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,63}}@{_LABEL}(\.{_LABEL})+"
 """The pattern of a mail address that may stand on error pages."""
 _TEXT = r"(?:[A-Za-z0-9._~:/@!&()*+,;=-]|%[0-9A-Fa-f]{2})*"
@@ -46,6 +48,21 @@ def host_name(value: str) -> str:
     if value == RESERVED or value.endswith("." + RESERVED):
         raise PlanRefusedError(f"{value!a} is a name of the server's own")
     return value
+
+
+def shared_domain(value: str) -> str:
+    """Check a domain whose names share a certificate: it stands in the name of a variable too."""
+    if len(value) > SHARED_LENGTH:
+        raise PlanRefusedError(f"{value!a} is longer than {SHARED_LENGTH} characters")
+    return host_name(value)
+
+
+def shared_name(domain: str) -> str:
+    """Give the name by which the server itself asks for what is shared below ``domain``.
+
+    No site can have it, so that nobody decides what the probe of a shared certificate finds.
+    """
+    return f"{domain}.{RESERVED}"
 
 
 def site_directory(value: str) -> str:

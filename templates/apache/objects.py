@@ -124,6 +124,13 @@ class Certificate(Spec, frozen=True):
     key: str
 
 
+class SharedCertificate(Spec, frozen=True):
+    """A certificate for every name directly below ``domain``, of whichever customer (R277)."""
+
+    domain: str
+    certificate: Certificate
+
+
 class ServerSpec(Spec, frozen=True):
     """The logical server itself."""
 
@@ -133,6 +140,9 @@ class ServerSpec(Spec, frozen=True):
     fallback: Certificate | None = None
     """What names without a certificate of their own present, unknown ones too. It names no customer
     (self-signed does). Required where ``settings.tls_port`` is set."""
+    shared: tuple[SharedCertificate, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Presented for names below their domains that have no certificate of their own. Not sent where
+    there is none: a box whose agent does not know it yet stays of use."""
 
 
 class AddressSpec(Spec, frozen=True):

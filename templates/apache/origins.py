@@ -6,7 +6,7 @@ from templates.apache.objects import DEDICATED, SERVER, SITE
 from templates.service_type import Origin
 
 _ACCOUNT = re.compile(r"accounts/([0-9]{1,18})\.conf")
-_CERTIFICATE = re.compile(r"tls/(.+)\.[0-9a-f]+\.pem")
+_CERTIFICATE = re.compile(r"tls/([^_]+)\.[0-9a-f]+\.pem")
 _ADDRESS = re.compile(r"addresses/([^/]+)\.conf")
 _NAME = re.compile(r"vhosts/([^/]+)")
 

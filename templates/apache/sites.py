@@ -11,7 +11,13 @@ import attrs
 
 from templates.apache.certificates import KeyPair, file_digest, load_pair
 from templates.apache.configuration import BASELINE, check_text, root
-from templates.apache.names import document, host_name, redirect_url, site_directory
+from templates.apache.names import (
+    SHARED_LENGTH,
+    document,
+    host_name,
+    redirect_url,
+    site_directory,
+)
 from templates.apache.objects import SiteSpec, stands_apart
 from templates.effects import (
     CheckProgram,
@@ -61,6 +67,15 @@ class Site:
     def link_target(self) -> str:
         """Give where the links of the site's names point."""
         return f"../{self.content}"
+
+    @property
+    def shared_by(self) -> str:
+        """Give the domain whose shared certificate is for this site, if there is one; or nothing.
+
+        It is the one directly above: a wildcard stands for one label (RFC 6125, 6.4.3).
+        """
+        above = self.domain.partition(".")[2]
+        return above if "." in above and len(above) <= SHARED_LENGTH else ""
 
     @property
     def certificate_file(self) -> str:
@@ -201,6 +216,7 @@ def _account_text(context: LaneContext, sites: list[Site], *, certificates: bool
                 "aliases": site.names[1:],
                 "document_root": f"{root(context)}/{site.content}",
                 "certificate_file": site.certificate_file if certificates else "",
+                "shared_by": "" if site.spec.certificate else site.shared_by,
                 "index": site.spec.settings.index if site.spec.settings else (),
                 "indexes": bool(site.spec.settings and site.spec.settings.indexes),
                 "redirect_to": site.spec.settings.redirect_to if site.spec.settings else "",

@@ -7,7 +7,8 @@ import attrs
 import msgspec
 import pytest
 
-from templates.apache.objects import ApacheSettings, ServerSpec
+from templates.apache.certificates import load_pair
+from templates.apache.objects import ApacheSettings, ServerSpec, SharedCertificate
 from templates.apache.service import APACHE, plan
 from templates.effects import ProbeHttp, UnitPlan, WriteFile
 from templates.objects import encode_spec
@@ -176,3 +177,72 @@ def test_daemon_starts_from_the_lanes_own_file() -> None:
     assert APACHE.daemon.baseline(CONTEXT) == (
         ProbeHttp("health.heliosphere.invalid", statuses=(204,)),
     )
+
+
+PAIR = certificate("*.shared.test")
+
+
+def sharing(*domains: str, tls_port: int = 443) -> ServerSpec:
+    return msgspec.structs.replace(
+        with_settings(tls_port=tls_port),
+        shared=tuple(SharedCertificate(domain=name, certificate=PAIR) for name in domains),
+    )
+
+
+def test_r278_a_shared_certificate_is_one_more_mass_virtual_host_after_the_sites() -> None:
+    unit = made(sharing("shared.test"))
+    conf = text(unit)
+    assert 'Define HS_SHARED_shared.test "tls/shared_shared.test.' in conf
+    assert 'ServerAlias "*.shared.test"' in conf
+    accounts = conf.index('IncludeOptional "accounts/*.conf"')
+    assert conf.index("Define HS_SHARED_") < accounts < conf.index('ServerAlias "*.shared.test"')
+    assert conf.index('ServerAlias "*.shared.test"') < conf.index('"overrides/server/*.conf"')
+    (probe,) = (
+        each
+        for each in unit.probes
+        if isinstance(each, ProbeHttp) and each.host == "shared.test.heliosphere.invalid"
+    )
+    assert probe.certificate == load_pair(PAIR).fingerprint
+    (scratch,) = unit.scratch
+    assert b"tls/" not in scratch.content
+    assert b'ServerAlias "*.shared.test"' in scratch.content
+
+
+def test_a_server_without_tls_shares_nothing() -> None:
+    assert "shared" not in text(made(sharing("shared.test", tls_port=0)))
+
+
+def test_the_nearest_of_two_shared_domains_comes_first() -> None:
+    conf = text(made(sharing("shared.test", "eu.shared.test")))
+    assert conf.index('"*.eu.shared.test"') < conf.index('"*.shared.test"')
+
+
+@pytest.mark.parametrize(
+    ("domains", "words"),
+    [
+        (("shared.test", "shared.test"), "two certificates"),
+        (("Shared.test",), "not a host name"),
+        (("*.shared.test",), "not a host name"),
+        (('shared.test" x',), "not a host name"),
+        (("shared.test\nServerAlias x",), "not a host name"),
+        (("heliosphere.invalid",), "the server's own"),
+        (("test",), "not a host name"),
+        ((".".join(["a" * 60] * 3),), "longer than 128"),
+    ],
+)
+def test_a_domain_that_cannot_be_shared_is_refused(domains: tuple[str, ...], words: str) -> None:
+    with pytest.raises(PlanRefusedError, match=words):
+        made(sharing(*domains))
+
+
+def test_a_server_that_shares_nothing_is_sent_as_before() -> None:
+    assert b"shared" not in encode_spec(with_settings(tls_port=443))
+    assert b"shared" in encode_spec(sharing("shared.test"))
+
+
+def test_certificates_that_are_read_no_more_go() -> None:
+    before = sharing("shared.test", "eu.shared.test")
+    after = msgspec.structs.replace(before, shared=before.shared[:1])
+    (gone,) = made(after, before).retire
+    assert gone.path.startswith("tls/shared_eu.shared.test.")
+    assert {each.path[:11] for each in made(SPEC, before).retire} == {"tls/fallbac", "tls/shared_"}
