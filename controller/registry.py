@@ -37,6 +37,7 @@ from controller.hosting.record_commands import Records
 from controller.hosting.recovery import Recovery
 from controller.hosting.server_names import ServerNames
 from controller.hosting.service_zone import ServiceZone
+from controller.hosting.shared_certificates import SharedCertificates
 from controller.hosting.site_addresses import SiteAddresses
 from controller.hosting.site_commands import Sites
 from controller.hosting.zone_files import ZoneFiles
@@ -93,6 +94,7 @@ def build_registry(
             *Records(clock).commands(),
             *Sites(clock, secrets).commands(),
             *SiteAddresses(clock).commands(),
+            *SharedCertificates(clock, ServerProjection(secrets, self_signed)).commands(),
             *change_log.COMMANDS,
             *Audit(anchors).commands(),
             *operators.COMMANDS,

@@ -114,6 +114,13 @@ DECISIONS: Mapping[str, Decision] = MappingProxyType(
             "the settings that it changed are as they were; a new certificate goes, and one that "
             "was replaced cannot come back: its key was forgotten"
         ),
+        "ssl.delete": _not(
+            "the key was forgotten", "hsctl ssl upload shares the pair from your own files"
+        ),
+        "ssl.upload": _not(
+            "the key that was replaced was forgotten",
+            "hsctl ssl upload shares the former pair again, hsctl ssl delete none",
+        ),
         "token.revoke": _not("a token that was revoked stays so", "hsctl login makes a new one"),
     }
 )

@@ -1,7 +1,8 @@
-"""Certificates of sites: checked before they are taken, and the self-signed fallback."""
+"""Certificates: checked before they are taken, and the self-signed fallback."""
 
 from datetime import UTC, datetime, timedelta
 
+import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,14 +28,42 @@ _UNREADABLE = (
 )
 
 
-def checked_pair(chain: str, key: str, domain: str, now: datetime) -> tuple[str, str]:
-    """Check a certificate chain (leaf first) and its private key, both PEM; give both anew.
+@attrs.frozen
+class CheckedPair:
+    """A chain and its private key that a web server can present, PEM, and what the leaf says."""
+
+    chain: str
+    key: str = attrs.field(repr=False)
+    names: tuple[str, ...]
+    """The DNS names that it is for, lower case."""
+    not_after: datetime
+    fingerprint: str
+    """SHA-256 of the leaf (DER), hexadecimal."""
+
+
+def checked_pair(chain: str, key: str, domain: str, now: datetime) -> CheckedPair:
+    """Check a certificate chain (leaf first) and its private key, both PEM, for a site.
 
     What is given back is written from what was parsed, so nothing else of the text goes on. Raises
     `CommandError`: ``certificate.invalid`` (a box could not load it either),
     ``certificate.key.invalid``, ``certificate.expired``, ``certificate.not-yet-valid``,
     ``certificate.name`` where it is not for ``domain``.
     """
+    pair = _checked(chain, key, now)
+    if not {domain, "*." + domain.partition(".")[2]} & set(pair.names):
+        raise _refused("certificate.name", "certificate", f"the certificate is not for {domain}")
+    return pair
+
+
+def checked_shared_pair(chain: str, key: str, domain: str, now: datetime) -> CheckedPair:
+    """Check what all names directly below ``domain`` share, as `checked_pair` does."""
+    pair = _checked(chain, key, now)
+    if f"*.{domain}" not in pair.names:
+        raise _refused("certificate.name", "certificate", f"the certificate is not for *.{domain}")
+    return pair
+
+
+def _checked(chain: str, key: str, now: datetime) -> CheckedPair:
     try:
         certificates = x509.load_pem_x509_certificates(chain.encode())
         leaf = certificates[0]
@@ -59,20 +88,22 @@ def checked_pair(chain: str, key: str, domain: str, now: datetime) -> tuple[str,
     if leaf.not_valid_before_utc > now:
         begins = f"{leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         raise _refused("certificate.not-yet-valid", "certificate", f"it is valid from {begins} on")
-    dns_names = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
-    wildcard = "*." + domain.partition(".")[2]
-    if domain not in dns_names and wildcard not in dns_names:
-        raise _refused("certificate.name", "certificate", f"the certificate is not for {domain}")
     pem = "".join(
         certificate.public_bytes(serialization.Encoding.PEM).decode()
         for certificate in certificates
     )
     text = _key_text(private)
     try:
-        load_pair(Certificate(chain=pem, key=text))
+        loaded = load_pair(Certificate(chain=pem, key=text))
     except PlanRefusedError as error:
         raise _refused("certificate.invalid", "certificate", str(error)) from error
-    return pem, text
+    return CheckedPair(
+        chain=pem,
+        key=text,
+        names=tuple(name.lower() for name in names.get_values_for_type(x509.DNSName)),
+        not_after=leaf.not_valid_after_utc,
+        fingerprint=loaded.fingerprint,
+    )
 
 
 def _refused(error_id: str, field: str, why: str) -> CommandError:

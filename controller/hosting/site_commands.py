@@ -159,11 +159,11 @@ class Sites:
             await drop_secrets(tx, prefix)
             return None
         now = datetime.fromtimestamp(self.clock(), UTC)
-        chain, key = checked_pair(request.certificate, request.key or "", site.row.domain, now)
+        pair = checked_pair(request.certificate, request.key or "", site.row.domain, now)
         await drop_secrets(tx, prefix)
         owner = site.row.account
-        await self.secrets.store(tx, chain, owner_id=owner, name=f"{prefix}:chain")
-        kept = await self.secrets.store(tx, key, owner_id=owner, name=f"{prefix}:key")
+        await self.secrets.store(tx, pair.chain, owner_id=owner, name=f"{prefix}:chain")
+        kept = await self.secrets.store(tx, pair.key, owner_id=owner, name=f"{prefix}:key")
         return kept.id
 
     async def _find(self, tx: Transaction, name: str) -> Site:

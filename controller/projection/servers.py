@@ -3,7 +3,7 @@
 A server without an endpoint has nothing to listen on, so it has no object yet.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 import msgspec
@@ -62,6 +62,7 @@ def server_spec(
     *,
     transfer_key: bind.TsigKey | None = None,
     fallback: apache.Certificate | None = None,
+    shared: Sequence[apache.SharedCertificate] = (),
 ) -> Spec | None:
     """Give the object of a server, or None while it has no endpoint."""
     listening = endpoints(addresses)
@@ -81,6 +82,10 @@ def server_spec(
         )
     if isinstance(settings, apache.ApacheSettings):
         return apache.ServerSpec(
-            name=server.name, endpoints=listening, settings=settings, fallback=fallback
+            name=server.name,
+            endpoints=listening,
+            settings=settings,
+            fallback=fallback,
+            shared=tuple(shared) or msgspec.UNSET,
         )
     raise ValueError(f"no projection for {server.service_type}")

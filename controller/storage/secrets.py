@@ -118,8 +118,12 @@ class Secrets:
 
     async def find(self, tx: Transaction, name: str) -> SecretReference | None:
         """Give the reference of a named secret, or None."""
-        row = await tx.maybe("SELECT id, digest FROM secret WHERE name = %s", (name,))
-        return None if row is None else SecretReference(row[0], row[1])
+        return (await self.find_all(tx, [name])).get(name)
+
+    async def find_all(self, tx: Transaction, names: Sequence[str]) -> dict[str, SecretReference]:
+        """Give the references of named secrets, by name; those that are not there are left out."""
+        rows = await tx.rows("SELECT name, id, digest FROM secret WHERE name = ANY(%s)", (names,))
+        return {name: SecretReference(id_, digest) for name, id_, digest in rows}
 
     async def read(self, tx: Transaction, secret_id: int) -> str:
         """Give a secret in clear; raises LookupError, `SecretError`."""

@@ -1,4 +1,4 @@
-"""Shared certificates: one more mass virtual host each, for all names directly below a domain (R278).
+"""Shared certificates: a mass virtual host each, for all names directly below a domain (R278).
 
 A site there needs nothing of its own: it is answered by its link, as over plain HTTP, and presents
 what its provider has. A certificate of its own goes before it.

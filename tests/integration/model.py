@@ -42,6 +42,7 @@ TABLES = (
     "placement_server",
     "record",
     "secret",
+    "shared_certificate",
     "site",
     "zone",
     "zone_server",

@@ -14,6 +14,7 @@ from tests.browser import Browser, installed
 from tests.form_walk import SeenPage
 from tests.integration.model import Model
 from tests.integration.test_panel_browser import look
+from tests.integration.test_shared_ssl import certificate
 from tests.panel_site import PAYLOAD, PanelSite, Visitor, panel_site
 
 WEB1 = "/servers/server/web1.example.net"
@@ -57,6 +58,10 @@ async def test_every_form_that_changes_the_model_has_a_preview(panel: PanelSite)
         "ip.add", lserver="web1.example.net", first="192.0.2.100", mask="24", type="dedicated"
     )
     await panel.model.ask("dns.roles", master="ns2.example.net", slave1="ns1.example.net")
+    shared = certificate("*.shared.test")
+    await panel.model.ask(
+        "ssl.upload", domain="shared.test", certificate=shared.chain, key=shared.key
+    )
     visitor = await panel.signed_in()
     seen = set()
     for path, text in (await visitor.crawl()).items():
@@ -93,6 +98,9 @@ async def test_every_form_that_changes_the_model_has_a_preview(panel: PanelSite)
         "/domains/domain/shop.test/address",
         "/domains/domain/shop.test/delete",
         "/model/import",
+        "/ssl/add",
+        "/ssl/domain/shared.test",
+        "/ssl/domain/shared.test/delete",
     } <= seen
 
 

@@ -34,6 +34,8 @@ async def test_no_page_holds_a_secret(panel: PanelSite) -> None:
     text = await panel.model.database.transaction(OPERATOR, token, name="test")
     chain, key = pair("shop.test")
     await panel.model.ask("site.set", name="shop.test", certificate=chain, key=key)
+    shared, shared_key = pair("*.shared.test")
+    await panel.model.ask("ssl.upload", domain="shared.test", certificate=shared, key=shared_key)
     visitor = await panel.signed_in()
     kept = await panel.model.rows(
         """SELECT password_hash FROM operator
@@ -49,6 +51,7 @@ async def test_no_page_holds_a_secret(panel: PanelSite) -> None:
         box["token"],
         visitor.cookie,
         key.splitlines()[1],
+        shared_key.splitlines()[1],
         *(value for (value,) in kept if value),
     }
     assert len(secrets) > 8

@@ -12,6 +12,7 @@ Room = Literal[
     "box-add",
     "servers",
     "server-add",
+    "ssl",
     "accounts",
     "domains",
     "changes",

@@ -75,6 +75,21 @@ MENU = (
         ),
     ),
     Section(
+        ("E.Manager",),
+        "What all servers share",
+        (
+            Entry(
+                "ssl",
+                "Shared SSL Manager",
+                "Shared SSL",
+                "Certificates for all names directly below a domain, on every web server.",
+                "key",
+                local("ssl"),
+                ("Share a certificate", local("ssl", "add")),
+            ),
+        ),
+    ),
+    Section(
         ("Hosting",),
         "What customers have",
         (

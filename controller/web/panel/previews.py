@@ -28,6 +28,7 @@ _ROOMS: dict[str, Room] = {
     "model": "servers",
     "accounts": "accounts",
     "domains": "domains",
+    "ssl": "ssl",
 }
 
 

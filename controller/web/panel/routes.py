@@ -23,6 +23,7 @@ from controller.web.panel.rooms import (
     records,
     server_names,
     server_settings,
+    shared_ssl,
     zone_files,
     zone_moves,
 )
@@ -49,6 +50,7 @@ ROUTES: tuple[Route, ...] = (
     *changes.ROUTES,
     *change_undo.ROUTES,
     *object_history.ROUTES,
+    *shared_ssl.ROUTES,
     *model.ROUTES,
     *drift.ROUTES,
     *faults.ROUTES,

@@ -50,6 +50,8 @@ _SENTENCES = {
     "record.delete": "Record {name} {type} deleted in {domain}",
     "site.set": "Site of {name} changed",
     "site.address": "Address of the site of {name} changed to a {type} one",
+    "ssl.upload": "Certificate shared below {domain}",
+    "ssl.delete": "Certificate below {domain} shared no more",
     "drift.verify": "Files of {name} verified",
     "drift.repair": "Changed files of {name} brought back {path}",
     "drift.repair-answer": "What came of bringing back files of {name}",

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from controller.hosting.certificates import checked_pair
+from controller.hosting.certificates import checked_pair, checked_shared_pair
 from controller.refusal import CommandError
 from tests.certificates import certificate
 
@@ -30,8 +30,22 @@ def attrs_of(error: CommandError) -> tuple[str, ...]:
 
 def test_a_good_pair_comes_back_as_it_was_parsed() -> None:
     made = certificate("shop.test")
-    chain, key = checked_pair(f"note\n{made.chain}note", made.key, "shop.test", NOW)
-    assert (chain, key) == (made.chain, made.key)
+    pair = checked_pair(f"note\n{made.chain}note", made.key, "shop.test", NOW)
+    assert (pair.chain, pair.key) == (made.chain, made.key)
+    assert pair.names == ("shop.test",)
+    assert made.key not in repr(pair)
+
+
+def test_what_is_shared_below_a_domain_is_for_every_name_there() -> None:
+    made = certificate("*.shared.test")
+    assert checked_shared_pair(made.chain, made.key, "shared.test", NOW).names == ("*.shared.test",)
+    for domain in ("test", "a.shared.test", "other.test"):
+        with pytest.raises(CommandError) as caught:
+            checked_shared_pair(made.chain, made.key, domain, NOW)
+        assert caught.value.id == "certificate.name"
+    one = certificate("shop.shared.test")
+    with pytest.raises(CommandError):
+        checked_shared_pair(one.chain, one.key, "shared.test", NOW)
 
 
 def test_a_key_that_servers_call_too_small_is_refused() -> None:
