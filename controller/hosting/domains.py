@@ -18,7 +18,7 @@ from controller.cluster.placement.candidates import (
 )
 from controller.cluster.placement.dns_roles import PROVIDER, place_zone
 from controller.cluster.placement.placement import draw_web_server
-from controller.cluster.placement.rows import read_group
+from controller.cluster.placement.rows import read_for_draw, read_group
 from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
@@ -188,7 +188,7 @@ class Domains:
 
     async def _web_server(self, work: Work, on: str) -> WebServerCandidate:
         if not on:
-            group = await read_group(work.tx, "web")
+            group = await read_for_draw(work.tx, "web", self.draw)
             chosen = draw_web_server(web_server_candidates(group), self.draw, group.policy)
             work.change.drew("web server", chosen.name)
             return chosen

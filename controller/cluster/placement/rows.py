@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from random import Random
 from typing import Any
 
 import attrs
@@ -11,26 +12,57 @@ from controller.cluster.placement.verdicts import GroupServer, LaneOfServer, Ver
 from controller.cluster.servers.groups import DEFAULT_TAG, WEB_GROUPS
 from controller.storage.database import Transaction
 
-# A row for each box of a server: what is aggregated here would be taken apart again. Of a web
-# server the address with the default tag, where it has one (R335).
-_SERVERS = """
+SMALL = 64
+"""Up to so many open servers a draw reads them all; of more, `SAMPLE` at random."""
+SAMPLE = 8
+_WHOLE = 2**31
+
+# A row for each box of a server: what is aggregated here would be taken apart again.
+_COLUMNS = """
 SELECT s.id::text, s.name, s.group_name, s.service_type, s.signup, s.holds,
        coalesce(s.settings->>'used_by', 'all'), coalesce(s.settings->>'role', 'none'),
        i.id, coalesce(host(i.address), ''), coalesce(i.port, 0), host(m.address), m.port,
        coalesce(p.policy, 'random'), w.weight,
        b.name, b.intent, b.first_seen_at IS NOT NULL, b.connected, b.retired_at IS NOT NULL,
        l.condition
-FROM logical_server s
+"""
+
+_BESIDE = """
 LEFT JOIN lane l ON l.logical_server_id = s.id LEFT JOIN box b ON b.id = l.box_id
+LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
+LEFT JOIN placement p ON p.group_name = s.group_name
+LEFT JOIN placement_server w ON w.logical_server_id = s.id
+"""
+
+# Of a web server the address with the default tag, where it has one (R335).
+_SERVERS = f"""{_COLUMNS} FROM logical_server s {_BESIDE}
 LEFT JOIN (SELECT DISTINCT ON (a.logical_server_id) a.logical_server_id, a.id, a.address, a.port
            FROM ip_address a JOIN logical_server g ON g.id = a.logical_server_id
            WHERE g.group_name = %s AND a.type <> 'dedicated' AND a.type = %s
            ORDER BY a.logical_server_id, a.tag <> %s, a.tag) i ON i.logical_server_id = s.id
-LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
-LEFT JOIN placement p ON p.group_name = s.group_name
-LEFT JOIN placement_server w ON w.logical_server_id = s.id
-WHERE s.group_name = %s ORDER BY s.name, b.name
-"""
+WHERE s.group_name = %s"""  # noqa: S608 put together of constants
+_ORDER = " ORDER BY s.name, b.name"
+
+_RANDOM = "coalesce((SELECT policy FROM placement WHERE group_name = %s), 'random') = 'random'"
+# Asked once for the whole statement, before anything of it is read. A closed server may be the one
+# that all is pinned to.
+_FEW = f""" AND (
+    SELECT NOT {_RANDOM} OR count(*) <= %s
+    FROM (SELECT FROM logical_server WHERE group_name = %s AND signup LIMIT %s) open)
+AND (s.signup OR NOT (SELECT {_RANDOM}))"""  # noqa: S608 put together of constants
+
+_DRAWN = f"""
+WITH pool AS (SELECT count(*) AS open FROM logical_server WHERE group_name = %s AND signup),
+drawn AS (
+    SELECT DISTINCT one.id
+    FROM pool, unnest(%s::bigint[]) AS u(part), LATERAL (
+        SELECT id FROM logical_server WHERE group_name = %s AND signup ORDER BY name
+        OFFSET u.part * pool.open / {_WHOLE} LIMIT 1) one
+)
+{_COLUMNS} FROM drawn JOIN logical_server s USING (id) {_BESIDE}
+LEFT JOIN LATERAL (SELECT a.id, a.address, a.port FROM ip_address a
+                   WHERE a.logical_server_id = s.id AND a.type <> 'dedicated' AND a.type = %s
+                   ORDER BY a.tag <> %s, a.tag LIMIT 1) i ON true{_ORDER}"""  # noqa: S608 put together of constants
 
 
 @attrs.frozen
@@ -59,9 +91,42 @@ def policy_of(name: str, weights: dict[str, int]) -> Policy:
 
 
 async def read_group(tx: Transaction, group: str) -> Group:
-    """Give a group whole, by one statement: every domain that is added asks for it."""
-    address = "shared" if group in WEB_GROUPS else "service"
-    found = await tx.rows(_SERVERS, (group, address, DEFAULT_TAG, group))
+    """Give a group whole, by one statement."""
+    return _group(group, await tx.rows(f"{_SERVERS}{_ORDER}", _of(group)))
+
+
+async def read_for_draw(tx: Transaction, group: str, draw: Random) -> Group:
+    """Give a group as a draw needs it: every domain that is added asks for it.
+
+    Of a large group that is placed at random these are a few of its open servers, by chance, as
+    long as one of them is fit and well, or fit where none can be well: whichever of those is drawn
+    then, each of their kind in the group was as likely. How much is read does not grow with it.
+    """
+    few = (group, SMALL, group, SMALL + 1, group)
+    found = await tx.rows(f"{_SERVERS}{_FEW}{_ORDER}", (*_of(group), *few))
+    if found:
+        return _group(group, found)
+    parts = [draw.randrange(_WHOLE) for _ in range(SAMPLE)]
+    found = await tx.rows(_DRAWN, (group, parts, group, *_of(group)[1:3]))
+    drawn = _group(group, found)
+    fit = [verdict for verdict in drawn.verdicts() if verdict.fit]
+    if any(verdict.well for verdict in fit) or (fit and not await _any_connected(tx)):
+        return drawn
+    return await read_group(tx, group)
+
+
+async def _any_connected(tx: Transaction) -> bool:
+    """Tell whether a server can be well at all: the boxes of one that is are connected."""
+    (found,) = await tx.row("SELECT EXISTS (SELECT FROM box WHERE connected)")
+    return bool(found)
+
+
+def _of(group: str) -> tuple[object, ...]:
+    """Give the parameters of `_SERVERS`."""
+    return group, "shared" if group in WEB_GROUPS else "service", DEFAULT_TAG, group
+
+
+def _group(group: str, found: Sequence[tuple[Any, ...]]) -> Group:
     weights = {row[1]: row[14] for row in found if row[14] is not None}
     policy = found[0][13] if found else AT_RANDOM.name
     servers = tuple(_server(list(rows)) for _, rows in groupby(found, key=lambda row: row[0]))
