@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 CONFIG = "controller/config.py"
+_SSL = "tests/integration/test_shared_ssl.py"
 _S9 = "tests/security/test_s09_deserialisation.py"
 _S10 = "tests/security/test_s10_shell_injection.py"
 _S12 = "tests/security/test_s12_search_path.py"
@@ -24,6 +25,14 @@ MUTANTS = (
         "    if status.st_mode & 0o007 and _has_password(config.database):",
         "    if False:",
         (f"{_S14}::test_a_password_of_the_database_is_not_for_all_to_read",),
+    ),
+    Mutant(
+        "controller.shared-key-told",
+        "S14",
+        "controller/hosting/shared_certificates.py",
+        "    key: str = secret_field()",
+        "    key: str",
+        (f"{_SSL}::test_s14_the_key_is_in_no_answer_no_change_and_no_table_in_clear",),
     ),
     Mutant(
         "controller.no-core",

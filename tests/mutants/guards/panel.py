@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 DOORKEEPER = "controller/web/panel/doorkeeper.py"
+_SSL = "tests/integration/test_panel_shared_ssl.py"
 _S21 = "tests/security/test_s21_session_forging.py"
 _S26 = "tests/security/test_s26_stored_text.py"
 _S27 = "tests/security/test_s27_panel_forms.py"
@@ -32,6 +33,14 @@ MUTANTS = (
         "            autoescape=True,\n",
         "            autoescape=False,\n",
         (f"{_S26}::test_no_page_holds_planted_text_as_markup",),
+    ),
+    Mutant(
+        "panel.key-shown-again",
+        "S23",
+        "controller/web/panel/rooms/shared_ssl.py",
+        ' if name != "key"}',
+        "}",
+        (f"{_SSL}::test_s14_a_key_is_on_no_page_whether_it_was_refused_previewed_or_taken",),
     ),
     Mutant(
         "panel.form-token",

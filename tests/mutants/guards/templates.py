@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 ESCAPE = "templates/escape.py"
 _APACHE = "tests/security/test_s17_config_injection_apache.py"
 _APACHE_FIELD = f"{_APACHE}::test_a_hostile_value_is_refused_or_stays_one_argument"
+_SERVER = "tests/unit/templates/apache/test_configuration.py"
 _BIND = "tests/security/test_s17_config_injection_bind.py"
 _ZONE_FIELD = f"{_BIND}::test_no_field_of_a_zone_becomes_a_record_or_directive"
 _S35 = "tests/security/test_s35_dns_data.py"
@@ -25,6 +26,15 @@ MUTANTS = (
         "    if len(value) > 253 or not _HOST.fullmatch(value):",
         "    if len(value) > 253:",
         (f"{_APACHE_FIELD}[domain]",),
+        dies_of=("ValueError",),
+    ),
+    Mutant(
+        "templates.shared-domain",
+        "S17",
+        "templates/apache/names.py",
+        "    return host_name(value)\n",
+        "    return value\n",
+        (f"{_SERVER}::test_a_domain_that_cannot_be_shared_is_refused[wildcard]",),
         dies_of=("ValueError",),
     ),
     Mutant(
