@@ -53,6 +53,8 @@ class ControllerConfig:
     """Connections to the database, the listening one not counted."""
     panel: Listen = Listen("127.0.0.1", 8443)
     """Panel and API."""
+    plain: Listen | None = None
+    """Where browsers that come without TLS are sent to the panel; None: nowhere (R18)."""
     agents: Listen = Listen("0.0.0.0", 8444)  # noqa: S104 agents dial in from everywhere
     enrolment: Listen = Listen("0.0.0.0", 8445)  # noqa: S104 so do boxes that enrol
     public_name: str = "localhost"
@@ -125,7 +127,7 @@ def parse_config(values: Mapping[str, Any], base: Path) -> ControllerConfig:
 
 
 _PATHS = ("state", "postgres_binaries", "pki", "secrets_key", "log")
-_LISTENS = ("panel", "agents", "enrolment")
+_LISTENS = ("panel", "plain", "agents", "enrolment")
 _NUMBERS = ("pool", "log_bytes", "log_files")
 
 

@@ -45,6 +45,7 @@ from controller.web.event_stream import DatabaseFeed, EventStream
 from controller.web.events import EventBus
 from controller.web.panel.doorkeeper import Doorkeeper
 from controller.web.panel.panel import Panel
+from controller.web.plain import PlainDoor
 from controller.web.server import ControllerSite, LimitedTls
 
 _HOUSEKEEPING_SECONDS = 3600.0
@@ -127,15 +128,19 @@ class Controller:
         site = ControllerSite(api, panel, hosts_of(config), reactor)
         self._tls = LimitedTls(identity.panel, site, reactor)
         self._port: IListeningPort | None = None
+        self._plain = PlainDoor(lambda: self._at.port, hosts_of(config), reactor)
+        self._plain_port: IListeningPort | None = None
         self._housekeeping = LoopingCall(self._keep_house)
 
     @property
     def url(self) -> str:
         """Where panel and API are found."""
-        at: Any = self._config.panel if self._port is None else self._port.getHost()
-        port = at.port
         host = self._config.public_name
-        return f"https://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"https://{f'[{host}]' if ':' in host else host}:{self._at.port}"
+
+    @property
+    def _at(self) -> Any:
+        return self._config.panel if self._port is None else self._port.getHost()
 
     async def start(self) -> None:
         """Begin to serve; returns when all doors are open."""
@@ -147,6 +152,8 @@ class Controller:
         for job in self._jobs:
             await job.start()
         self._port = await self._endpoint(self._config.panel).listen(self._tls)
+        if self._config.plain is not None:
+            self._plain_port = await self._endpoint(self._config.plain).listen(self._plain)
         self._housekeeping.clock = self._reactor
         self._housekeeping.start(_HOUSEKEEPING_SECONDS, now=True)
 
@@ -154,9 +161,11 @@ class Controller:
         """Close the doors, end what is in work, close the database."""
         if self._housekeeping.running:
             self._housekeeping.stop()
-        if self._port is not None:
-            await maybeDeferred(self._port.stopListening)
+        for port in (self._plain_port, self._port):
+            if port is not None:
+                await maybeDeferred(port.stopListening)
         self._tls.abort_all()
+        self._plain.abort_all()
         for job in self._jobs:
             await job.stop()
         await self._ssh.stop()
