@@ -5,6 +5,7 @@ from tests.mutants.mutant import Mutant
 AUTHENTICATION = "controller/web/authentication.py"
 CHANNEL = "controller/web/channel.py"
 ROUTING = "controller/web/routing.py"
+_PLAIN = "tests/integration/test_plain_door.py"
 _S2 = "tests/security/test_s02_same_decision.py"
 _S27 = "tests/security/test_s27_csrf.py"
 _S28 = "tests/security/test_s28_host.py"
@@ -84,5 +85,13 @@ MUTANTS = (
         "    maxHeaders = HEADERS\n",
         "",
         (f"{_S29}::test_nothing_behind_a_malformed_request_is_heard[very many headers]",),
+    ),
+    Mutant(
+        "web.plain-connections",
+        "S38",
+        "controller/web/plain.py",
+        "if same >= CONNECTIONS_PER_ADDRESS or",
+        "if",
+        (f"{_PLAIN}::test_s38_one_address_has_so_many_connections",),
     ),
 )
