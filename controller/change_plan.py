@@ -9,12 +9,12 @@ from typing import Literal
 import attrs
 
 from controller.fleet.differences import LaneDifferences
+from controller.hazards import Hazard
+from controller.sentences import listed
 from templates.objects import Disturbance
 
 Action = Literal["add", "change", "remove"]
 
-NAMED = 4
-"""The most names that stand in a sentence; of more, the first three and their number."""
 _LONGEST = 80
 
 _NOUNS = {
@@ -24,6 +24,7 @@ _NOUNS = {
     "box": ("box", "boxes"),
     "domain": ("domain", "domains"),
     "enrolment_token": ("enrolment line of", "enrolment lines"),
+    "held_change": ("held change", "held changes"),
     "ip_address": ("IP address", "IP addresses"),
     "lane": ("lane", "lanes"),
     "logical_server": ("logical server", "logical servers"),
@@ -62,10 +63,16 @@ class PlannedRow:
 
 @attrs.frozen
 class Foreseen:
-    """What jobs do once the change is made: in words, and on which logical servers."""
+    """What jobs do once the change is made: in words, and on which logical servers.
+
+    ``removals`` are objects that they take from logical servers, by the ids of these;
+    ``redelegated`` zones whose own NS records they change.
+    """
 
     words: tuple[str, ...] = ()
     logical_servers: tuple[str, ...] = ()
+    removals: Mapping[str, int] = attrs.field(factory=dict)
+    redelegated: int = 0
 
 
 @attrs.frozen
@@ -73,7 +80,7 @@ class ChangePlan:
     """What a change would do, in the words of the model; ``drawn`` names what chance decided.
 
     ``words`` say all of it in parts of a sentence: *touches ns1, ns2*, *214 zones change master*,
-    *nothing reloads*.
+    *nothing reloads*. A change with ``hazards`` is held back until these are accepted.
     """
 
     objects: tuple[PlannedObject, ...]
@@ -82,6 +89,7 @@ class ChangePlan:
     foreseen: Foreseen = Foreseen()
     differences: tuple[LaneDifferences, ...] | None = None
     """What would change on the boxes, server by server; None where they were not asked."""
+    hazards: tuple[Hazard, ...] = ()
     words: tuple[str, ...] = attrs.field(init=False)
 
     @words.default
@@ -95,20 +103,8 @@ class ChangePlan:
             *changes,
             *_disturbances(self.objects, touched),
             *(f"drawn at random: {what} {chosen}" for what, chosen in self.drawn.items()),
+            *(f"is held back: {each.words} ({each.accepted})" for each in self.hazards),
         )
-
-
-def listed(names: Sequence[str]) -> str:
-    """Write names as part of a sentence, the rest of a long list as their number."""
-    if len(names) <= NAMED:
-        return ", ".join(names)
-    shown = names[: NAMED - 1]
-    return f"{', '.join(shown)} and {len(names) - len(shown)} more"
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """Write a number with what it counts: ``1 zone changes``, ``214 zones change``."""
-    return f"{count} {one if count == 1 else many}"
 
 
 def _touched(plan: ChangePlan) -> list[str]:

@@ -15,6 +15,7 @@ import attrs
 
 from controller.change_plan import Action, ChangePlan, Foreseen, PlannedObject, PlannedRow
 from controller.fleet.committed import Committed, Pending, ServerChange, Watch
+from controller.hazards import Approval, Hazard
 from controller.principal import Principal
 from controller.progress import ChangeState, LaneProgress, change_state, change_states
 from controller.refusal import CommandError
@@ -26,6 +27,7 @@ from templates.objects import (
     SpecError,
     decode_spec,
     encode_spec,
+    undisturbed,
 )
 
 __all__ = [
@@ -77,14 +79,22 @@ class _Wanted:
 
 
 @attrs.frozen
+class _Standing:
+    """An object before the change: its digest, and what it is if its daemon might be disturbed."""
+
+    digest: bytes | None
+    spec: bytes | None
+
+
+@attrs.frozen
 class _Numbered:
-    """An object with its revision, as it is written; ``before`` is the digest of what it was."""
+    """An object with its revision, as it is written, and how it stood before."""
 
     logical_server: str
     key: str
     revision: int
     wanted: _Wanted
-    before: bytes | None
+    before: _Standing
 
 
 @attrs.frozen
@@ -97,14 +107,17 @@ class ChangedRow:
     after: Mapping[str, Any] | None
 
 
-# An object can be a zone of thousands of records: what it was is compared by its digest, and never
-# leaves the database.
+# An object can be a zone of thousands of records: what it was is compared by its digest, and leaves
+# the database only for kinds where a daemon goes through more or less for it.
 _LOCK = """
 SELECT 1 FROM logical_server WHERE id = ANY(ARRAY(SELECT unnest(%s::uuid[]))) ORDER BY id
 FOR NO KEY UPDATE;
 SELECT s.id::text, s.revision, s.name, g.kind, g.key, sha256(o.spec), o.requires,
-       (SELECT nextval('change_id_seq'))
-FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS g(server, kind, key)
+       (SELECT nextval('change_id_seq')),
+       CASE WHEN g.disturbs THEN o.spec END,
+       ARRAY(SELECT b.name FROM lane l JOIN box b ON b.id = l.box_id
+             WHERE l.logical_server_id = s.id ORDER BY b.name)
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bool[]) AS g(server, kind, key, disturbs)
 JOIN logical_server s ON s.id = g.server
 LEFT JOIN desired_object o ON o.logical_server_id = g.server AND o.kind = g.kind AND o.key = g.key
 """
@@ -173,13 +186,14 @@ class ChangeWriter:
         self._objects: dict[tuple[str, str, str], _Wanted] = {}
         self._rows: list[ChangedRow] = []
         self._undoes: int | None = None
+        self.approval: Approval | None = None
         self._watches: dict[tuple[str, str], int] = {}
         self._drawn: dict[str, str] = {}
-        self._foreseen = Foreseen()
+        self.foreseen = Foreseen()
         self._written: list[_Numbered] = []
         self._names: dict[str, str] = {}
+        self._boxes: dict[str, tuple[str, ...]] = {}
         self._before: dict[str, int] = {}
-        self._id: int | None = None
 
     async def upsert(
         self,
@@ -250,9 +264,17 @@ class ChangeWriter:
         """Note a choice that chance made, for the plan of a dry run."""
         self._drawn[what] = chosen
 
-    def foresee(self, words: Iterable[str], logical_servers: Iterable[str]) -> None:
-        """Note what jobs do once this change is made, for the plan of a dry run."""
-        self._foreseen = Foreseen(tuple(words), tuple(logical_servers))
+    def foresee(self, foreseen: Foreseen) -> None:
+        """Note what jobs do once this change is made: for its plan, and its hazards."""
+        self.foreseen = foreseen
+
+    def approving(
+        self, approval: Approval, command: str, request: Mapping[str, Any], reason: str
+    ) -> None:
+        """Be the change of a command that was held back, of whose hazards some are accepted."""
+        self.approval = approval
+        self._command, self._request = command, request
+        self._reason = "; ".join(words for words in (reason, self._reason) if words)
 
     async def close(self) -> int | None:
         """Write the change. Gives its id, or None where nothing was touched.
@@ -264,7 +286,6 @@ class ChangeWriter:
             return None
         if change_id is None:
             (change_id,) = await self._tx.row("SELECT nextval('change_id_seq')")
-        self._id = change_id
         written = self._written
         self._tx.run_with_next(
             _WRITE,
@@ -306,11 +327,16 @@ class ChangeWriter:
             return None
         keys = sorted(self._objects)
         columns = [[key[place] for key in keys] for place in range(3)]
-        found = await self._tx.rows(_LOCK, (sorted({key[0] for key in keys}), *columns))
+        disturbing = [self._objects[key].kind.disturbs is not undisturbed for key in keys]
+        servers = sorted({key[0] for key in keys})
+        found = await self._tx.rows(_LOCK, (servers, *columns, disturbing))
         self._before = {row[0]: int(row[1]) for row in found}
         revisions = dict(self._before)
         self._names = {row[0]: row[2] for row in found}
-        before = {(row[0], row[3], row[4]): _bytes(row[5]) for row in found}
+        self._boxes = {row[0]: tuple(row[9]) for row in found}
+        before = {
+            (row[0], row[3], row[4]): _Standing(_bytes(row[5]), _bytes(row[8])) for row in found
+        }
         required = {(row[0], row[3], row[4]): row[6] or [] for row in found}
         for key, wanted in self._objects.items():
             if key not in before:
@@ -318,7 +344,7 @@ class ChangeWriter:
                     "lserver.unknown", "the logical server is gone", value=key[0], status=409
                 )
             needs = [list(need) for need in wanted.requires]
-            if before[key] == _digest(wanted.spec) and required[key] == needs:
+            if before[key].digest == _digest(wanted.spec) and required[key] == needs:
                 continue
             revisions[key[0]] += 1
             self._written.append(_Numbered(key[0], key[2], revisions[key[0]], wanted, before[key]))
@@ -353,57 +379,66 @@ class ChangeWriter:
             ),
         )
 
-    async def plan(self) -> ChangePlan:
-        """Say what was written, after `close`: the answer of a dry run."""
-        found = await self._tx.rows(
-            """SELECT l.logical_server_id::text, b.name FROM lane l JOIN box b ON b.id = l.box_id
-               WHERE l.logical_server_id = ANY(%s::uuid[]) ORDER BY b.name""",
-            ([item.logical_server for item in self._written],),
+    @property
+    def planned(self) -> tuple[PlannedObject, ...]:
+        """What was written for boxes, after `close`, and what their daemons go through."""
+        return tuple(
+            PlannedObject(
+                action=_action(item.before.digest, item.wanted.spec),
+                kind=item.wanted.kind.name,
+                key=item.key,
+                logical_server=self._names[item.logical_server],
+                boxes=self._boxes[item.logical_server],
+                disturbs=_disturbance(item),
+            )
+            for item in self._written
         )
-        before = await self._specs_before()
+
+    @property
+    def reach(self) -> frozenset[str]:
+        """The boxes that are told of the change, after `close`."""
+        touched = {item.logical_server for item in self._written}
+        return frozenset(box for server in touched for box in self._boxes[server])
+
+    @property
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """How many objects were added to and removed from each logical server, after `close`."""
+        counts = {item.logical_server: (0, 0) for item in self._written}
+        for item in self._written:
+            added, removed = counts[item.logical_server]
+            if item.before.digest is None:
+                counts[item.logical_server] = added + 1, removed
+            elif item.wanted.spec is None:
+                counts[item.logical_server] = added, removed + 1
+        return counts
+
+    def plan(self, hazards: tuple[Hazard, ...] = ()) -> ChangePlan:
+        """Say what was written, after `close`: the answer of a dry run."""
         return ChangePlan(
-            objects=tuple(
-                PlannedObject(
-                    action=_action(item.before, item.wanted.spec),
-                    kind=item.wanted.kind.name,
-                    key=item.key,
-                    logical_server=self._names[item.logical_server],
-                    boxes=tuple(box for lane, box in found if lane == item.logical_server),
-                    disturbs=_disturbance(
-                        item.wanted, before[item.logical_server, item.wanted.kind.name, item.key]
-                    ),
-                )
-                for item in self._written
-            ),
+            objects=self.planned,
             rows=tuple(
                 PlannedRow(_action(row.before, row.after), row.relation, row.key)
                 for row in self._rows
             ),
             drawn=dict(self._drawn),
-            foreseen=self._foreseen,
+            foreseen=self.foreseen,
+            hazards=hazards,
         )
 
-    async def _specs_before(self) -> dict[tuple[str, str, str], bytes | None]:
-        """Read what the written objects were, from the change that a dry run takes back."""
-        rows = await self._tx.rows(
-            """SELECT logical_server_id::text, kind, key, before FROM change_object
-               WHERE change_id = %s""",
-            (self._id,),
-        )
-        return {(server, kind, key): _bytes(spec) for server, kind, key, spec in rows}
 
-
-def _disturbance(wanted: _Wanted, before: bytes | None) -> Disturbance:
+def _disturbance(item: _Numbered) -> Disturbance:
     """Say what the daemon goes through; what an older release wrote may be anything."""
-    kind = wanted.kind
+    kind = item.wanted.kind
+    if kind.disturbs is undisturbed:
+        return "nothing"
     try:
-        was, becomes = (
+        before, after = (
             None if data is None else decode_spec(kind, kind.version, data)
-            for data in (before, wanted.spec)
+            for data in (item.before.spec, item.wanted.spec)
         )
     except SpecError:
         return "reload"
-    return kind.disturbs(was, becomes)
+    return kind.disturbs(before, after)
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:

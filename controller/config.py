@@ -65,6 +65,8 @@ class ControllerConfig:
     service_domain: str = "heliosphere.test"
     pki: Path = attrs.field()
     secrets_key: Path = attrs.field()
+    reload_boxes: int = 10
+    """On so many boxes one change may reload a daemon at once; a wider one is held back."""
     log: Path | None = None
     """The log file; None: standard error."""
     log_bytes: int = 16 * 1024 * 1024
@@ -128,7 +130,7 @@ def parse_config(values: Mapping[str, Any], base: Path) -> ControllerConfig:
 
 _PATHS = ("state", "postgres_binaries", "pki", "secrets_key", "log")
 _LISTENS = ("panel", "plain", "agents", "enrolment")
-_NUMBERS = ("pool", "log_bytes", "log_files")
+_NUMBERS = ("pool", "reload_boxes", "log_bytes", "log_files")
 
 
 def _value(name: str, value: object, base: Path) -> object:

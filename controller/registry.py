@@ -26,9 +26,11 @@ from controller.cluster.servers.logical_servers import Servers
 from controller.cluster.status import Status
 from controller.commands import Registry
 from controller.history import objects
+from controller.history.approval import HeldChanges
 from controller.history.undo import Undo
 from controller.history.why import Why
 from controller.history.write_back import WriteBack
+from controller.holding import Holding
 from controller.hosting import accounts, address_moves, server_records, zone_moves
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
@@ -107,4 +109,5 @@ def build_registry(
     )
     undo = Undo(WriteBack(core, SiteAddresses(clock), clock))
     history = (*objects.COMMANDS, *undo.commands(), *Why(secrets).commands())
-    return Registry((*core, *history, *ModelTransfer(core).commands()))
+    known = Registry((*core, *history, *ModelTransfer(core).commands()))
+    return Registry((*known, *HeldChanges(known, Holding(secrets)).commands()))

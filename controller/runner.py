@@ -18,6 +18,9 @@ from controller.changes import ChangeWriter, redacted
 from controller.commands import Command, Permission, Registry, Work
 from controller.fleet.committed import Handover
 from controller.fleet.differences import Concerned, Differences
+from controller.hazard_facts import facts_of
+from controller.hazards import Approval, judge
+from controller.holding import Holding, held_before, not_accepted
 from controller.principal import Principal, system
 from controller.refusal import CommandError
 from controller.storable import check_storable
@@ -31,6 +34,7 @@ from controller.storage.database import (
 )
 
 _log = Logger()
+_UNSEALED = Holding()
 
 
 @attrs.frozen
@@ -48,6 +52,14 @@ class OneTime:
 
     answer: Any = attrs.field(repr=False)
     kept: Any
+
+
+@attrs.frozen
+class _Hazardous:
+    """How a transaction ended that met hazards nobody accepted, or not as they are now."""
+
+    plan: ChangePlan
+    approval: Approval | None
 
 
 @attrs.frozen
@@ -122,6 +134,7 @@ class CommandRunner:
 
     ``handover`` is given each change right after its commit, before whoever asked is answered.
     ``differences`` asks boxes what a dry run would change on them; where there is none, none does.
+    ``holding`` keeps those that a hazard holds back.
     """
 
     def __init__(
@@ -130,11 +143,13 @@ class CommandRunner:
         registry: Registry,
         handover: Handover | None = None,
         differences: Differences | None = None,
+        holding: Holding = _UNSEALED,
     ) -> None:
         self._database = database
         self._registry = registry
         self._handover = handover
         self._differences = differences
+        self._holding = holding
 
     async def run(
         self,
@@ -153,7 +168,7 @@ class CommandRunner:
         rolls it back; its answer holds the plan. With ``diff``, the boxes concerned are then asked
         what would change on them, and the plan has their answers. ``idempotency_key`` makes a
         repeated write answer what the first one did. Raises `CommandError` where it is refused:
-        nothing was written then.
+        nothing was written then; `HeldBackError` where it meets hazards that nobody has accepted.
         """
         command: Command[Any] = self._registry[name]
         if not _allowed(principal, command.permission):
@@ -174,25 +189,31 @@ class CommandRunner:
         begun: list[int] = []
         concerned: tuple[Concerned, ...] = ()
 
-        async def work(tx: Transaction) -> CommandResult:
+        key = None if dry_run else idempotency_key
+        digest = _fingerprint(name, request)
+
+        async def work(tx: Transaction) -> CommandResult | _Hazardous:
             nonlocal concerned
-            key = None if dry_run else idempotency_key
             if key is not None:
-                digest = _fingerprint(name, request)
-                replay = await idempotency.claim(tx, principal.actor, key, digest)
+                replay = await _replayed(tx, principal, key, digest)
                 if replay is not None:
-                    return CommandResult(replay.response, replay.change_id)
+                    return replay
             change = ChangeWriter(tx, principal, name, redacted(request), reason)
             answer = await command.function(Work(tx, principal, change), request)
             kept = answer.kept if isinstance(answer, OneTime | Afterwards) else answer
             answer = answer.answer if isinstance(answer, OneTime) else answer
             change_id = await change.close()
+            hazards = judge(await facts_of(tx, change, reload_boxes=self._holding.reload_boxes))
             if dry_run:
-                plan = await change.plan()
+                await tx.rows("SELECT 1")  # what is carried must be written to be refused
+                plan = change.plan(hazards)
                 if diff and self._differences is not None:
                     added = {(it.kind, it.key) for it in plan.objects if it.action == "add"}
                     concerned = await self._differences.concerned(tx, change.committed(0), added)
                 raise Rollback(CommandResult(kept, None, plan))
+            if hazards and (change.approval is None or change.approval.objections(hazards)):
+                await tx.rows("SELECT 1")
+                raise Rollback(_Hazardous(change.plan(hazards), change.approval))
             if change_id is not None and self._handover is not None:
                 begun.append(change_id)
                 self._handover.committing(change_id)
@@ -216,6 +237,10 @@ class CommandRunner:
             if self._handover is not None:
                 for change_id in begun:
                     self._handover.ended(change_id)
+        if isinstance(done, _Hazardous):
+            done = await self._held(
+                principal, name, request, done, key=key, digest=digest, reason=reason
+            )
         if dry_run and diff and done.plan is not None:
             return attrs.evolve(done, plan=await self._with_differences(done.plan, concerned))
         return await self._fetched(done)
@@ -226,6 +251,43 @@ class CommandRunner:
         """Ask the boxes, now that nothing is locked any more."""
         told = () if self._differences is None else await self._differences.ask(concerned)
         return attrs.evolve(plan, differences=told)
+
+    async def _held(
+        self,
+        principal: Principal,
+        name: str,
+        request: Any,
+        met: "_Hazardous",
+        *,
+        key: str | None,
+        digest: bytes,
+        reason: str,
+    ) -> CommandResult:
+        """Keep a request that meets hazards, or what an approval of it left open, and refuse it.
+
+        That is a transaction of its own: the command's was rolled back, with all that it wrote.
+        Gives the answer where the same request under the same key got through meanwhile.
+        """
+
+        async def work(tx: Transaction) -> CommandError | CommandResult:
+            if met.approval is not None:
+                await self._holding.judged(tx, met.approval.held, met.plan)
+                return not_accepted(met.approval, met.plan.hazards)
+            if key is not None:
+                replay = await _replayed(tx, principal, key, digest)
+                if replay is not None:
+                    return replay
+            held = await self._holding.hold(
+                tx, principal, name, request, request_hash=digest, reason=reason, plan=met.plan
+            )
+            if key is not None:
+                idempotency.record_held(tx, principal.actor, key, held.held)
+            return held
+
+        told = await self._database.transaction(principal, work, name="change.hold")
+        if isinstance(told, CommandError):
+            raise told
+        return told
 
     async def _read(
         self, principal: Principal, command: Command[Any], request: Any
@@ -259,6 +321,21 @@ class CommandRunner:
             await self._database.transaction(principal, work, name=note.command)
         except (DatabaseUnavailableError, CommitUnknownError) as error:
             _log.error("{command} was not noted: {error}", command=note.command, error=error)
+
+
+async def _replayed(
+    tx: Transaction, principal: Principal, key: str, digest: bytes
+) -> CommandResult | None:
+    """Give what a request with this key was answered, or None: it is the first.
+
+    Raises what it was told where it was held back.
+    """
+    replay = await idempotency.claim(tx, principal.actor, key, digest)
+    if replay is None:
+        return None
+    if replay.held_id is not None:
+        raise await held_before(tx, replay.held_id)
+    return CommandResult(replay.response, replay.change_id)
 
 
 def _fingerprint(name: str, request: Any) -> bytes:

@@ -18,6 +18,7 @@ from controller.commands import Registry
 from controller.config import ControllerConfig, Listen
 from controller.fleet.differences import Differences
 from controller.fleet.fleet import Fleet
+from controller.holding import Holding
 from controller.hosting.address_mover import AddressMover
 from controller.hosting.address_phases import Renumbering
 from controller.hosting.certificates import self_signed
@@ -29,7 +30,7 @@ from controller.principal import system
 from controller.projection.stored import ServerProjection
 from controller.registry import build_registry
 from controller.runner import CommandRunner
-from controller.storage import idempotency, people
+from controller.storage import held_changes, idempotency, people
 from controller.storage.anchoring import Anchoring
 from controller.storage.anchors import FILE as ANCHORS
 from controller.storage.anchors import AnchorFile
@@ -95,6 +96,7 @@ class Controller:
             self.registry,
             self.fleet.handover,
             Differences(self.fleet, reactor, secrets.inline),
+            Holding(secrets, config.reload_boxes),
         )
         self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
         self._jobs: tuple[Job, ...] = (
@@ -202,7 +204,12 @@ class Controller:
     async def _purge(self) -> None:
         if self._identity.renew_if_due():
             _log.info("the controller's certificate was renewed")
-        jobs: Iterable[Any] = (purge_sessions, purge_failures, idempotency.purge)
+        jobs: Iterable[Any] = (
+            purge_sessions,
+            purge_failures,
+            idempotency.purge,
+            held_changes.purge,
+        )
         for job in jobs:
             try:
                 await self._database.transaction(system("housekeeping"), job, name=job.__name__)

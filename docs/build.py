@@ -25,6 +25,7 @@ from controller.cluster.ports import FleetPort
 from controller.cluster.rules.book import RULES
 from controller.cluster.rules.requests import REQUEST_RULES
 from controller.cluster.undo_table import DECISIONS
+from controller.hazards import HAZARDS
 from controller.hsctl.main import main as hsctl
 from controller.registry import EnrolmentInfo, build_registry
 from controller.storage.secrets import Secrets
@@ -133,6 +134,23 @@ These are never undone; what the system notes of itself is not either.
 {others}"""
 
 
+def hazards_page() -> str:
+    """Write the table of hazards."""
+    rows = "".join(
+        f"| `{rule.id}` | {rule.counts} | {rule.reason} | {', '.join(rule.sources)} |\n"
+        for rule in HAZARDS
+    )
+    return f"""# Hazards
+
+{_MADE}
+A change that meets one of these is [held back](../operators/held-changes.md) until somebody accepts
+it, by its id and its number.
+
+| hazard | its number counts | why it is held | from |
+|---|---|---|---|
+{rows}"""
+
+
 def made() -> dict[Path, str]:
     """Give every page that is made from the code."""
     others = (
@@ -146,6 +164,7 @@ def made() -> dict[Path, str]:
         REFERENCE / "api.json": api(),
         REFERENCE / "rules.md": rules_page(),
         REFERENCE / "undo.md": undo_page(),
+        REFERENCE / "hazards.md": hazards_page(),
     }
 
 

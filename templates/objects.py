@@ -45,7 +45,13 @@ class ObjectKind:
     unit: Callable[[str, Any], str]
     disturbs: Callable[[Any, Any], Disturbance]
     """(before, after), None where absent: what the daemon goes through for it at the most. A plan
-    of the same step never asks for more, so that a dry run can say it without a box."""
+    of the same step never asks for more, so that a dry run can say it without a box. `undisturbed`
+    where that is nothing whatever comes: nobody has to know then what was before."""
+
+
+def undisturbed(before: Any, after: Any) -> Disturbance:
+    """Tell that a daemon goes on as it was."""
+    return "nothing"
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -33,7 +33,12 @@ DECISIONS: Mapping[str, Decision] = MappingProxyType(
     {
         "account.add": _by("the account is deleted, if it has no domains"),
         "account.delete": _by("the account comes back with the id that it had"),
+        "change.approve": _not(
+            "the change that it makes is one of the command that was held back",
+            "hsctl change undo undoes that one as if it had never been held",
+        ),
         "change.undo": _by("what was undone is done again"),
+        "change.withdraw": _not("what was withdrawn was never done", "ask for it again"),
         "dns.apply": _not(
             "zones move in phases that follow each other",
             "hsctl dns stop ends a move; give the roles back and hsctl dns apply moves again",

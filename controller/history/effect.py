@@ -109,6 +109,8 @@ def _then(first: Turn, second: Turn) -> Turn:
 
 
 def _turns(row: ChangedRow) -> Iterator[tuple[Thing, Turn]]:
+    if row.relation == "held_change":
+        return  # that it was approved is how the change came about, and nothing of the model
     if row.relation == "zone":
         yield from _zone_turns(row)
     elif row.relation == "record":

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from controller.change_plan import counted
+from controller.change_plan import Foreseen
 from controller.cluster.boxes.boxes import time_text
 from controller.cluster.placement.candidates import name_server_candidates
 from controller.cluster.placement.dns_roles import PROVIDER
@@ -18,6 +18,7 @@ from controller.hosting.zone_mover import CHANNEL, ELSEWHERE, elsewhere
 from controller.hosting.zone_placement import Roles, roles_of
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError
+from controller.sentences import counted
 from controller.storage.database import Transaction
 
 NAMED = 100
@@ -59,6 +60,16 @@ AND NOT (s.servers @> %s::uuid[] AND s.servers <@ (%s::uuid[] || %s::uuid[])
          AND cardinality(s.servers) = %s) ORDER BY z.name LIMIT %s
 """
 
+
+# Of the servers without a role those that come first keep a zone: see `wanted_servers`.
+_COUNT_LEAVING = """
+SELECT n.server::text, count(*) FROM e, LATERAL unnest(e.servers) AS n(server)
+WHERE n.server <> ALL(%s::uuid[]) AND NOT (n.server = ANY(%s::uuid[]) AND
+    (SELECT count(*) FROM unnest((%s::uuid[])[:array_position(%s::uuid[], n.server)]) AS r(server)
+     WHERE r.server = ANY(e.servers)) <= %s)
+GROUP BY n.server
+"""
+_LEAVING = f"WITH e AS (SELECT s.servers {ELSEWHERE}) {_COUNT_LEAVING}"
 
 _LEFT = f"SELECT DISTINCT unnest(s.servers)::text {ELSEWHERE}"
 
@@ -124,13 +135,20 @@ async def apply(work: Work, request: ApplyRoles) -> dict[str, Any]:
         "SELECT name FROM logical_server WHERE id = ANY(%s::uuid[])",
         ([server for (server,) in servers],),
     )
+    leaving = await work.tx.rows(
+        _LEAVING, (*elsewhere(roles), fixed, rest, rest, rest, roles.filled)
+    )
     work.change.foresee(
-        [
-            counted(count, f"zone changes {what}", f"zones change {what}")
-            for count, what in ((masters, "master"), (sets, "name servers"))
-            if count
-        ],
-        (placed["master"], *placed["slaves"], *placed["others"], *(name for (name,) in left)),
+        Foreseen(
+            tuple(
+                counted(count, f"zone changes {what}", f"zones change {what}")
+                for count, what in ((masters, "master"), (sets, "name servers"))
+                if count
+            ),
+            (placed["master"], *placed["slaves"], *placed["others"], *(name for (name,) in left)),
+            removals=dict(leaving),
+            redelegated=sets,
+        )
     )
     move = await _begin(work, roles, placed, zones)
     return {**answer, "move": move}

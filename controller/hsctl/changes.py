@@ -1,6 +1,6 @@
 """``hsctl change``: what was changed, by whom, and how far the boxes are with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -8,6 +8,9 @@ import click
 from controller.hsctl import views
 from controller.hsctl.verbs import DEFAULT_TIMEOUT, reads, session, writes
 from controller.hsctl.waiting import Followed, follow
+
+_DIGITS = 15
+"""Of a number that a hazard is accepted by, at most."""
 
 
 @click.group()
@@ -18,6 +21,7 @@ def change() -> None:
     hsctl change list
     hsctl change watch 17
     hsctl change undo 17 --dry-run
+    hsctl change held
     """
 
 
@@ -90,5 +94,87 @@ def undo(id: int) -> Mapping[str, Any]:
     \b
     hsctl change undo 17 --dry-run
     hsctl change undo 17 --reason "wrong address"
+    """
+    return {"id": id}
+
+
+@change.command()
+@click.option("--ended", is_flag=True, help="Those too that were approved, withdrawn or expired.")
+@reads(
+    "change.held",
+    columns=("id", "held_at", "asked_by", "command", "about", "hazards", "state"),
+    paged=True,
+    view=views.held_row,
+    empty="no change is held back",
+)
+def held(*, ended: bool) -> Mapping[str, Any]:
+    """List changes that are held back until somebody accepts their hazards.
+
+    \b
+    hsctl change held
+    """
+    return {"ended": ended}
+
+
+@change.command("show-held")
+@click.argument("id", type=click.IntRange(min=1))
+@reads("change.show-held", view=views.held)
+def show_held(id: int) -> Mapping[str, Any]:
+    """Show a change that is held back: who asked for what, what it would do, its hazards.
+
+    \b
+    hsctl change show-held 3
+    """
+    return {"id": id}
+
+
+def _accepted(
+    context: click.Context, option: click.Parameter, given: Sequence[str]
+) -> dict[str, int]:
+    """Read hazards with their numbers."""
+    found: dict[str, int] = {}
+    for text in given:
+        hazard, _, number = text.partition("=")
+        if not hazard or not number.isdecimal() or len(number) > _DIGITS:
+            raise click.BadParameter(
+                f"{text!r} does not name a hazard and its number, as mass-delete=412 does",
+                context,
+                option,
+            )
+        found[hazard] = int(number)
+    return found
+
+
+@change.command()
+@click.argument("id", type=click.IntRange(min=1))
+@click.option(
+    "--accept",
+    multiple=True,
+    callback=_accepted,
+    metavar="HAZARD=NUMBER",
+    help="A hazard that is accepted, with its number; once for each.",
+)
+@writes("change.approve", "held change {id} approved", view=views.plain)
+def approve(id: int, accept: Mapping[str, int]) -> Mapping[str, Any]:
+    """Approve a change that is held back: it is done now, as things are now.
+
+    Each hazard is accepted by its id and number. Refused where one is another by now than was
+    shown, with what it has become; nothing is written then.
+
+    \b
+    hsctl change approve 3 --accept mass-delete=412 --accept root-ns=412
+    hsctl change approve 3 --dry-run
+    """
+    return {"id": id, "accept": accept}
+
+
+@change.command()
+@click.argument("id", type=click.IntRange(min=1))
+@writes("change.withdraw", "held change {id} withdrawn", view=views.nothing)
+def withdraw(id: int) -> Mapping[str, Any]:
+    """Withdraw a change that is held back: nobody can approve it any more.
+
+    \b
+    hsctl change withdraw 3
     """
     return {"id": id}

@@ -234,6 +234,24 @@ def undone(answer: Answer) -> dict[str, Any]:
     }
 
 
+def held_row(row: Answer) -> dict[str, Any]:
+    """Give a held change as a row, with what it is about and what accepts its hazards."""
+    hazards = [f"{each.get('id')}={each.get('number')}" for each in row.get("hazards", ())]
+    return {**row, "about": _about(row.get("request") or {}), "hazards": " ".join(hazards)}
+
+
+def held(answer: Answer) -> dict[str, Any]:
+    """Give a held change with the line that approves it."""
+    shown = {name: it for name, it in answer.items() if it not in (None, "", [], {})}
+    if answer.get("state") == "held":
+        line = f"hsctl change approve {answer.get('id')} {answer.get('accept')}"
+        shown["approve_with"] = line.strip()
+    shown.pop("accept", None)
+    if answer.get("plan"):
+        shown["plan"] = "; ".join(map(str, answer["plan"]))
+    return shown
+
+
 def version(item: Answer) -> dict[str, Any]:
     """Give a version of an object as a row; a server that is gone has no name any more."""
     on = item.get("logical_server") or "(deleted)"

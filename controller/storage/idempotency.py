@@ -18,6 +18,8 @@ class Replay:
 
     change_id: int | None
     response: Any
+    held_id: int | None = None
+    """The change as which it was held back."""
 
 
 async def claim(tx: Transaction, actor: str, key: str, request_hash: bytes) -> Replay | None:
@@ -44,7 +46,8 @@ async def claim(tx: Transaction, actor: str, key: str, request_hash: bytes) -> R
     if new:
         return None
     row = await tx.maybe(
-        "SELECT request_hash, change_id, response FROM idempotency WHERE actor = %s AND key = %s",
+        "SELECT request_hash, change_id, response, held_id FROM idempotency"
+        " WHERE actor = %s AND key = %s",
         (actor, key),
     )
     if row is None or row[0] != request_hash:  # None: just purged, so it was used long ago
@@ -56,7 +59,7 @@ async def claim(tx: Transaction, actor: str, key: str, request_hash: bytes) -> R
             allowed="a new key for a new request",
             status=409,
         )
-    return Replay(row[1], row[2])
+    return Replay(row[1], row[2], row[3])
 
 
 def record(tx: Transaction, actor: str, key: str, *, change_id: int | None, response: Any) -> None:
@@ -64,6 +67,13 @@ def record(tx: Transaction, actor: str, key: str, *, change_id: int | None, resp
     tx.run_with_next(
         "UPDATE idempotency SET change_id = %s, response = %s WHERE actor = %s AND key = %s",
         (change_id, Json(response), actor, key),
+    )
+
+
+def record_held(tx: Transaction, actor: str, key: str, held_id: int) -> None:
+    """Keep for replays that the request was held back."""
+    tx.run_with_next(
+        "UPDATE idempotency SET held_id = %s WHERE actor = %s AND key = %s", (held_id, actor, key)
     )
 
 

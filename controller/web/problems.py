@@ -1,10 +1,12 @@
 """What a refused request is told: problem details (RFC 9457)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import msgspec
 
+from controller.holding import HeldBackError
 from controller.refusal import CommandError
 
 CONTENT_TYPE = "application/problem+json"
@@ -27,6 +29,8 @@ class Problem:
     value: str = ""
     allowed: str = ""
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    more: Mapping[str, Any] = attrs.field(factory=dict)
+    """Members of this kind of problem alone (RFC 9457, 3.2)."""
 
     def body(self) -> bytes:
         """Give the JSON text of this problem."""
@@ -40,6 +44,7 @@ class Problem:
                 "field": self.field,
                 "value": _shown(self.value),
                 "allowed": self.allowed,
+                **self.more,
             }
         )
 
@@ -89,6 +94,9 @@ def problem(
 
 def from_command_error(error: CommandError) -> Problem:
     """Put a command's refusal into the words of HTTP."""
+    more: dict[str, Any] = {}
+    if isinstance(error, HeldBackError):
+        more = {"held": error.held, "hazards": [attrs.asdict(each) for each in error.hazards]}
     return Problem(
         error.id,
         _TITLES.get(error.status, "Refused"),
@@ -97,6 +105,7 @@ def from_command_error(error: CommandError) -> Problem:
         error.field,
         error.value,
         error.allowed,
+        more=more,
     )
 
 

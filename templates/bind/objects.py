@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from templates.objects import Disturbance, ObjectKind, Spec
+from templates.objects import Disturbance, ObjectKind, Spec, undisturbed
 from templates.service_type import Endpoint
 from templates.settings import DriftPolicy
 
@@ -153,5 +153,5 @@ ZONE = ObjectKind(
     MasterZone | SecondaryZone,
     lambda key, spec: f"zone:{key}",
     # Zones come, change and go over the control channel, one by one.
-    lambda before, after: "nothing",
+    undisturbed,
 )

@@ -15,6 +15,7 @@ from controller.changes import ChangeState, change_state
 from controller.cluster.initialisation import initialise
 from controller.fleet.differences import Differences
 from controller.fleet.questions import NoAnswerError
+from controller.holding import HeldBackError, Holding
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.registry import EnrolmentInfo, build_registry
@@ -120,6 +121,14 @@ class Model:
     async def run(self, command: str, /, **fields: Any) -> CommandResult:
         return await self.run_as(OPERATOR, command, **fields)
 
+    async def held(self, command: str, /, **fields: Any) -> HeldBackError:
+        """Give how a command is held back, and see that it wrote nothing."""
+        before = await self.footprint()
+        with pytest.raises(HeldBackError) as caught:
+            await self.run(command, **fields)
+        assert await self.footprint() == before
+        return caught.value
+
     async def run_as(
         self,
         principal: Principal,
@@ -143,6 +152,14 @@ class Model:
 
     async def ask(self, command: str, /, **fields: Any) -> Any:
         return (await self.run(command, **fields)).result
+
+    async def approved(self, command: str, /, **fields: Any) -> Any:
+        """Run a command, and approve it where hazards hold it back."""
+        try:
+            return await self.ask(command, **fields)
+        except HeldBackError as held:
+            accept = {hazard.id: hazard.number for hazard in held.hazards}
+            return await self.ask("change.approve", id=held.held, accept=accept)
 
     async def refused(self, command: str, /, **fields: Any) -> CommandError:
         """Give the refusal of a command, and see that it wrote nothing."""
@@ -243,6 +260,9 @@ async def model(database: Database, database_url: str, tmp_path: Path) -> AsyncI
         anchors=(anchors := AnchorFile(tmp_path / "audit-anchors")),
     )
     runner = CommandRunner(
-        database, registry, differences=Differences(fleet, reactor, secrets.inline)
+        database,
+        registry,
+        differences=Differences(fleet, reactor, secrets.inline),
+        holding=Holding(secrets),
     )
     yield Model(database, runner, fleet, secrets, registry, anchors)

@@ -486,7 +486,7 @@ async def test_zones_move_between_servers_while_one_is_renumbered(model: Model) 
     move = (await model.ask("ip.move", ip=OLD, new=NEW))["move"]
     await until(model, move, "announced")
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    await model.ask("dns.apply")
+    await model.approved("dns.apply")
 
     async def roles(tx: Transaction) -> str:
         return await zone_mover.advance(tx, now=NOW, draw=Random(3))

@@ -84,6 +84,7 @@ NOT_THERE = {
     "drift.preview": "pserver.silent",
     "dns.progress": "dns.move.unknown",
     "ip.progress": "ip.move.unknown",
+    "change.show-held": "change.held.unknown",
 }
 """Reads of what this model has none of: what boxes say, moves of zones and of addresses."""
 QUERIES = {
@@ -194,6 +195,29 @@ async def test_a_dry_run_tells_the_plan_and_writes_nothing(served: Served) -> No
     assert "domain shop.test" in said[1]
     assert said[2] == "nothing reloads"
     assert await served.model.footprint() == before
+
+
+@ensureDeferred
+async def test_a_held_change_is_a_problem_that_names_its_hazards(served: Served) -> None:
+    await served.model.cluster()
+    await served.model.approved("ip.delete", ip="192.0.2.2")
+    before = await served.model.footprint()
+    refused = await served.ask("DELETE", "/ips/192.0.2.1")
+    assert (refused.status, refused.json["id"]) == (409, "change.held")
+    assert [(each["id"], each["number"]) for each in refused.json["hazards"]] == [
+        ("last-name-server", 1)
+    ]
+    assert await served.model.footprint() == before
+    place = f"/held-changes/{refused.json['held']}"
+    assert (await served.ask("GET", place)).json["asked_by"] == "operator:ann"
+    wrong = await served.ask("POST", f"{place}/approval", {"accept": {"last-name-server": 2}})
+    assert (wrong.status, wrong.json["field"]) == (409, "accept")
+    words = await served.ask("POST", f"{place}/approval", {"accept": {"last-name-server": True}})
+    assert words.status == 422
+    assert await served.model.footprint() == before
+    done = await served.ask("POST", f"{place}/approval", {"accept": {"last-name-server": 1}})
+    assert (done.status, done.json["result"]["ip"]) == (200, "192.0.2.1")
+    assert (await served.ask("DELETE", place)).json["id"] == "change.held.ended"
 
 
 def read_events(site: Site, token: str, last: str, count: int) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import json
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import attrs
 import pytest
@@ -16,7 +17,7 @@ from controller.fleet.committed import Committed, Pending, Watch
 from controller.fleet.lane_store import backlogs, touched_by
 from controller.principal import Principal
 from controller.refusal import CommandError
-from controller.runner import CommandRunner
+from controller.runner import CommandResult, CommandRunner
 from controller.storage.database import CommitUnknownError, Transaction
 from controller.storage.link import Link
 from templates.objects import ObjectId, decode_spec
@@ -25,7 +26,7 @@ from templates.service_type import SERVER_ID, LaneContext, Unit
 from tests.integration.model import OPERATOR, Model
 
 
-async def add_record(model: Model, name: str, **more: object) -> object:
+async def add_record(model: Model, name: str, **more: Any) -> CommandResult:
     return await model.run(
         "record.add", domain="shop.test", name=name, type="A", values=("192.0.2.7",), **more
     )
@@ -135,6 +136,19 @@ async def test_a_record_takes_three_round_trips_to_its_commit(
     commit = next(place for place, sql in enumerate(asked) if sql.endswith("; COMMIT"))
     assert commit == 2 + (key is not None), asked  # a key is claimed before anything else
     assert (await model.state(done.change_id)).id == done.change_id
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_zone_that_changes_reloads_nobody_and_a_setting_does(model: Model) -> None:
+    await model.shop()
+    dry = await add_record(model, "www2", dry_run=True)
+    assert dry.plan is not None
+    assert dry.plan.words[-1] == "nothing reloads"
+    dry = await model.run(
+        "lserver.set", dry_run=True, name="web1.example.net", settings={"timeout": 45}
+    )
+    assert dry.plan is not None
+    assert dry.plan.words[-1] == "web1.example.net reloads"
 
 
 @pytest_twisted.ensureDeferred

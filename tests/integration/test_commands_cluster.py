@@ -478,12 +478,12 @@ async def test_r20_the_service_zone_names_the_servers_and_the_panel(model: Model
 @pytest_twisted.ensureDeferred
 async def test_the_service_zone_moves_when_its_master_goes(model: Model) -> None:
     await model.cluster()
-    await model.ask("ip.delete", ip="192.0.2.1")
+    await model.approved("ip.delete", ip="192.0.2.1")
     assert await model.objects("ns1.example.net") == {}
     zone = (await model.objects("ns2.example.net"))["zone", "example.net"]
     assert zone["role"] == "master"
     assert ("ns1", "A") not in {(r["owner"], r["type"]) for r in zone["records"]}
-    await model.ask("ip.delete", ip="192.0.2.2")
+    await model.approved("ip.delete", ip="192.0.2.2")
     assert await model.rows("SELECT name FROM zone") == []
 
 

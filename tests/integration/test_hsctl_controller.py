@@ -50,6 +50,55 @@ def test_a_controller_is_set_up_serves_is_killed_goes_on_and_ends(host: Host) ->
     assert host.end(signal.SIGTERM) == 0
 
 
+def test_what_is_held_is_approved_by_another_run_of_the_controller(host: Host) -> None:
+    assert host.host("init").returncode == 0
+    host.start()
+    token = host.host("admin", "token", "admin").stdout
+    url, ca = f"https://localhost:{host.port}", str(host.directory / "state" / "pki" / "ca.pem")
+    assert host.hsctl("login", url, "--ca", ca, "--token", "-", stdin=token).returncode == 0
+    box = ("pserver", "add", "ns1", "--ip", "192.0.2.1", "--mask", "24", "--group", "dns")
+    assert host.hsctl(*box).returncode == 0
+    name = "ns1.heliosphere.test"
+    server = ("lserver", "add", name, "--group", "dns", "--type", "bind", "--pserver", "ns1")
+    assert host.hsctl(*server).returncode == 0
+    address = (
+        "ip",
+        "add",
+        name,
+        "--from",
+        "192.0.2.1",
+        "--mask",
+        "24",
+        "--type",
+        "service",
+        "--no-wait",
+    )
+    added = host.hsctl(*address)
+    assert added.returncode == 0, added.stderr
+
+    looked = host.hsctl("ip", "delete", "192.0.2.1", "--dry-run")
+    assert looked.returncode == 0
+    assert "(last-name-server=1)" in looked.stdout
+    assert json.loads(host.hsctl("change", "held", "-o", "json").stdout) == []
+    held = host.hsctl("ip", "delete", "192.0.2.1", "--yes", "--reason", "renumbered")
+    assert held.returncode == 1
+    line = "hsctl change approve 1 --accept last-name-server=1"
+    assert f"allowed: {line} [change.held]" in held.stderr
+
+    host.end(signal.SIGKILL)
+    host.start()
+    (listed,) = json.loads(host.hsctl("change", "held", "-o", "json").stdout)
+    assert (listed["asked_by"], listed["reason"]) == ("operator:admin", "renumbered")
+    assert line in host.hsctl("change", "show-held", "1").stdout
+    assert host.hsctl("change", "approve", "1").returncode == 1
+    assert host.hsctl("change", "approve", "1", "--accept", "last-name-server").returncode == 2
+    done = host.hsctl(*line.split()[1:], "--no-wait")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(host.hsctl("ip", "list", "-o", "json").stdout) == []
+    assert "approved by operator:admin" in host.hsctl("change", "withdraw", "1").stderr
+    assert host.end(signal.SIGTERM) == 0
+
+
 def test_login_without_a_ca_needs_the_right_fingerprint(host: Host) -> None:
     assert host.host("init").returncode == 0
     host.start()

@@ -473,7 +473,7 @@ async def test_what_each_server_holds_is_known_while_zones_move(model: Model) ->
     await zone_moves.name_servers(model, 3, 4)
     await zone_moves.closed(model, NS1, NS2)
     await model.ask("dns.roles", master=NS3, slave1="ns4.example.net")
-    await model.ask("dns.apply")
+    await model.approved("dns.apply")
     for now in (zone_moves.NOW, zone_moves.NOW + 10 * 86400):
         await zone_moves.to_the_end(model, now)
         served = await model.rows(

@@ -64,7 +64,9 @@ async def test_settings_that_name_a_server_follow(model: Model) -> None:
 @pytest_twisted.ensureDeferred
 async def test_r20_a_name_server_without_customers_zones_is_renamed(model: Model) -> None:
     await model.cluster()
-    answer = await model.ask("lserver.rename", name="ns1.example.net", to="dns1.example.net")
+    renamed = {"name": "ns1.example.net", "to": "dns1.example.net"}
+    assert "root-ns" in (await model.held("lserver.rename", **renamed)).message
+    answer = await model.approved("lserver.rename", **renamed)
     assert answer["parents"] == ["example.net"]
     records = await model.rows(
         """SELECT r.name, r.type, r.data FROM record r JOIN zone z ON z.id = r.zone_id

@@ -53,7 +53,7 @@ async def _service(model: Model, name: str, number: int) -> Any:
 
 
 async def _gone(model: Model, name: str) -> None:
-    await model.ask("ip.delete", ip=await _address(model, name))
+    await model.approved("ip.delete", ip=await _address(model, name))
     await model.ask("lserver.delete", name=f"{name}.example.net")
 
 

@@ -90,7 +90,7 @@ async def test_r358_a_swap_of_master_and_slave_is_make_before_break(model: Model
     before = await serial(model, "z0.test")
     await model.ask("dns.roles", master=NS2, slave1=NS1)
     assert await step(model) == "idle"  # roles alone move nothing
-    begun = await model.ask("dns.apply")
+    begun = await model.approved("dns.apply")
     assert (begun["zones"], begun["change_master"], begun["change_servers"]) == (1, 1, 0)
     assert begun["delegations"] == []
 
@@ -112,14 +112,14 @@ async def test_r358_a_swap_of_master_and_slave_is_make_before_break(model: Model
     shown = await model.ask("dns.progress", id=begun["move"])
     assert (shown["moved"], shown["under_way"], shown["state"]) == (1, 0, "done")
     assert shown["ended_at"] is not None
-    assert (await model.ask("dns.apply"))["move"] is None
+    assert (await model.approved("dns.apply"))["move"] is None
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_new_master_is_followed_only_when_it_was_seen_to_serve(model: Model) -> None:
     await zones(model)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    move = (await model.ask("dns.apply"))["move"]
+    move = (await model.approved("dns.apply"))["move"]
     await step(model)
     await model.write(
         """INSERT INTO object_outcome (box_id, logical_server_id, kind, key, revision, outcome,
@@ -149,7 +149,7 @@ async def test_servers_that_a_zone_leaves_answer_until_the_old_ns_records_have_r
     await name_servers(model, 3, 4)
     await closed(model, NS1, NS2)
     await model.ask("dns.roles", master=NS3, slave1=NS4)
-    begun = await model.ask("dns.apply", allow_fewer=False)
+    begun = await model.approved("dns.apply", allow_fewer=False)
     assert begun["delegations"] == ["z0.test"]
     await step(model)
     assert await served(model, "z0.test") == {NS1: "master", NS2: f"from {NS1}", NS3: "master"}
@@ -179,7 +179,7 @@ async def test_servers_that_a_zone_leaves_answer_until_the_old_ns_records_have_r
 async def test_a_third_name_server_is_filled_and_the_master_stays(model: Model) -> None:
     await zones(model, 2)
     await name_servers(model, 3)
-    begun = await model.ask("dns.apply")
+    begun = await model.approved("dns.apply")
     assert (begun["change_master"], begun["change_servers"], begun["others"]) == (0, 2, [NS3])
     await to_the_end(model)
     for zone in ("z0.test", "z1.test"):
@@ -210,13 +210,13 @@ async def test_a_dry_run_counts_and_writes_nothing(model: Model) -> None:
 async def test_moves_that_cannot_be_are_refused(model: Model) -> None:
     await zones(model)
     await name_servers(model, 3)
-    await model.ask("dns.apply")
+    await model.approved("dns.apply")
     assert (await model.refused("dns.apply")).id == "dns.apply.running"
     await to_the_end(model)
     await closed(model, NS3)
     error = await model.refused("dns.apply")
     assert (error.id, error.field) == ("dns.apply.fewer", "allow_fewer")
-    assert (await model.ask("dns.apply", allow_fewer=True))["zones"] == 1
+    assert (await model.approved("dns.apply", allow_fewer=True))["zones"] == 1
     await to_the_end(model)
     await model.ask("dns.roles")
     assert (await model.refused("dns.apply")).id == "dns.apply.no-roles"
@@ -232,7 +232,7 @@ async def test_a_wide_move_goes_in_parts_of_a_bounded_size(
     monkeypatch.setattr(zone_mover, "PART", 2)
     await zones(model, 5)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    begun = await model.ask("dns.apply")
+    begun = await model.approved("dns.apply")
     await step(model)
     assert await step(model) == "waiting"  # no more than a part is on its way
     assert (await model.ask("dns.progress", id=begun["move"]))["under_way"] == 2
@@ -256,7 +256,7 @@ async def test_zones_that_a_box_refuses_do_not_hold_back_the_others(
     monkeypatch.setattr(zone_mover, "PART", 2)
     await zones(model, 5)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    move = (await model.ask("dns.apply"))["move"]
+    move = (await model.approved("dns.apply"))["move"]
     await step(model)
     await model.write(
         """INSERT INTO object_outcome (box_id, logical_server_id, kind, key, revision, outcome)
@@ -279,11 +279,11 @@ async def test_stopped_it_takes_no_more_zones_and_ends_those_on_their_way(
     monkeypatch.setattr(zone_mover, "PART", 2)
     await zones(model, 5)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    move = (await model.ask("dns.apply"))["move"]
+    move = (await model.approved("dns.apply"))["move"]
     await step(model)
     stopped = await model.ask("dns.stop", id=move)
     assert (stopped["state"], stopped["under_way"]) == ("stopped", 2)
-    again = await model.ask("dns.apply")
+    again = await model.approved("dns.apply")
     assert again["zones"] == 3  # those on their way are not counted again
     await model.ask("dns.stop", id=again["move"])
     await to_the_end(model)
@@ -303,10 +303,10 @@ async def test_zones_on_their_way_are_left_to_their_own_move(
     await name_servers(model, 3, 4)
     await closed(model, NS1, NS2)
     await model.ask("dns.roles", master=NS3, slave1=NS4)
-    move = (await model.ask("dns.apply"))["move"]
+    move = (await model.approved("dns.apply"))["move"]
     await step(model)
     await model.ask("dns.stop", id=move)
-    again = await model.ask("dns.apply")
+    again = await model.approved("dns.apply")
     assert (again["zones"], again["on_their_way"]) == (1, 1)
 
 
@@ -315,7 +315,7 @@ async def test_a_part_that_was_not_committed_never_was(model: Model) -> None:
     """What a kill -9 within a part leaves: the transaction is rolled back, and done anew."""
     await zones(model, 2)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    move = (await model.ask("dns.apply"))["move"]
+    move = (await model.approved("dns.apply"))["move"]
     for _ in range(3):  # each of the phases, and the end
 
         async def killed(tx: Transaction) -> None:
@@ -336,7 +336,7 @@ async def test_a_part_that_was_not_committed_never_was(model: Model) -> None:
 async def test_edits_and_deletions_of_zones_on_their_way_hold(model: Model) -> None:
     await zones(model, 2)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    move = (await model.ask("dns.apply"))["move"]
+    move = (await model.approved("dns.apply"))["move"]
     await step(model)
     await model.ask("record.add", domain="z0.test", name="new", type="A", values=("192.0.2.77",))
     await model.ask("domain.delete", name="z1.test")
@@ -354,7 +354,7 @@ async def test_a_retired_box_is_not_waited_for(model: Model) -> None:
     await name_servers(model, 3)
     await closed(model, NS1)
     await model.ask("dns.roles", master=NS2, slave1=NS3)
-    move = (await model.ask("dns.apply"))["move"]
+    move = (await model.approved("dns.apply"))["move"]
     await step(model)
     await applied(model, "ns2", "ns3")
     await step(model)
@@ -374,7 +374,7 @@ async def test_the_service_zone_keeps_its_servers(model: Model) -> None:
     await zones(model)
     before = await served(model, "example.net")
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    await model.ask("dns.apply")
+    await model.approved("dns.apply")
     await to_the_end(model)
     assert await served(model, "example.net") == before
 
@@ -391,7 +391,7 @@ async def test_customers_see_no_moves(model: Model) -> None:
         return await tx.rows("SELECT 1 FROM zone_move")
 
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    await model.ask("dns.apply")
+    await model.approved("dns.apply")
     assert await model.database.transaction(customer, read, name="test") == []
 
 
@@ -407,7 +407,7 @@ async def until(condition: Any) -> None:
 async def test_another_controller_goes_on_where_the_first_was_killed(model: Model) -> None:
     await zones(model)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    move = (await model.ask("dns.apply"))["move"]
+    move = (await model.approved("dns.apply"))["move"]
     assert await step(model) == "moved"  # the one that is killed now
     await applied(model)
     second = ZoneMover(model.database, reactor, lambda: float(NOW), Random(4))
@@ -432,7 +432,7 @@ async def test_another_controller_goes_on_where_the_first_was_killed(model: Mode
 async def test_one_controller_moves_at_a_time(model: Model, database_url: str) -> None:
     await zones(model)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
-    await model.ask("dns.apply")
+    await model.approved("dns.apply")
     other = psycopg2.connect(database_url)  # as another controller that writes a part now
     try:
         with other.cursor() as cursor:

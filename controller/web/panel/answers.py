@@ -16,6 +16,7 @@ Room = Literal[
     "accounts",
     "domains",
     "changes",
+    "held",
     "faults",
     "health",
     "",

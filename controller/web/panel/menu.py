@@ -118,6 +118,14 @@ MENU = (
         "What happened, and what is wrong",
         (
             Entry("changes", "Changes", "Changes", "", "history", local("changes")),
+            Entry(
+                "held",
+                "Held changes",
+                "Held changes",
+                "Changes that wait until somebody accepts what they would do.",
+                "alert-circle",
+                local("held"),
+            ),
             Entry("faults", "Faults", "Faults", "", "alert-triangle", local("faults")),
             Entry("health", "Health", "Health", "", "circle-check", local("health")),
         ),

@@ -26,7 +26,7 @@ from controller.web.api import Runner
 from controller.web.channel import BoundedRequest, HangUp
 from controller.web.events import EventBus
 from controller.web.panel import live
-from controller.web.panel.answers import Answer, Download, Redirect
+from controller.web.panel.answers import Answer, Download, Redirect, local
 from controller.web.panel.assets import Assets
 from controller.web.panel.doorkeeper import Doorkeeper, is_own_page, page_before
 from controller.web.panel.entrance import Entrance, address_of
@@ -37,7 +37,7 @@ from controller.web.panel.replies import LIVE, YEAR, Replies, Reply, download, s
 from controller.web.panel.rooms.changes import progress_of
 from controller.web.panel.routes import ROUTES
 from controller.web.panel.routing import Found, NoPlaceError, Routes
-from controller.web.panel.visits import Form, PreviewedError, RefusedError, Visit
+from controller.web.panel.visits import Form, HeldError, PreviewedError, RefusedError, Visit
 from controller.web.problems import ProblemError
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
@@ -175,6 +175,8 @@ class Panel:
         except PreviewedError as told:
             back = self._entrance.way_on(page_before(request))
             return preview_page(told, visit.form, path.decode("ascii"), back)
+        except HeldError as told:
+            return Redirect(local("held", str(told.held)))
         except RefusedError:
             if not visit.returns:
                 raise

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import attrs
 
 from controller.commands import Command, Registry
+from controller.holding import HeldBackError
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.web.api import Runner
@@ -53,6 +54,14 @@ class PreviewedError(Exception):
         self.command = command
         self.request = request
         self.done = done
+
+
+class HeldError(Exception):
+    """A command was held back, as the change of that number, until its hazards are accepted."""
+
+    def __init__(self, held: int) -> None:
+        super().__init__(held)
+        self.held = held
 
 
 class Done(Protocol):
@@ -157,8 +166,8 @@ class Visit:
         """Run a command that writes, once however often the form is sent.
 
         A field that is None is left out; a mapping is given as it stands; all others are text, read
-        by the field's type. Raises `RefusedError` where the command refuses, and `PreviewedError`
-        where the form asks for no more than a preview.
+        by the field's type. Raises `RefusedError` where the command refuses, `PreviewedError` where
+        the form asks for no more than a preview, and `HeldError` where a hazard holds it back.
         """
         if self.returns:
             raise RefusedError(Refusal("", status=200))
@@ -190,6 +199,8 @@ class Visit:
                     raise
             # The browser's Back showed the form of an earlier request: this is another one.
             return await self._run(name, request, None, False)
+        except HeldBackError as error:
+            raise HeldError(error.held) from error
         except CommandError as error:
             raise RefusedError(
                 Refusal(error.message, error.field, error.allowed, error.status)

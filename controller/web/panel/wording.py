@@ -59,6 +59,8 @@ _SENTENCES = {
     "operator.disable": "Operator {name} shut out",
     "token.revoke": "API token revoked",
     "change.undo": "Change {id} undone",
+    "change.approve": "Held change {id} approved",
+    "change.withdraw": "Held change {id} withdrawn",
 }
 
 _COLOURS = {
@@ -88,6 +90,9 @@ _COLOURS = {
     "unknown": "yellow",
     "daemon-down": "red",
     "disk-full": "red",
+    "approved": "green",
+    "withdrawn": "muted",
+    "expired": "muted",
     "refuse": "red",
     "warn": "yellow",
 }

@@ -8,9 +8,8 @@ from controller.change_plan import (
     Foreseen,
     PlannedObject,
     PlannedRow,
-    counted,
-    listed,
 )
+from controller.sentences import counted, listed
 from templates.objects import Disturbance
 
 
