@@ -30,6 +30,7 @@ _NOUNS = {
     "logical_server": ("logical server", "logical servers"),
     "operator": ("operator", "operators"),
     "record": ("record", "records"),
+    "rollout": ("rollout", "rollouts"),
     "service": ("request to the service", "requests to services"),
     "site": ("site", "sites"),
     "zone": ("zone", "zones"),
@@ -66,13 +67,15 @@ class Foreseen:
     """What jobs do once the change is made: in words, and on which logical servers.
 
     ``removals`` are objects that they take from logical servers, by the ids of these;
-    ``redelegated`` zones whose own NS records they change.
+    ``redelegated`` zones whose own NS records they change, ``reloading`` boxes on which they
+    reload a daemon at once.
     """
 
     words: tuple[str, ...] = ()
     logical_servers: tuple[str, ...] = ()
     removals: Mapping[str, int] = attrs.field(factory=dict)
     redelegated: int = 0
+    reloading: tuple[str, ...] = ()
 
 
 @attrs.frozen

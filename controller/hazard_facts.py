@@ -20,13 +20,14 @@ async def facts_of(
     tx: Transaction, change: ChangeWriter, *, reload_boxes: int = RELOAD_BOXES
 ) -> Facts:
     """Give the facts of a change that was closed."""
-    reach = change.reach
+    now = reloading(change.planned) if len(change.reach) > reload_boxes else ()
+    later = change.foreseen.reloading
     return Facts(
         removals=await _removals(tx, change),
         redelegated=redelegated(change.rows),
         redelegated_later=change.foreseen.redelegated,
         unserved=await _unserved(tx, change.rows),
-        reloading=reloading(change.planned) if len(reach) > reload_boxes else (),
+        reloading=now if len(now) > len(later) else later,
         reload_boxes=reload_boxes,
     )
 

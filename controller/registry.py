@@ -31,7 +31,7 @@ from controller.history.undo import Undo
 from controller.history.why import Why
 from controller.history.write_back import WriteBack
 from controller.holding import Holding
-from controller.hosting import accounts, address_moves, server_records, zone_moves
+from controller.hosting import accounts, address_moves, rollouts, server_records, zone_moves
 from controller.hosting.certificates import self_signed
 from controller.hosting.domains import Domains
 from controller.hosting.placement_preview import Preview
@@ -90,6 +90,7 @@ def build_registry(
             *server_records.COMMANDS,
             *zone_moves.COMMANDS,
             *address_moves.COMMANDS,
+            *rollouts.COMMANDS,
             *accounts.COMMANDS,
             *domains.commands(),
             *ZoneFiles(domains).commands(),

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 import pki
 from controller.bootstrap.runs import SshEnrolments
 from controller.cluster.ports import EnrolmentInfo
+from controller.cluster.servers.editing import ServerEditing
 from controller.commands import Registry
 from controller.config import ControllerConfig, Listen
 from controller.fleet.differences import Differences
@@ -23,6 +24,7 @@ from controller.hosting.address_mover import AddressMover
 from controller.hosting.address_phases import Renumbering
 from controller.hosting.certificates import self_signed
 from controller.hosting.job import Job
+from controller.hosting.rollout_job import Rollouts
 from controller.hosting.service_zone import ServiceZone
 from controller.hosting.zone_mover import ZoneMover
 from controller.identity import Identity, hosts_of
@@ -109,6 +111,7 @@ class Controller:
                     ServerProjection(secrets, self_signed), ServiceZone(time.time, enrolment.host)
                 ),
             ),
+            Rollouts(database, reactor, ServerEditing(ServerProjection(secrets, self_signed))),
         )
         self._bus = EventBus(reactor)
         api = Api(

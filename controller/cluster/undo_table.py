@@ -114,6 +114,12 @@ DECISIONS: Mapping[str, Decision] = MappingProxyType(
         "record.add": _by("the records go"),
         "record.delete": _by("the records come back"),
         "record.set": _by("the records of that name and type are as they were"),
+        "rollout.begin": _not(
+            "settings go to servers in waves that follow each other",
+            "hsctl rollout stop ends it; hsctl rollout set with the former values brings them back",
+        ),
+        "rollout.resume": _not("it only lets a rollout go on", "hsctl rollout stop ends it"),
+        "rollout.stop": _not("a rollout that was ended is over", "hsctl rollout set begins one"),
         "site.address": _by("the site has the very address that it had, if it is still free"),
         "site.set": _by(
             "the settings that it changed are as they were; a new certificate goes, and one that "

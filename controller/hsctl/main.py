@@ -15,6 +15,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "lserver": ("controller.hsctl.servers", "lserver", "Logical servers: what runs on the boxes."),
     "group": ("controller.hsctl.groups", "group", "Server groups: what may be placed where."),
     "dns": ("controller.hsctl.name_servers", "dns", "Name servers: their roles for new zones."),
+    "rollout": ("controller.hsctl.rollouts", "rollout", "Settings of many servers, in waves."),
     "placement": ("controller.hsctl.placement", "placement", "Where new sites and zones go."),
     "ip": ("controller.hsctl.addresses", "ip", "IP addresses of logical servers."),
     "account": ("controller.hsctl.accounts", "account", "Customers' accounts."),

@@ -84,6 +84,7 @@ NOT_THERE = {
     "drift.preview": "pserver.silent",
     "dns.progress": "dns.move.unknown",
     "ip.progress": "ip.move.unknown",
+    "rollout.show": "rollout.unknown",
     "change.show-held": "change.held.unknown",
 }
 """Reads of what this model has none of: what boxes say, moves of zones and of addresses."""

@@ -59,6 +59,10 @@ _SENTENCES = {
     "operator.disable": "Operator {name} shut out",
     "token.revoke": "API token revoked",
     "change.undo": "Change {id} undone",
+    "rollout.begin": "Settings of all {type} servers changed in waves",
+    "rollout.wave": "Wave {wave} of {of}: settings of {type} servers changed",
+    "rollout.resume": "Rollout {id} resumed",
+    "rollout.stop": "Rollout {id} ended",
     "change.approve": "Held change {id} approved",
     "change.withdraw": "Held change {id} withdrawn",
 }
@@ -93,6 +97,9 @@ _COLOURS = {
     "approved": "green",
     "withdrawn": "muted",
     "expired": "muted",
+    "running": "blue",
+    "paused": "orange",
+    "stopped": "muted",
     "refuse": "red",
     "warn": "yellow",
 }
