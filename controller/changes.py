@@ -8,24 +8,21 @@ How far the boxes are with a change is read by `controller.progress`.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 import attrs
 
-from controller.change_plan import Action, ChangePlan, Foreseen, PlannedObject, PlannedRow
+from controller.change_plan import ChangePlan, Foreseen, PlannedObject, PlannedRow
 from controller.fleet.committed import Committed, Pending, ServerChange, Watch
 from controller.hazards import Approval, Hazard
 from controller.principal import Principal
 from controller.progress import ChangeState, LaneProgress, change_state, change_states
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
+from controller.written_objects import Standing, Wanted, Written, action_of
 from templates.objects import (
-    Disturbance,
     ObjectKind,
     Spec,
-    SpecError,
-    decode_spec,
     encode_spec,
     undisturbed,
 )
@@ -61,40 +58,6 @@ def redacted(request: Any) -> dict[str, Any]:
         else getattr(request, field.name)
         for field in attrs.fields(type(request))
     }
-
-
-def _action(before: object | None, after: object | None) -> Action:
-    if before is None:
-        return "add"
-    return "change" if after is not None else "remove"
-
-
-@attrs.frozen
-class _Wanted:
-    kind: ObjectKind
-    spec: bytes | None
-    requires: tuple[tuple[str, str], ...]
-    secrets: tuple[int, ...]
-    owner_id: int | None
-
-
-@attrs.frozen
-class _Standing:
-    """An object before the change: its digest, and what it is if its daemon might be disturbed."""
-
-    digest: bytes | None
-    spec: bytes | None
-
-
-@attrs.frozen
-class _Numbered:
-    """An object with its revision, as it is written, and how it stood before."""
-
-    logical_server: str
-    key: str
-    revision: int
-    wanted: _Wanted
-    before: _Standing
 
 
 @attrs.frozen
@@ -183,14 +146,14 @@ class ChangeWriter:
         self._command = command
         self._request = request
         self._reason = reason
-        self._objects: dict[tuple[str, str, str], _Wanted] = {}
+        self._objects: dict[tuple[str, str, str], Wanted] = {}
         self._rows: list[ChangedRow] = []
         self._undoes: int | None = None
         self.approval: Approval | None = None
         self._watches: dict[tuple[str, str], int] = {}
         self._drawn: dict[str, str] = {}
         self.foreseen = Foreseen()
-        self._written: list[_Numbered] = []
+        self._written: list[Written] = []
         self._names: dict[str, str] = {}
         self._boxes: dict[str, tuple[str, ...]] = {}
         self._before: dict[str, int] = {}
@@ -219,7 +182,7 @@ class ChangeWriter:
                 value=str(len(data)),
                 allowed=f"at most {MAX_SPEC} bytes: delegate a part to a zone of its own",
             )
-        self._objects[lserver_id, kind.name, key] = _Wanted(
+        self._objects[lserver_id, kind.name, key] = Wanted(
             kind, data, tuple(requires), tuple(secrets), owner_id
         )
 
@@ -227,7 +190,7 @@ class ChangeWriter:
         self, lserver_id: str, kind: ObjectKind, key: str, *, owner_id: int | None = None
     ) -> None:
         """Make a logical server serve the object no more; one that is not there touches nothing."""
-        self._objects[lserver_id, kind.name, key] = _Wanted(kind, None, (), (), owner_id)
+        self._objects[lserver_id, kind.name, key] = Wanted(kind, None, (), (), owner_id)
 
     def row(
         self,
@@ -335,7 +298,7 @@ class ChangeWriter:
         self._names = {row[0]: row[2] for row in found}
         self._boxes = {row[0]: tuple(row[9]) for row in found}
         before = {
-            (row[0], row[3], row[4]): _Standing(_bytes(row[5]), _bytes(row[8])) for row in found
+            (row[0], row[3], row[4]): Standing(_bytes(row[5]), _bytes(row[8])) for row in found
         }
         required = {(row[0], row[3], row[4]): row[6] or [] for row in found}
         for key, wanted in self._objects.items():
@@ -344,10 +307,10 @@ class ChangeWriter:
                     "lserver.unknown", "the logical server is gone", value=key[0], status=409
                 )
             needs = [list(need) for need in wanted.requires]
-            if before[key].digest == _digest(wanted.spec) and required[key] == needs:
+            if before[key].is_as(wanted.spec) and required[key] == needs:
                 continue
             revisions[key[0]] += 1
-            self._written.append(_Numbered(key[0], key[2], revisions[key[0]], wanted, before[key]))
+            self._written.append(Written(key[0], key[2], revisions[key[0]], wanted, before[key]))
         return int(found[0][7])
 
     def committed(self, change_id: int) -> Committed:
@@ -384,12 +347,12 @@ class ChangeWriter:
         """What was written for boxes, after `close`, and what their daemons go through."""
         return tuple(
             PlannedObject(
-                action=_action(item.before.digest, item.wanted.spec),
+                action=item.action,
                 kind=item.wanted.kind.name,
                 key=item.key,
                 logical_server=self._names[item.logical_server],
                 boxes=self._boxes[item.logical_server],
-                disturbs=_disturbance(item),
+                disturbs=item.disturbs,
             )
             for item in self._written
         )
@@ -417,7 +380,7 @@ class ChangeWriter:
         return ChangePlan(
             objects=self.planned,
             rows=tuple(
-                PlannedRow(_action(row.before, row.after), row.relation, row.key)
+                PlannedRow(action_of(row.before, row.after), row.relation, row.key)
                 for row in self._rows
             ),
             drawn=dict(self._drawn),
@@ -426,31 +389,12 @@ class ChangeWriter:
         )
 
 
-def _disturbance(item: _Numbered) -> Disturbance:
-    """Say what the daemon goes through; what an older release wrote may be anything."""
-    kind = item.wanted.kind
-    if kind.disturbs is undisturbed:
-        return "nothing"
-    try:
-        before, after = (
-            None if data is None else decode_spec(kind, kind.version, data)
-            for data in (item.before.spec, item.wanted.spec)
-        )
-    except SpecError:
-        return "reload"
-    return kind.disturbs(before, after)
-
-
 def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value, default=str)
 
 
 def _read_back(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return None if value is None else json.loads(json.dumps(value, default=str))
-
-
-def _digest(spec: bytes | None) -> bytes | None:
-    return None if spec is None else sha256(spec).digest()
 
 
 def _array(ids: Sequence[int]) -> str:
