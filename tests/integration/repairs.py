@@ -51,7 +51,7 @@ def asked_by(line: str, monkeypatch: pytest.MonkeyPatch) -> AskedError:
 
 
 async def repair(model: Model, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the command of a repair line."""
+    """Run the command of a repair line, and approve it where it is held back."""
     asked = asked_by(line, monkeypatch)
     fields = {name: value for name, value in asked.fields.items() if value is not None}
-    await model.run(asked.command, **fields)
+    await model.approved(asked.command, **fields)
