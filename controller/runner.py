@@ -207,17 +207,14 @@ class CommandRunner:
             if dry_run:
                 await tx.rows("SELECT 1")  # what is carried must be written to be refused
                 plan = change.plan(hazards)
-                if diff and self._differences is not None:
-                    added = {(it.kind, it.key) for it in plan.objects if it.action == "add"}
-                    concerned = await self._differences.concerned(tx, change.committed(0), added)
+                concerned = await self._concerned(tx, change, plan) if diff else ()
                 raise Rollback(CommandResult(kept, None, plan))
             if hazards and (change.approval is None or change.approval.objections(hazards)):
                 await tx.rows("SELECT 1")
                 raise Rollback(_Hazardous(change.plan(hazards), change.approval))
-            if change_id is not None and self._handover is not None:
+            if change_id is not None:
                 begun.append(change_id)
-                self._handover.committing(change_id)
-                tx.after_commit(partial(self._handover.committed, change.committed(change_id)))
+                self._hand_over(tx, change, change_id)
             if key is not None:
                 idempotency.record(tx, principal.actor, key, change_id=change_id, response=kept)
             return CommandResult(answer, change_id)
@@ -245,12 +242,27 @@ class CommandRunner:
             return attrs.evolve(done, plan=await self._with_differences(done.plan, concerned))
         return await self._fetched(done)
 
+    async def _concerned(
+        self, tx: Transaction, change: ChangeWriter, plan: ChangePlan
+    ) -> tuple[Concerned, ...]:
+        """Give the lanes whose boxes are asked what would change on them."""
+        if self._differences is None:
+            return ()
+        added = {(it.kind, it.key) for it in plan.objects if it.action == "add"}
+        return await self._differences.concerned(tx, change.committed(0), added)
+
     async def _with_differences(
         self, plan: ChangePlan, concerned: Sequence[Concerned]
     ) -> ChangePlan:
         """Ask the boxes, now that nothing is locked any more."""
         told = () if self._differences is None else await self._differences.ask(concerned)
         return attrs.evolve(plan, differences=told)
+
+    def _hand_over(self, tx: Transaction, change: ChangeWriter, change_id: int) -> None:
+        """Have a change taken to its boxes right after its commit."""
+        if self._handover is not None:
+            self._handover.committing(change_id)
+            tx.after_commit(partial(self._handover.committed, change.committed(change_id)))
 
     async def _held(
         self,
