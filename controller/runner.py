@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from controller.change_plan import ChangePlan
 from controller.changes import ChangeWriter, redacted
 from controller.commands import Command, Permission, Registry, Work
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.committed import Handover
 from controller.fleet.differences import Concerned, Differences
 from controller.hazard_facts import facts_of
@@ -144,12 +145,14 @@ class CommandRunner:
         handover: Handover | None = None,
         differences: Differences | None = None,
         holding: Holding = _UNSEALED,
+        at: CrashSite = pass_by,
     ) -> None:
         self._database = database
         self._registry = registry
         self._handover = handover
         self._differences = differences
         self._holding = holding
+        self._at = at
 
     async def run(
         self,
@@ -198,6 +201,7 @@ class CommandRunner:
                 replay = await _replayed(tx, principal, key, digest)
                 if replay is not None:
                     return replay
+                self._at("claimed")
             change = ChangeWriter(tx, principal, name, redacted(request), reason)
             answer = await command.function(Work(tx, principal, change), request)
             kept = answer.kept if isinstance(answer, OneTime | Afterwards) else answer
@@ -214,9 +218,11 @@ class CommandRunner:
                 raise Rollback(_Hazardous(change.plan(hazards), change.approval))
             if change_id is not None:
                 begun.append(change_id)
+                tx.after_commit(partial(self._at, "committed"))
                 self._hand_over(tx, change, change_id)
             if key is not None:
                 idempotency.record(tx, principal.actor, key, change_id=change_id, response=kept)
+            self._at("written")
             return CommandResult(answer, change_id)
 
         try:
@@ -240,6 +246,7 @@ class CommandRunner:
             )
         if dry_run and diff and done.plan is not None:
             return attrs.evolve(done, plan=await self._with_differences(done.plan, concerned))
+        self._at("answering")
         return await self._fetched(done)
 
     async def _concerned(

@@ -17,6 +17,7 @@ from controller.cluster.ports import EnrolmentInfo
 from controller.cluster.servers.editing import ServerEditing
 from controller.commands import Registry
 from controller.config import ControllerConfig, Listen
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.differences import Differences
 from controller.fleet.fleet import Fleet
 from controller.holding import Holding
@@ -59,7 +60,12 @@ class Controller:
     """One controller process."""
 
     def __init__(
-        self, config: ControllerConfig, database: Database, identity: Identity, reactor: Any
+        self,
+        config: ControllerConfig,
+        database: Database,
+        identity: Identity,
+        reactor: Any,
+        at: CrashSite = pass_by,
     ) -> None:
         self._config = config
         self._database = database
@@ -76,6 +82,7 @@ class Controller:
             cluster=identity.authority.cluster,
             agent_port=config.agents.port,
             inline=secrets.inline,
+            at=at,
         )
         enrolment = EnrolmentInfo(
             config.public_name,
@@ -99,10 +106,11 @@ class Controller:
             self.fleet.handover,
             Differences(self.fleet, reactor, secrets.inline),
             Holding(secrets, config.reload_boxes),
+            at,
         )
-        self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor))
+        self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor), at)
         self._jobs: tuple[Job, ...] = (
-            ZoneMover(database, reactor, time.time, random.SystemRandom()),
+            ZoneMover(database, reactor, time.time, random.SystemRandom(), at),
             AddressMover(
                 database,
                 reactor,
@@ -110,6 +118,7 @@ class Controller:
                 Renumbering(
                     ServerProjection(secrets, self_signed), ServiceZone(time.time, enrolment.host)
                 ),
+                at,
             ),
             Rollouts(database, reactor, ServerEditing(ServerProjection(secrets, self_signed))),
         )

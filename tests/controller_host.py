@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Host:
 
     directory: Path
     port: int
+    agents: int = 0
+    database: str = ""
     controller: "subprocess.Popen[str] | None" = None
 
     def call(self, module: str, *arguments: str, stdin: str = "") -> Any:
@@ -55,13 +57,17 @@ class Host:
     def hsctl(self, *arguments: str, stdin: str = "") -> Any:
         return self.call("controller.hsctl.main", *arguments, stdin=stdin)
 
-    def start(self) -> None:
+    def start(
+        self, module: str = "controller.main", environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the controller (or what stands for it) and wait until it serves."""
         config = str(self.directory / "controller.toml")
         self.controller = subprocess.Popen(
-            [sys.executable, "-m", "controller.main", "run", "--config", config],
+            [sys.executable, "-m", module, "run", "--config", config],
             stderr=subprocess.PIPE,
             text=True,
             cwd=TREE,
+            env={**os.environ, **(environment or {})},
         )
         assert self.controller.stderr is not None
         words = []
@@ -88,10 +94,11 @@ def controller_host(postgres: EmbeddedPostgres, *settings: str) -> Iterator[Host
     _administer(postgres, f"CREATE DATABASE {name} OWNER {OWNER_ROLE}")
     with tempfile.TemporaryDirectory(prefix="hs-") as folder:
         directory = Path(folder)
-        here = Host(directory, free_port())
+        url = postgres.url_of(OWNER_ROLE, name)
+        here = Host(directory, free_port(), free_port(), url)
         (directory / "controller.toml").write_text(
-            f'state = "state"\ndatabase = "{postgres.url_of(OWNER_ROLE, name)}"\n'
-            f'panel = "127.0.0.1:{here.port}"\nagents = "127.0.0.1:{free_port()}"\n'
+            f'state = "state"\ndatabase = "{url}"\n'
+            f'panel = "127.0.0.1:{here.port}"\nagents = "127.0.0.1:{here.agents}"\n'
             f'enrolment = "127.0.0.1:{free_port()}"\npublic_name = "localhost"\n'
             'log = "logs/controller.log"\n' + "".join(f"{line}\n" for line in settings)
         )

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.word_rows import write
 from controller.fleet.words import FLEET, Said
 from controller.storage.database import Database
@@ -31,9 +32,10 @@ POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
 class AcknowledgementWriter:
     """Writes what sessions say, in the order it was said, one transaction at a time."""
 
-    def __init__(self, database: Database, reactor: IReactorTime) -> None:
+    def __init__(self, database: Database, reactor: IReactorTime, at: CrashSite = pass_by) -> None:
         self._database = database
         self._reactor = reactor
+        self._at = at
         self._said: list[Said] = []
         self._running = False
         self._closed = False
@@ -74,6 +76,7 @@ class AcknowledgementWriter:
         attempt, most = 0, MAX_BATCH
         while self._said:
             batch = self._said[:most]
+            self._at("recording")
             try:
                 written = await self._database.transaction(
                     FLEET, partial(write, batch=batch), name="fleet.acknowledge"
@@ -99,6 +102,7 @@ class AcknowledgementWriter:
                 )
                 await _sleep(self._reactor, wait)
                 continue
+            self._at("recorded")
             self._failing = False
             attempt, most = 0, min(most * 2, MAX_BATCH)
             del self._said[: len(batch)]

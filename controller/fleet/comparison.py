@@ -8,6 +8,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.dispatch import Dispatcher
 from controller.fleet.lane_store import BATCH_OBJECTS, LaneKey, desired, named
 from controller.fleet.link import LaneLink
@@ -41,10 +42,17 @@ class Compared:
 class Comparisons:
     """The inventories on their way, and what follows from them."""
 
-    def __init__(self, database: Database, reactor: IReactorTime, inline: Inline) -> None:
+    def __init__(
+        self,
+        database: Database,
+        reactor: IReactorTime,
+        inline: Inline,
+        at: CrashSite = pass_by,
+    ) -> None:
         self._database = database
         self._reactor = reactor
         self._inline = inline
+        self._at = at
         self._pages: dict[LaneLink, dict[ObjectName, int]] = {}
         self._confirmed: dict[LaneKey, int] = {}
         self._keeping: set[LaneLink] = set()
@@ -129,6 +137,7 @@ class Comparisons:
             name="fleet.compare",
         )
         self._confirmed.pop(link.key, None)
+        self._at("compared")
         if link.ended:
             return
         repair = compared.repair
@@ -185,11 +194,11 @@ async def settle(
     )
     expected = int(total[0]) % MODULUS
     fresh = await tx.run(
-        """UPDATE lane SET stored_revision = %s, expected_hash = %s,
+        """UPDATE lane SET stored_revision = %s, expected_hash = %s, repairing = %s,
                   settled_revision = least(settled_revision, %s)
            FROM box b WHERE lane.box_id = %s AND logical_server_id = %s
                 AND b.id = lane.box_id AND b.session_epoch = %s""",
-        (through, expected, through, box, server, link.epoch),
+        (through, expected, bool(repair.send), through, box, server, link.epoch),
     )
     if not fresh:
         raise LookupError("the session is not the box's any more")
@@ -202,7 +211,7 @@ async def keep(tx: Transaction, link: LaneLink, inventory: dict[ObjectName, int]
     await _remember(tx, link.key, inventory)
     (revision,) = await tx.row("SELECT revision FROM logical_server WHERE id = %s", (link.key[1],))
     await tx.run(
-        """UPDATE lane SET adopted_history = %s WHERE box_id = %s AND logical_server_id = %s""",
+        """UPDATE lane SET adopted_history = %s, repairing = false WHERE box_id = %s AND logical_server_id = %s""",
         (link.history, *link.key),
     )
     return int(revision)

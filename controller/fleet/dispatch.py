@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.acknowledgement import AcknowledgementWriter
 from controller.fleet.committed import Committed, ServerChange, Watch
 from controller.fleet.lane_store import (
@@ -58,6 +59,7 @@ class Dispatcher:
         *,
         mismatch: Callable[[LaneLink], None],
         lanes_changed: Callable[[], None],
+        at: CrashSite = pass_by,
     ) -> None:
         self._database = database
         self._reactor = reactor
@@ -65,6 +67,7 @@ class Dispatcher:
         self._inline = inline
         self._mismatch = mismatch
         self._lanes_changed = lanes_changed
+        self._at = at
         self._links: dict[LaneKey, LaneLink] = {}
         self._by_server: dict[str, dict[LaneKey, LaneLink]] = {}
         self._changes: list[int] = []
@@ -261,6 +264,7 @@ class Dispatcher:
         """Have a lane's name server observed for a change."""
         if link.watch(watch):
             link.send(Observe(lane=link.key[1], zone=watch.zone, serial=watch.serial))
+            self._at("observing")
 
     def _send(self, load: Load) -> None:
         link = load.link
@@ -284,6 +288,7 @@ class Dispatcher:
             max(load.through, link.stored),
             load.complete,
             tuple(acknowledged(pending, spec) for pending, spec in load.objects),
+            repaired=load.turn is not None and load.turn.sort == "again" and not link.again,
         )
         batch = Batch(
             lane=link.key[1],
@@ -299,6 +304,8 @@ class Dispatcher:
             link.send(batch)
         except WireError as error:
             self._hold(link, f"a batch cannot be sent: {error}")
+            return
+        self._at("sent")
 
     def _hold(self, link: LaneLink, words: str) -> None:
         """Send a lane nothing more on this session; the others go on."""
@@ -335,12 +342,13 @@ class Dispatcher:
                 f"batch {flight.batch} through {flight.through} was stored"
                 f" as {message.stored_revision}"
             )
+        self._at("acknowledged")
         link.box_stored = max(link.box_stored, message.stored_revision)
         told = from_text(message.object_hash)
         # Where an acknowledgement was lost the box holds later objects than those acknowledged;
         # only what is complete can be compared.
         comparable = flight.complete and link.box_stored == flight.through
-        word = StoredWord(flight.through, told, flight.trusted, flight.objects)
+        word = StoredWord(flight.through, told, flight.trusted, flight.objects, flight.repaired)
         self.say(link, word, partial(self._stored, link, flight, told if comparable else None))
 
     def _stored(self, link: LaneLink, flight: InFlight, told: int | None, written: Written) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.acknowledgement import AcknowledgementWriter
 from controller.fleet.certificates import Issuer, revoked_among
 from controller.fleet.committed import Handover
@@ -63,6 +64,7 @@ class Fleet:
         agent_port: int,
         inline: Inline,
         now: Callable[[], float] = time.time,
+        at: CrashSite = pass_by,
     ) -> None:
         self._reactor = reactor
         self._database = database
@@ -70,8 +72,8 @@ class Fleet:
         self._enrolment_tls = enrolment_tls
         self._deny_list = deny_list
         self.sessions = SessionTable()
-        self._writer = AcknowledgementWriter(database, reactor)
-        self._comparisons = Comparisons(database, reactor, inline)
+        self._writer = AcknowledgementWriter(database, reactor, at)
+        self._comparisons = Comparisons(database, reactor, inline, at)
         self._dispatcher = Dispatcher(
             database,
             reactor,
@@ -79,6 +81,7 @@ class Fleet:
             inline,
             mismatch=self._comparisons.begin,
             lanes_changed=self._lanes_changed,
+            at=at,
         )
         self._comparisons.dispatcher = self._dispatcher
         self._presence = Presence(database, reactor, self.sessions, SHORTEST_INTERVAL)
@@ -93,6 +96,7 @@ class Fleet:
             now=now,
             ended=self._presence.ended,
             samples=self._samples,
+            at=at,
         )
         self._listener = AgentListener(services, self.sessions)
         self._enrolment = EnrolmentListener(

@@ -111,7 +111,8 @@ async def _restart(tx: Transaction, lane: LaneKey) -> None:
     """Fill a lane from the start: the box has nothing of it."""
     await tx.run("DELETE FROM lane_object WHERE box_id = %s AND logical_server_id = %s", lane)
     await tx.run(
-        """UPDATE lane SET stored_revision = 0, settled_revision = 0, expected_hash = 0
+        """UPDATE lane SET stored_revision = 0, settled_revision = 0, expected_hash = 0,
+                  repairing = false
            WHERE box_id = %s AND logical_server_id = %s""",
         lane,
     )

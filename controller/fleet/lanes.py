@@ -26,6 +26,8 @@ class LaneRow:
     """Whether its box is in maintenance: nothing is sent, changes wait."""
     drift: DriftPolicy = "report"
     """What becomes of its files that somebody else changed."""
+    repairing: bool = False
+    """Whether a repair has begun that is not known to have come to its end."""
 
 
 Step = Literal["resume", "restart", "repair", "ahead"]
@@ -66,4 +68,6 @@ def judge(row: LaneRow, report: LaneReport | None, history: str) -> Verdict:
         return Verdict("repair", "the box lost objects that it had acknowledged")
     if report.stored_revision == row.stored and from_text(report.object_hash) != row.expected_hash:
         return Verdict("repair", "the box holds other objects than it acknowledged")
+    if row.repairing:
+        return Verdict("repair", "an earlier repair was cut off")
     return Verdict("resume")

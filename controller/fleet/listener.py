@@ -213,6 +213,7 @@ class AgentListener(ServerFactory):
                 self._turns.release()
         finally:
             self._greeting.discard(box)
+        self.services.at("greeted")
         session = Session(
             self.services,
             known,

@@ -15,6 +15,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.certificates import Issuer, record
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher
@@ -125,6 +126,7 @@ class Services:
     ended: Callable[["Session"], None]
     """Told of every session that has ended."""
     samples: SampleStore
+    at: CrashSite = pass_by
 
 
 class Session:

@@ -60,8 +60,8 @@ def _unique_sessions(batch: Iterable[Said]) -> tuple[list[str], list[int]]:
 
 _STORED = f"""
 WITH said AS (
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::numeric[], %s::bool[])
-        AS s(box, server, through, told, trusted)
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::numeric[], %s::bool[],
+                         %s::bool[]) AS s(box, server, through, told, trusted, repaired)
 ), given AS (
     SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::bigint[],
                          %s::numeric[]) AS g(box, server, kind, key, revision, share)
@@ -84,7 +84,8 @@ WITH said AS (
 UPDATE lane SET stored_revision = s.through,
        expected_hash = CASE WHEN s.trusted OR NOT coalesce(m.known, true) THEN s.told
            ELSE mod(mod(lane.expected_hash + coalesce(m.by, 0), {MODULUS}) + {MODULUS}, {MODULUS})
-           END
+           END,
+       repairing = lane.repairing AND NOT s.repaired
 FROM said s LEFT JOIN moved m ON m.box = s.box AND m.server = s.server
 WHERE lane.box_id = s.box AND lane.logical_server_id = s.server
 RETURNING lane.box_id::text, lane.logical_server_id::text, lane.expected_hash
@@ -100,6 +101,7 @@ async def _write_stored(
     if not words:
         return {}
     last = {said.lane: word for said, word in words}
+    repaired = {said.lane for said, word in words if word.repaired}
     # Later words win: one object may have come twice within this transaction.
     objects = {(s.lane, o.kind, o.key): o for s, word in words for o in word.objects}
     rows = await tx.rows(
@@ -110,6 +112,7 @@ async def _write_stored(
             [word.through for word in last.values()],
             [word.told for word in last.values()],
             [word.trusted for word in last.values()],
+            [lane in repaired for lane in last],
             *_names(list(objects)),
             [item.revision for item in objects.values()],
             [item.share for item in objects.values()],

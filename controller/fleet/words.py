@@ -26,13 +26,15 @@ class StoredWord:
     """A lane stored a batch, and told the hash that it came to.
 
     The lane's expected hash is summed where the shares of the replaced versions are, in the
-    database. ``trusted``: the box's own word is taken for it.
+    database. ``trusted``: the box's own word is taken for it. ``repaired``: with this batch the box
+    has all that a repair sends again.
     """
 
     through: int
     told: int
     trusted: bool
     objects: tuple[Acknowledged, ...]
+    repaired: bool = False
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from controller.changes import ChangeWriter
 from controller.commands import Work
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
 from controller.hosting.address_phases import (
     Move,
@@ -252,8 +253,9 @@ class AddressMover(Job):
         clock: IReactorTime,
         now: Callable[[], float],
         renumbering: Renumbering,
+        at: CrashSite = pass_by,
     ) -> None:
         async def step(tx: Transaction) -> Outcome:
             return await advance(tx, renumbering, now=now())
 
-        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step)
+        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step, at)

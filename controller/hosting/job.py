@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from controller.crash_points import CrashSite, pass_by
 from controller.principal import Principal
 from controller.progress import LaneProgress
 from controller.storage.database import Database, StorageError, Transaction
@@ -70,12 +71,14 @@ class Job:
         principal: Principal,
         channel: str,
         step: Callable[[Transaction], Awaitable[Outcome]],
+        at: CrashSite = pass_by,
     ) -> None:
         self._database = database
         self._clock = clock
         self._principal = principal
         self._channel = channel
         self._step = step
+        self._at = at
         self._next: IDelayedCall | None = None
         self._working: Deferred[Any] | None = None
         self._again = False
@@ -127,5 +130,7 @@ class Job:
         except Exception:  # a border: the next round tries again, whatever this one met
             _log.failure("{job} failed", job=name)
         else:
+            if outcome == "moved":
+                self._at("moved")
             return PAUSES[outcome]
         return IDLE_SECONDS

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from controller.changes import ChangeWriter
 from controller.commands import Work
+from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
 from controller.hosting.job import Job, Outcome, gone_boxes, judge
 from controller.hosting.zone_phases import (
@@ -311,8 +312,9 @@ class ZoneMover(Job):
         clock: IReactorTime,
         now: Callable[[], float],
         draw: random.Random,
+        at: CrashSite = pass_by,
     ) -> None:
         async def step(tx: Transaction) -> Outcome:
             return await advance(tx, now=now(), draw=draw)
 
-        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step)
+        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step, at)

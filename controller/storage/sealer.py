@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from controller.crash_points import CrashSite, pass_by
 from controller.principal import system
 from controller.storage.anchoring import Anchoring
 from controller.storage.chain import CONTENT, Content, head_of
@@ -59,11 +60,16 @@ class Sealer:
     """
 
     def __init__(
-        self, database: Database, clock: IReactorTime, anchoring: Anchoring | None = None
+        self,
+        database: Database,
+        clock: IReactorTime,
+        anchoring: Anchoring | None = None,
+        at: CrashSite = pass_by,
     ) -> None:
         self._database = database
         self._clock = clock
         self._anchoring = anchoring
+        self._at = at
         self._next: IDelayedCall | None = None
         self._sealing: Deferred[None] | None = None
         self._again = False
@@ -112,6 +118,8 @@ class Sealer:
         """Seal one batch; tell whether there may be more. Failures are for the next round."""
         try:
             sealed = await self._database.transaction(_PRINCIPAL, seal_batch, name="sealer.seal")
+            if sealed:
+                self._at("sealed")
             if self._anchoring is not None and self._anchoring.is_due(sealed):
                 await self._anchoring.note()
         except StorageError as error:

@@ -62,6 +62,29 @@ async def test_a_box_with_a_lost_object_is_sent_that_one_alone(cluster: FleetClu
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_repair_that_is_cut_off_is_made_on_the_next_session(cluster: FleetCluster) -> None:
+    server, agent = await filled(cluster, 30)
+    agent.lanes[server].drop(("zone", "z7.test"))
+    agent.stores = False
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Batch)))
+    await agent.leave()
+    agent.stores = True
+    agent.messages.clear()
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: ("zone", "z7.test") in agent.lanes[server].objects)
+    await until_agreed(cluster, server, agent)
+    # Repaired once, it is not compared again.
+    await cluster.until("SELECT NOT bool_or(repairing) FROM lane")
+    await agent.leave()
+    agent.messages.clear()
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.change(server, {"later.test": b"1"})
+    await agent.until(lambda: bool(agent.said(Batch)))
+    assert agent.said(InventoryRequest) == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_box_restored_from_an_older_state_gets_the_difference(
     cluster: FleetCluster,
 ) -> None:

@@ -1,0 +1,41 @@
+"""``hs-controller``, dying of SIGKILL at a crash point that a test names in a file.
+
+The file named by ``HS_DIE_AT`` holds the point, which counts once a command has begun after that:
+what boxes say by themselves kills nobody. It is removed by who dies of it, so the controller that
+is started after it lives.
+"""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import controller.running
+from controller.crash_points import CrashPoint
+from controller.main import main
+
+
+class Deadly:
+    """Lets points pass until the one that is ordered."""
+
+    def __init__(self, order: Path) -> None:
+        self._order = order
+        self._begun = False
+
+    def __call__(self, point: CrashPoint) -> None:
+        """End this very process, as the kernel would, where this point is the one."""
+        try:
+            deadly = self._order.read_text()
+        except FileNotFoundError:
+            return
+        self._begun = self._begun or point == "claimed"
+        if self._begun and point == deadly:
+            self._order.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    controller.running.Controller = partial(  # type: ignore[assignment,misc]
+        controller.running.Controller, at=Deadly(Path(os.environ["HS_DIE_AT"]))
+    )
+    main()
