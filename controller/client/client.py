@@ -85,7 +85,7 @@ class Client:
         flags = {"dry_run": dry_run, "diff": diff}
         url = _with_query(path, {name: "true" for name, given in flags.items() if given})
         until = self._now() + RETRY_SECONDS
-        heard = False
+        heard = unknown = False
         while True:
             try:
                 answer = self._ask(method, url, body, headers)
@@ -95,7 +95,10 @@ class Client:
                 heard = heard or not isinstance(error.__cause__, ConnectionRefusedError)
                 if not heard:
                     raise
+                unknown = unknown or not error.unwritten
                 if self._now() >= until:
+                    if not unknown:
+                        raise
                     raise UnreachableError(
                         f"{error.message}; whether it was done is not known: ask again with "
                         f"--idempotency-key {headers['Idempotency-Key']}"
@@ -213,7 +216,8 @@ def _read(status: int, content: bytes) -> Any:
     told = answer if isinstance(answer, dict) else {}
     message = _problem_line(told) or f"the controller answered {status}"
     if status == 503:
-        raise ConnectionFailedError(message)
+        unwritten = str(told.get("id", "")).startswith("database.")
+        raise ConnectionFailedError(message, unwritten=unwritten)
     if status == 401:
         raise UnreachableError(f"not signed in: {message}")
     if status >= 500 or status == 421 or answer is None:

@@ -33,4 +33,11 @@ class UnreachableError(HsctlError):
 
 
 class ConnectionFailedError(UnreachableError):
-    """The connection failed; whether the controller heard the request is not known."""
+    """The connection failed; whether the controller heard the request is not known.
+
+    ``unwritten``: it did, and said that nothing was written.
+    """
+
+    def __init__(self, message: str, *, unwritten: bool = False) -> None:
+        super().__init__(message)
+        self.unwritten = unwritten

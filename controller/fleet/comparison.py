@@ -211,7 +211,8 @@ async def keep(tx: Transaction, link: LaneLink, inventory: dict[ObjectName, int]
     await _remember(tx, link.key, inventory)
     (revision,) = await tx.row("SELECT revision FROM logical_server WHERE id = %s", (link.key[1],))
     await tx.run(
-        """UPDATE lane SET adopted_history = %s, repairing = false WHERE box_id = %s AND logical_server_id = %s""",
+        """UPDATE lane SET adopted_history = %s, repairing = false
+           WHERE box_id = %s AND logical_server_id = %s""",
         (link.history, *link.key),
     )
     return int(revision)

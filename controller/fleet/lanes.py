@@ -64,10 +64,15 @@ def judge(row: LaneRow, report: LaneReport | None, history: str) -> Verdict:
             f"the box stored revision {report.stored_revision}, the database knows"
             f" {row.server_revision}; nothing is sent until an operator chooses",
         )
-    if report.stored_revision < row.stored:
-        return Verdict("repair", "the box lost objects that it had acknowledged")
-    if report.stored_revision == row.stored and from_text(report.object_hash) != row.expected_hash:
-        return Verdict("repair", "the box holds other objects than it acknowledged")
-    if row.repairing:
-        return Verdict("repair", "an earlier repair was cut off")
+    if words := _difference(row, report):
+        return Verdict("repair", words)
     return Verdict("resume")
+
+
+def _difference(row: LaneRow, report: LaneReport) -> str:
+    """Say why a lane is to be compared object by object; empty where it need not be."""
+    if report.stored_revision < row.stored:
+        return "the box lost objects that it had acknowledged"
+    if report.stored_revision == row.stored and from_text(report.object_hash) != row.expected_hash:
+        return "the box holds other objects than it acknowledged"
+    return "an earlier repair was cut off" if row.repairing else ""

@@ -24,7 +24,7 @@ class InFlight:
     """A batch that was sent and not yet acknowledged.
 
     ``complete`` says that nothing further was pending; ``trusted``, that the box's own word is
-    taken for the hash that it comes to; ``repaired``, that it is the last that a repair sends again.
+    taken for the hash that it comes to; ``repaired``, that a repair sends nothing after it.
     """
 
     batch: int

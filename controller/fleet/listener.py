@@ -203,7 +203,7 @@ class AgentListener(ServerFactory):
         try:
             await self._turns.acquire()
             try:
-                self.sessions.make_way(box, hello.machine_id)
+                self.sessions.make_way(box, hello.machine_id, hello.boot_id)
                 beginning = await self.services.database.transaction(
                     FLEET,
                     partial(begin_session, box=box, serial=known.serial, hello=hello),

@@ -5,6 +5,7 @@ another's is refused, and the log says so.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -70,6 +71,8 @@ MOST_FILES = 2**31
 LONGEST_AGO = 10 * 365 * 86400.0
 MOST_UNWRITTEN = 64
 """Words of one session on their way to the database, about; nothing more is read meanwhile."""
+FORMER_BOOTS = 8
+"""Boots remembered of a box whose session went over to another one."""
 RENEWAL_SECONDS = 60.0
 """A box may renew its certificate this often, at most."""
 
@@ -148,6 +151,7 @@ class Session:
         self.box = peer.name.subject
         self.box_name = beginning.box_name
         self.machine_id = hello.machine_id
+        self.boot_id = hello.boot_id
         self.protocol = min(hello.protocol_max, PROTOCOL_MAX)
         """What both sides speak: what a later one brought must not be said to an earlier one."""
         self.epoch = beginning.epoch
@@ -459,6 +463,8 @@ class SessionTable:
 
     def __init__(self) -> None:
         self._by_box: dict[str, Session] = {}
+        self._former_boots: dict[str, deque[str]] = {}
+        """Boots of each box that gave way to another one, the newest ones: none of them returns."""
 
     def __len__(self) -> int:
         return len(self._by_box)
@@ -470,11 +476,13 @@ class SessionTable:
         """Give a box's session."""
         return self._by_box.get(box)
 
-    def make_way(self, box: str, machine_id: str) -> None:
+    def make_way(self, box: str, machine_id: str, boot_id: str) -> None:
         """Decide what becomes of a live session when its box says Hello anew.
 
         The same machine came back: its old connection is dead. Another machine with the same
-        certificate: the newcomer is refused, and the operator is told.
+        certificate: the newcomer is refused, and the operator is told. A machine that was copied
+        whole has the same id; but no machine returns to an earlier boot, so the one that comes
+        back after the other took its place is refused, and the two do not chase each other.
         """
         living = self._by_box.get(box)
         if living is None:
@@ -483,6 +491,14 @@ class SessionTable:
             raise SessionRefusedError(
                 "duplicate-identity", "another machine has a session with this certificate"
             )
+        if living.boot_id != boot_id:
+            former = self._former_boots.setdefault(box, deque(maxlen=FORMER_BOOTS))
+            if boot_id in former:
+                raise SessionRefusedError(
+                    "duplicate-identity",
+                    "a copy of this machine, booted by itself, has a session with this certificate",
+                )
+            former.append(living.boot_id)
         living.lose("replaced by a newer session of the same machine")
 
     def add(self, session: Session) -> None:

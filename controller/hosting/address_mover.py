@@ -258,4 +258,4 @@ class AddressMover(Job):
         async def step(tx: Transaction) -> Outcome:
             return await advance(tx, renumbering, now=now())
 
-        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step, at)
+        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step, at=at)

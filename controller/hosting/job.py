@@ -71,6 +71,7 @@ class Job:
         principal: Principal,
         channel: str,
         step: Callable[[Transaction], Awaitable[Outcome]],
+        *,
         at: CrashSite = pass_by,
     ) -> None:
         self._database = database

@@ -317,4 +317,4 @@ class ZoneMover(Job):
         async def step(tx: Transaction) -> Outcome:
             return await advance(tx, now=now(), draw=draw)
 
-        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step, at)
+        super().__init__(database, clock, _PRINCIPAL, CHANNEL, step, at=at)

@@ -25,7 +25,7 @@ from controller.storage.errors import (
     NestedTransactionError,
     StorageError,
 )
-from controller.storage.link import Link
+from controller.storage.link import Link, plight_of
 from controller.storage.listener import Listener
 
 __all__ = [
@@ -268,6 +268,12 @@ class Database:
             except psycopg2.Error as error:
                 again = error.pgcode in _RETRIED or link.is_death(error)
                 if not again or attempt >= ATTEMPTS:
+                    plight = plight_of(error)
+                    # A write in what only reads is a mistake of ours, and no plight.
+                    if (plight and not reads) or link.is_death(error):
+                        raise DatabaseUnavailableError(
+                            f"{name}: {str(error).strip()}", plight or "away"
+                        ) from error
                     raise
                 _log.info("{name}: again after {error}", name=name, error=str(error).strip())
             except ConnectionDone as error:
@@ -354,7 +360,7 @@ class Database:
             self._waiting.remove(turn)
             turn.errback(
                 DatabaseUnavailableError(
-                    f"every connection was busy for {self._pool_seconds:g} seconds"
+                    f"every connection was busy for {self._pool_seconds:g} seconds", "busy"
                 )
             )
 
@@ -381,7 +387,8 @@ class Database:
                 self._used.discard(link)
                 if self._closed or self._reactor.seconds() >= deadline:
                     raise DatabaseUnavailableError(
-                        f"no connection to the database: {str(error).strip()}"
+                        f"no connection to the database: {str(error).strip()}",
+                        plight_of(error) or "away",
                     ) from error
                 await self._pause(attempt)
                 attempt += 1

@@ -4,13 +4,33 @@ psycopg2's own errors (``psycopg2.errors.UniqueViolation`` ...) come through tra
 are: whoever wrote the statement knows what they mean.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+Plight = Literal["away", "busy", "crowded", "full", "read-only"]
+PLIGHTS: Mapping[Plight, str] = MappingProxyType(
+    {
+        "away": "the database is away",
+        "busy": "all connections of the controller to its database are busy",
+        "crowded": "others hold all connections that the database allows (max_connections)",
+        "full": "the disk of the database is full",
+        "read-only": "the database only answers and takes no writes, as a standby does",
+    }
+)
+"""What keeps the database from its work, in the words that people are told."""
+
 
 class StorageError(Exception):
     """The database cannot do what was asked; nothing was written unless the text says otherwise."""
 
 
 class DatabaseUnavailableError(StorageError):
-    """No connection to the database could be had in time; nothing was written."""
+    """The database could not be used in time; nothing was written. ``plight`` says why."""
+
+    def __init__(self, message: str, plight: Plight = "away") -> None:
+        super().__init__(message)
+        self.plight: Plight = plight
 
 
 class CommitUnknownError(StorageError):

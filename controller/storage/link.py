@@ -1,6 +1,6 @@
 """One connection to PostgreSQL: txpostgres, with the corners that it leaves sharp rounded off."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres.txpostgres import Connection, Cursor
 
+from controller.storage.errors import Plight
 from controller.storage.prepared import Prepared, Statement, parts, preparing, usable
 from controller.storage.roles import RUNTIME_ROLE
 
@@ -23,6 +24,8 @@ IDLE_IN_TRANSACTION_MILLISECONDS = 60_000
 
 _DEATH = ("57P01", "57P02", "57P03", "57P05")  # shut down, crashed, starting, idle too long
 _UNPREPARED = "26000"  # somebody discarded what the connection had prepared
+_PLIGHTS: Mapping[str, Plight] = {"53100": "full", "53300": "crowded", "25006": "read-only"}
+_CROWDED = ("too many clients", "too many connections", "remaining connection slots")
 _STALE = ("0A000", "RevalidateCachedQuery")  # the schema changed below a prepared statement
 _TYPES_OF = "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = "
 
@@ -51,6 +54,16 @@ _TYPES = (
     extensions.new_array_type((2951,), "HS_UUID_ARRAY", extensions.UNICODE),
     extensions.new_array_type((1041,), "HS_INET_ARRAY", extensions.UNICODE),
 )
+
+
+def plight_of(error: psycopg2.Error) -> Plight | None:
+    """Say what keeps PostgreSQL from its work, where ``error`` tells; None for any other error.
+
+    The codes are of its manual, appendix A. A refused connection has none, only words.
+    """
+    if error.pgcode is None:
+        return "crowded" if any(words in str(error) for words in _CROWDED) else None
+    return _PLIGHTS.get(error.pgcode)
 
 
 class _Cursor(Cursor):  # type: ignore[misc]

@@ -25,6 +25,7 @@ from controller.commands import Command, Registry
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.storage.database import CommitUnknownError, DatabaseUnavailableError
+from controller.storage.errors import PLIGHTS
 from controller.web.authentication import Authenticator, check_permission
 from controller.web.channel import BODY, BoundedRequest, HangUp
 from controller.web.decoding import build_request, read_json_object
@@ -39,9 +40,6 @@ _IDEMPOTENCY_KEY = re.compile(rb"^[\x21-\x7e]{1,128}$")
 _VERSION_TAG = re.compile(rb'^"v?(\d{1,18})"$')
 _log = Logger()
 
-_AWAY = problem(
-    503, "database.away", "the database is away or busy: nothing was written", allowed="ask again"
-).problem
 _UNKNOWN = problem(
     503,
     "commit.unknown",
@@ -139,8 +137,13 @@ class Api:
         except CommandError as error:
             refusal = from_command_error(error)
         except DatabaseUnavailableError as error:
-            _log.warn("the database is away: {error}", error=error)
-            refusal = _AWAY
+            _log.warn("nothing can be written or read: {error}", error=error)
+            refusal = problem(
+                503,
+                f"database.{error.plight}",
+                f"{PLIGHTS[error.plight]}: nothing was written",
+                allowed="ask again",
+            ).problem
         except CommitUnknownError as error:
             _log.warn("a commit is not known to have happened: {error}", error=error)
             refusal = _UNKNOWN

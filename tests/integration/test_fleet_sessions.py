@@ -67,6 +67,42 @@ async def test_another_machine_with_the_same_identity_is_refused(cluster: FleetC
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_machine_copied_whole_does_not_chase_the_other_one(cluster: FleetCluster) -> None:
+    """Both have the id and the certificate; each has booted by itself."""
+    box, first = await cluster.add_box()
+    copy = cluster.agent(box, boot_id="boot-of-the-copy")
+    await first.connect(reactor, cluster.agent_port)
+    await first.until(lambda: bool(first.said(Welcome)))
+    await copy.connect(reactor, cluster.agent_port)
+    await copy.until(lambda: bool(copy.said(Welcome)))
+    await first.until_ended()
+    first.messages.clear()
+    for _ in range(2):
+        await first.connect(reactor, cluster.agent_port)
+        await first.until_ended()
+    assert [told.reason for told in first.said(Refused)] == ["duplicate-identity"] * 2
+    assert min(told.retry_after for told in first.said(Refused)) >= 60.0
+    assert copy.end_reason is None
+    assert cluster.fleet.refused(box) == "duplicate-identity"
+    # Once the copy is switched off, the box is the first machine's again.
+    await copy.leave()
+    await cluster.until("SELECT NOT connected FROM box WHERE id = %s", (box,))
+    first.messages.clear()
+    await first.connect(reactor, cluster.agent_port)
+    await first.until(lambda: bool(first.said(Welcome)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_machine_that_booted_anew_takes_its_box_back(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    for boot in ("boot", "second", "third"):
+        agent = cluster.agent(box, boot_id=boot)
+        await agent.connect(reactor, cluster.agent_port)
+        await agent.until(lambda agent=agent: bool(agent.said(Welcome)))
+    assert cluster.fleet.refused(box) == ""
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_an_older_session_still_says_is_not_written(cluster: FleetCluster) -> None:
     box, agent = await cluster.add_box()
     server = await cluster.add_server(box)

@@ -21,6 +21,7 @@ from controller.commands import Registry
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.storage.database import CommitUnknownError, DatabaseUnavailableError
+from controller.storage.errors import PLIGHTS
 from controller.storage.web_sessions import WebSession
 from controller.web.api import Runner
 from controller.web.channel import BoundedRequest, HangUp
@@ -230,22 +231,25 @@ def _told(error: Exception) -> tuple[int, str, str]:
             return 400, "This request cannot be read", f"{error}."
         case NoPlaceError():
             return _NO_PLACE[error.other]
-    return _AWAY.get(type(error), (0, "", ""))
+    return _of_database(error)
+
+
+def _of_database(error: Exception) -> tuple[int, str, str]:
+    if isinstance(error, DatabaseUnavailableError):
+        return (
+            503,
+            PLIGHTS[error.plight].capitalize(),
+            "Nothing was written. Try again in a moment.",
+        )
+    return _UNKNOWN if isinstance(error, CommitUnknownError) else (0, "", "")
 
 
 _NO_PLACE = {
     True: (405, "This page takes no such request", "Go back and try again."),
     False: (404, "There is no such page", "The address may be mistyped or outdated."),
 }
-_AWAY: dict[type[Exception], tuple[int, str, str]] = {
-    DatabaseUnavailableError: (
-        503,
-        "The database is away",
-        "Nothing was written. Try again in a moment.",
-    ),
-    CommitUnknownError: (
-        503,
-        "Not known whether it happened",
-        "The database went away during the commit. Look at the changes before you repeat.",
-    ),
-}
+_UNKNOWN = (
+    503,
+    "Not known whether it happened",
+    "The database went away during the commit. Look at the changes before you repeat.",
+)

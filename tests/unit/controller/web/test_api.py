@@ -210,6 +210,7 @@ async def test_a_failure_after_the_client_hung_up_is_logged_as_what_it_was(
     ("error", "id"),
     [
         (DatabaseUnavailableError("x"), "database.away"),
+        (DatabaseUnavailableError("x", "full"), "database.full"),
         (CommitUnknownError("x"), "commit.unknown"),
     ],
 )
