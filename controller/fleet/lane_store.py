@@ -53,9 +53,7 @@ async def lanes_of_boxes(tx: Transaction, boxes: Sequence[str]) -> list[LaneRow]
            WHERE l.box_id = ANY(%s::uuid[]) ORDER BY s.id""",
         (list(boxes),),
     )
-    return [
-        LaneRow(*row[:11], drift=drift_policy(row[3], row[11]), repairing=row[12]) for row in rows
-    ]
+    return [LaneRow(*(*row[:11], drift_policy(row[3], row[11]), row[12])) for row in rows]
 
 
 async def touched_by(tx: Transaction, changes: Sequence[int]) -> tuple[list[Touched], list[Watch]]:

@@ -37,6 +37,28 @@ MUTANTS = (
         (f"{_S1}::test_a_renewal_is_for_the_name_of_the_session_alone",),
     ),
     Mutant(
+        "fleet.copied-machine",
+        "S4",
+        SESSIONS,
+        "            if boot_id in former:",
+        "            if False:",
+        (
+            "tests/integration/test_fleet_sessions.py"
+            "::test_a_machine_copied_whole_does_not_chase_the_other_one",
+        ),
+    ),
+    Mutant(
+        "fleet.repair-to-its-end",
+        "P5",
+        "controller/fleet/lanes.py",
+        '"an earlier repair was cut off" if row.repairing else ""',
+        '""',
+        (
+            "tests/integration/test_fleet_repair.py"
+            "::test_a_repair_that_is_cut_off_is_made_on_the_next_session",
+        ),
+    ),
+    Mutant(
         "fleet.own-lanes-only",
         "S4",
         SESSIONS,

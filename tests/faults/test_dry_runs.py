@@ -1,0 +1,251 @@
+"""Every command that writes, tried dry and then for real: no row moves, and the plan comes true."""
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import psycopg2
+import pytest_twisted
+
+from controller.change_plan import ChangePlan
+from controller.storage import people
+from controller.storage.database import Transaction
+from node_agent.wire.questions import ActionDone, Service
+from tests.integration.applying import applied, name_servers
+from tests.integration.model import OPERATOR, Model
+
+NS1, NS2, NS3, WEB1, WEB2 = (
+    f"{name}.example.net" for name in ("ns1", "ns2", "ns3", "web1", "web2")
+)
+CRON = Service(name="cron", state="stopped", enabled=True, about="", managed="none")
+
+
+@attrs.frozen
+class Tried:
+    """One command of the story, and what happens in the world before it."""
+
+    command: str
+    fields: dict[str, Any] | Callable[[Model], Awaitable[dict[str, Any]]]
+    before: Callable[[Model], Awaitable[None]] | None = None
+
+
+def tried(command: str, /, **fields: Any) -> Tried:
+    return Tried(command, fields)
+
+
+async def newest_token(model: Model) -> dict[str, Any]:
+    ((token,),) = await model.rows("SELECT max(id) FROM api_token")
+    return {"id": token}
+
+
+async def newest_change(model: Model) -> dict[str, Any]:
+    ((change,),) = await model.rows("SELECT max(id) FROM change WHERE command = 'site.set'")
+    return {"id": change}
+
+
+async def newest_zone_move(model: Model) -> dict[str, Any]:
+    ((move,),) = await model.rows("SELECT max(id) FROM zone_move")
+    return {"id": move}
+
+
+async def newest_address_move(model: Model) -> dict[str, Any]:
+    ((move,),) = await model.rows("SELECT max(id) FROM address_move")
+    return {"id": move}
+
+
+async def exported(model: Model) -> dict[str, Any]:
+    document = await model.ask("model.export")
+    document["boxes"]["web1"]["description"] = "imported"
+    return {"model": document}
+
+
+async def served(model: Model) -> None:
+    await applied(model)
+
+
+async def connected(model: Model) -> None:
+    await model.write("UPDATE box SET first_seen_at = now(), connected = true")
+
+
+async def operators(model: Model) -> None:
+    async def work(tx: Transaction) -> None:
+        for name in ("ada", "eve"):
+            await people.create_operator(tx, name, "x")
+            await people.create_token(tx, name, "laptop")
+
+    await model.database.transaction(OPERATOR, work, name="test")
+
+
+async def action_answered(model: Model) -> None:
+    model.fleet.answers = [ActionDone(service=CRON)]
+
+
+async def fault(model: Model) -> None:
+    await model.write(
+        """INSERT INTO object_outcome (box_id, logical_server_id, kind, key, revision, outcome,
+                                       message)
+           SELECT l.box_id, o.logical_server_id, o.kind, o.key, o.revision, 'quarantined', 'no'
+           FROM desired_object o JOIN lane l USING (logical_server_id)
+           WHERE o.kind = 'zone' AND o.key = 'shop.test' LIMIT 1"""
+    )
+
+
+async def faulty(model: Model) -> dict[str, Any]:
+    ((server,),) = await model.rows(
+        """SELECT s.name FROM object_outcome o JOIN logical_server s ON s.id = o.logical_server_id
+           WHERE o.outcome = 'quarantined'"""
+    )
+    return {"lserver": server, "kind": "zone", "key": "shop.test"}
+
+
+async def ahead(model: Model) -> None:
+    await model.write(
+        """UPDATE lane SET condition = 'ahead' FROM logical_server s
+           WHERE s.id = lane.logical_server_id AND s.name = %s""",
+        (WEB1,),
+    )
+
+
+ZONE_FILE = "$TTL 600\n@ IN MX 10 mail.shop.test.\nmail IN A 192.0.2.77\n"
+
+STORY = (
+    tried("pserver.add", name="web2", ip="198.51.100.40", mask="24", groups=("web",)),
+    tried("pserver.edit", name="web2", description="spare"),
+    tried("pserver.enroll", name="web2"),
+    tried("pserver.intent", name="web2", intent="no-signup"),
+    tried("pserver.monitoring", name="web2", monitoring=False),
+    Tried("pserver.service", {"name": "ns1", "service": "cron", "action": "stop"}, action_answered),
+    tried("lserver.add", name=WEB2, group="web", type="apache", pserver="web1"),
+    tried("lserver.edit", name=WEB2, description="for shops"),
+    tried("ip.add", lserver=WEB2, first="192.0.2.60", mask="24", type="shared"),
+    tried("ip.edit", ip="192.0.2.60", tag=7),
+    tried("lserver.set", name=WEB2, settings={"timeout": 30}),
+    Tried("lserver.signup", {"name": WEB2, "signup": True}, connected),
+    tried("lserver.signup", name=WEB2, signup=False),
+    tried("lserver.rename", name=WEB2, to="web3.example.net"),
+    tried("lserver.move", name="web3.example.net", to="web2"),
+    tried("ip.delete", ip="192.0.2.60"),
+    tried("lserver.delete", name="web3.example.net"),
+    tried("dns.roles", master=NS1, slave1=NS2),
+    tried("placement.set", group="web", policy="roundrobin"),
+    tried("account.add", name="acme"),
+    tried("account.add", name="passing"),
+    tried("account.delete", name="passing"),
+    tried("domain.add", name="shop.test", account="acme"),
+    tried("domain.add", name="gone.test", account="acme"),
+    tried("domain.import", name="shop.test", text=ZONE_FILE),
+    tried("record.add", domain="shop.test", name="a", type="A", values=("192.0.2.70",)),
+    tried("record.set", domain="shop.test", name="a", type="A", values=("192.0.2.71",)),
+    tried("record.delete", domain="shop.test", name="a"),
+    tried("site.set", name="shop.test", indexes=True),
+    Tried("change.undo", newest_change),
+    tried("ip.add", lserver=WEB1, first="192.0.2.90", mask="24", type="dedicated"),
+    tried("site.address", name="shop.test", type="dedicated"),
+    Tried("fault.retry", faulty, fault),
+    Tried("drift.verify", {"name": NS1}, connected),
+    tried("drift.repair", name=NS1),
+    Tried("lserver.recover", {"name": WEB1, "mode": "adopt"}, ahead),
+    Tried("operator.disable", {"name": "eve"}, operators),
+    Tried("token.revoke", newest_token),
+    Tried("model.import", exported),
+    tried("domain.delete", name="gone.test"),
+    Tried("dns.roles", {"master": NS2, "slave1": NS1}, served),
+    tried("dns.apply"),
+    Tried("dns.stop", newest_zone_move),
+    Tried("ip.move", {"ip": "192.0.2.3", "new": "192.0.2.33"}, served),
+    Tried("ip.stop", newest_address_move),
+    tried("pserver.retire", name="web2", box_is_gone=True),
+    tried("pserver.delete", name="web2"),
+)
+
+
+def dump(url: str) -> dict[str, list[str]]:
+    """Give every row of every table, as the database's owner sees them."""
+    connection = psycopg2.connect(url, options="-c hs.principal=provider")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p')"
+                " AND relnamespace = 'public'::regnamespace ORDER BY relname"
+            )
+            found = {}
+            for (table,) in cursor.fetchall():
+                cursor.execute(f'SELECT t::text FROM "{table}" t ORDER BY 1')
+                found[table] = [row for (row,) in cursor.fetchall()]
+            return found
+    finally:
+        connection.close()
+
+
+def asked_of_the_fleet(model: Model) -> list[Any]:
+    fleet = model.fleet
+    return [
+        len(each)
+        for each in (
+            fleet.revoked, fleet.retried, fleet.asked, fleet.adopted, fleet.questions,
+            fleet.monitored,
+        )
+    ]  # fmt: skip
+
+
+def action(before: Any, after: Any) -> str:
+    if before is None:
+        return "add"
+    return "change" if after is not None else "remove"
+
+
+def named(key: str) -> str:
+    """Leave out numbers that a sequence gave: a dry run has used them up."""
+    return re.sub(r"\b\d+\b(?![./:])", "N", key) if key.isdecimal() else key
+
+
+async def what_came(model: Model, change: int | None) -> tuple[Counter[Any], Counter[Any]]:
+    objects = await model.rows(
+        """SELECT o.kind, o.key, s.name, o.before, o.after FROM change_object o
+           LEFT JOIN logical_server s ON s.id = o.logical_server_id WHERE o.change_id = %s""",
+        (change,),
+    )
+    rows = await model.rows(
+        "SELECT relation, row_key, before, after FROM change_row WHERE change_id = %s", (change,)
+    )
+    return (
+        Counter((action(b, a), kind, key, server) for kind, key, server, b, a in objects),
+        Counter((action(b, a), relation, named(key)) for relation, key, b, a in rows),
+    )
+
+
+def what_was_planned(plan: ChangePlan) -> tuple[Counter[Any], Counter[Any]]:
+    return (
+        Counter((o.action, o.kind, o.key, o.logical_server) for o in plan.objects),
+        Counter((row.action, row.relation, named(row.key)) for row in plan.rows),
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_moves_no_row_and_its_plan_comes_true(
+    model: Model, database_url: str
+) -> None:
+    await model.cluster()
+    await name_servers(model, 3)
+    assert {step.command for step in STORY} == {
+        command.name for command in model.registry if command.writes
+    }, "each command that writes has its place in the story"
+    for step in STORY:
+        if step.before is not None:
+            await step.before(model)
+        fields = step.fields if isinstance(step.fields, dict) else await step.fields(model)
+        before, asked = dump(database_url), asked_of_the_fleet(model)
+        dry = await model.run_as(OPERATOR, step.command, dry_run=True, **fields)
+        after = dump(database_url)
+        assert after == before, (step.command, [t for t in after if after[t] != before[t]])
+        assert asked_of_the_fleet(model) == asked, step.command
+        assert dry.change_id is None
+        assert dry.plan is not None, step.command
+        done = await model.run_as(OPERATOR, step.command, **fields)
+        objects, rows = await what_came(model, done.change_id)
+        planned = what_was_planned(dry.plan)
+        if not any(gone for gone in objects if gone[3] is None):
+            assert planned[0] == objects, step.command
+        assert planned[1] == rows, step.command
