@@ -4,6 +4,7 @@ Everything between hsctl and the boxes' wire is real. The boxes hold their lanes
 controller can be killed and started as often as a test likes, at little cost.
 """
 
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import psutil
 import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -30,7 +32,7 @@ from pki.keys import new_key, signing_request
 from pki.names import Name
 from templates.registry import SERVICE_TYPES
 from tests.controller_host import Host, controller_host
-from tests.simulated_agent import SimulatedAgent
+from tests.simulated_agent import SimulatedAgent, SimulatedLane
 
 SERVERS = (("ns1", "dns", "bind"), ("ns2", "dns", "bind"), ("web1", "web", "apache"))
 DOMAIN = "shop.test"
@@ -88,6 +90,8 @@ class SimulatedCluster:
     postgres: EmbeddedPostgres
     database: str
     boxes: dict[str, SimulatedBox] = attrs.field(factory=dict)
+    backup: dict[str, SimulatedLane] = attrs.field(factory=dict)
+    """An old state of a box."""
 
     # --- asking ---
 
@@ -133,6 +137,15 @@ class SimulatedCluster:
     async def kill(self) -> None:
         await deferToThread(self.host.end, signal.SIGKILL)
 
+    def kill_database(self) -> None:
+        """End PostgreSQL with SIGKILL and start it again."""
+        pid = self.postgres.pid
+        assert pid is not None
+        family = [psutil.Process(pid), *psutil.Process(pid).children()]
+        os.kill(pid, signal.SIGKILL)
+        psutil.wait_procs(family, timeout=30)
+        self.postgres.start()
+
     # --- what must be true ---
 
     async def until(self, holds: Any) -> None:
@@ -141,6 +154,19 @@ class SimulatedCluster:
         while not holds():
             assert time.monotonic() < until, self.standing()
             await deferLater(reactor, 0.05)
+
+    async def pause(self, seconds: float) -> None:
+        await deferLater(reactor, seconds)
+
+    def is_lane_of(self, box: str, server: str) -> bool:
+        """Tell whether a box serves a logical server."""
+        return bool(
+            self.rows(
+                """SELECT 1 FROM lane l JOIN box b ON b.id = l.box_id
+                   WHERE b.name = %s AND l.logical_server_id = %s""",
+                (box, server),
+            )
+        )
 
     async def settled(self) -> None:
         """Wait until every lane has settled and every watch was answered."""
