@@ -1,5 +1,6 @@
 """A dead daemon quarantines nothing: the lane says so, and goes on by itself."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -139,3 +140,31 @@ def test_a_daemon_whose_port_was_taken_comes_back(broken: Broken) -> None:
         broken.log("agent-web1")[-3000:],
     )
     assert broken.quarantined() == [], [fault["message"] for fault in broken.faults()]
+
+
+@pytest.mark.parametrize("box", ["ns1", "web1"])
+def test_a_daemon_that_hangs_quarantines_nothing(broken: Broken, box: str) -> None:
+    """Stopped, it holds its ports and answers nobody; waiting says 3, and then all goes live."""
+    daemon = broken.daemon(box)
+    assert daemon is not None
+    family = [daemon, *daemon.children(recursive=True)]
+    for process in family:
+        process.suspend()
+    name = f"hangs-{box}.test"
+    try:
+        ran = broken.cluster.hsctl("domain", "add", name, "--account", "acme", "--timeout", "5")
+        assert ran.code == 3, ran
+        assert broken.lane_is(box, "daemon-down", 60), broken.lane(box)
+        assert broken.lane(box)["message"]
+        assert broken.quarantined() == [], [fault["message"] for fault in broken.faults()]
+    finally:
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+    if box == "web1":
+        place = broken.cluster.places()[box]
+        assert eventually(lambda: fetch(place, name)[0] == 200, 60), broken.lane(box)
+    else:
+        assert eventually(lambda: broken.answers(box, name, "SOA") != [], 60), broken.lane(box)
+    assert broken.settled(90), broken.status()["lanes"]
+    assert broken.quarantined() == []

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.effects.failures import DiskFullError
+from node_agent.effects.files import PosixFiles
+from templates.effects import WriteFile
 from tests.faults.cluster_under_fault import Broken, broken_cluster, end, goes_live, set_late
 from tests.local_cluster import eventually
 
@@ -62,8 +65,49 @@ def test_a_full_disk_quarantines_nothing(broken: Broken) -> None:
             )
         assert broken.settled(), broken.lane("ns2")
         assert broken.quarantined() == [], [fault["message"] for fault in broken.faults()]
+        says_so_where_there_is_no_inode(broken, lanes)
     finally:
         subprocess.run(["umount", "--lazy", str(lanes)], check=True)
+
+
+def says_so_where_there_is_no_inode(broken: Broken, lanes: Path) -> None:
+    """There is room for bytes, and none for one more file."""
+    disk = os.statvfs(lanes)
+    remount(lanes, f"nr_inodes={disk.f_files - disk.f_ffree}")
+    broken.cluster.hsctl("domain", "add", "inode.test", "--account", "acme", "--no-wait")
+    assert broken.lane_is("ns2", "disk-full"), broken.lane("ns2")
+    assert broken.quarantined() == [], broken.faults()
+    assert broken.answers("ns2", ZONE, "SOA") != []
+    remount(lanes, f"nr_inodes={disk.f_files}")
+    assert eventually(lambda: broken.answers("ns2", "inode.test", "SOA") != [], 60)
+    assert broken.settled(), broken.lane("ns2")
+    assert broken.quarantined() == [], broken.faults()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="a disk that is read only is a tmpfs, see above")
+def test_a_disk_that_became_read_only_is_no_fault_of_any_object(tmp_path: Path) -> None:
+    """A file system that met errors is read only from then on: for all that is written there."""
+    mount(tmp_path)
+    files = PosixFiles(tmp_path)
+    try:
+        files.stage((WriteFile("zones/a.zone", b"1"),))
+        files.commit((WriteFile("zones/a.zone", b"1"),))
+        remount(tmp_path, "ro")
+        for write in (
+            lambda: files.stage((WriteFile("zones/b.zone", b"2"),)),
+            lambda: files.remove("zones/a.zone"),
+            files.room,
+        ):
+            with pytest.raises(DiskFullError):
+                write()
+    finally:
+        files.close()
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def remount(place: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", str(place)], check=True)
 
 
 def mount(place: Path) -> None:
