@@ -54,6 +54,12 @@ class AgentProtocol(FrameProtocol[FromAgent]):
             HELLO_SECONDS, self.lose, "no Hello in time"
         )
 
+    def dataReceived(self, data: bytes) -> None:
+        """Note that the box lives; half a frame counts: a large one on a slow link takes long."""
+        if self.session is not None:
+            self.session.heard = self._listener.services.reactor.seconds()
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
     def peer_established(self) -> None:
         """Read who the peer is, now that the handshake has verified it."""
         connection = self.tls_connection()
