@@ -11,6 +11,14 @@ _S14 = "tests/security/test_s14_secrets.py"
 
 MUTANTS = (
     Mutant(
+        "controller.dry-run-rolled-back",
+        "P4",
+        "controller/runner.py",
+        "raise Rollback(CommandResult(kept, None, await change.plan()))",
+        "return CommandResult(kept, None, await change.plan())",
+        ("tests/faults/test_dry_runs.py::test_a_dry_run_moves_no_row_and_its_plan_comes_true",),
+    ),
+    Mutant(
         "controller.configuration-of-others",
         "S12",
         CONFIG,

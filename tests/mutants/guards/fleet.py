@@ -48,6 +48,14 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "fleet.half-a-frame-counts",
+        "P7",
+        LISTENER,
+        "            self.session.heard = self._listener.services.reactor.seconds()",
+        "            pass",
+        ("tests/faults/test_links.py::test_a_slow_link_keeps_its_session_whatever_it_carries",),
+    ),
+    Mutant(
         "fleet.repair-to-its-end",
         "P5",
         "controller/fleet/lanes.py",
