@@ -1,6 +1,7 @@
 """``hs-controller``: sets a controller up, runs it, and lets its host's administrator in."""
 
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -256,6 +257,9 @@ def _serve(config: "ControllerConfig", url: str, ready_file: Path | None) -> boo
     from controller.storage.database import Database
 
     reactor: Any = installed
+    # Twisted counts by the time of day: set back by an hour, nothing would be sent for an hour; set
+    # forward, every box would have been silent for too long.
+    reactor.seconds = time.monotonic
     log = Logger("hs-controller")
     failures: list[BaseException] = []
 

@@ -1,18 +1,34 @@
 """``hs-controller``, dying of SIGKILL at a crash point that a test names in a file.
 
 The file named by ``HS_DIE_AT`` holds the point, which counts once a command has begun after that:
-what boxes say by themselves kills nobody. It is removed by who dies of it, so the controller that
-is started after it lives.
+what boxes say by themselves kills nobody. Who dies of it removes it: the next one lives.
+
+The file named by ``HS_CLOCK`` holds the seconds by which its clock is wrong: the time of day of this
+process, and never the machine's.
 """
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
-import controller.running
-from controller.crash_points import CrashPoint
-from controller.main import main
+_true_time = time.time
+
+
+def stepped() -> float:
+    """Give the time of day, stepped as a test says."""
+    try:
+        return _true_time() + float(Path(os.environ["HS_CLOCK"]).read_text())
+    except (FileNotFoundError, ValueError):
+        return _true_time()
+
+
+time.time = stepped  # before Twisted takes it for its own
+
+import controller.running  # noqa: E402
+from controller.crash_points import CrashPoint  # noqa: E402
+from controller.main import main  # noqa: E402
 
 
 class Deadly:

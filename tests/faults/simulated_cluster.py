@@ -122,6 +122,11 @@ class SimulatedCluster:
         """The file that names the point to die at."""
         return self.host.directory / "die-at"
 
+    @property
+    def clock(self) -> Path:
+        """The file that holds by how many seconds the controller's clock is wrong."""
+        return self.host.directory / "clock"
+
     async def start(self) -> None:
         await deferToThread(self.host.start, *self._program)
 
@@ -290,11 +295,15 @@ class SimulatedCluster:
 
     @property
     def _program(self) -> tuple[str, dict[str, str]]:
-        return "tests.faults.deadly_controller", {"HS_DIE_AT": str(self.order)}
+        return "tests.faults.deadly_controller", {
+            "HS_DIE_AT": str(self.order),
+            "HS_CLOCK": str(self.clock),
+        }
 
     def switch_on(self) -> None:
         """Have the boxes dial; each test does so, and ends it: nothing runs between tests."""
         for box in self.boxes.values():
+            box.agent.messages.clear()
             box.start()
 
     async def switch_off(self) -> None:

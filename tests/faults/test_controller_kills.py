@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from controller.crash_points import CrashPoint
 from controller.storage.embedded import EmbeddedPostgres
+from node_agent.wire.messages import Welcome
 from tests.faults.simulated_cluster import DOMAIN, SimulatedCluster, simulated_cluster
 
 NS1, NS2 = "ns1.example.net", "ns2.example.net"
@@ -143,4 +144,30 @@ async def test_killed_at_any_point_nothing_is_lost_nor_done_twice(
     """A point that its story does not reach fails here: the controller does not die."""
     await STORIES[point](cluster, point)
     await cluster.settled()
+    cluster.assert_nothing_lost_nor_twice()
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+@pytest_twisted.ensureDeferred
+async def test_a_clock_that_is_stepped_stops_nothing(
+    cluster: SimulatedCluster, step: float
+) -> None:
+    """Sessions last, changes become live, and what is asked by time goes on."""
+    await cluster.until(lambda: all(box.agent.said(Welcome) for box in cluster.boxes.values()))
+    for box in cluster.boxes.values():
+        box.agent.messages.clear()
+    cluster.clock.write_text(str(step))
+    try:
+        ran = await cluster.hsctl(
+            "record", "set", DOMAIN, f"clock{step:+.0f}".replace("+", "p").replace("-", "m"), "A",
+            "192.0.2.78", "--timeout", "20",
+        )  # fmt: skip
+        assert ran.returncode == 0, ran
+        # The fleet's own look by time, whether boxes are silent, has come round in any case.
+        await cluster.pause(3.0)
+        await cluster.settled()
+        for box in cluster.boxes.values():
+            assert not box.agent.said(Welcome), f"{box.name} lost its session"
+    finally:
+        cluster.clock.unlink()
     cluster.assert_nothing_lost_nor_twice()

@@ -11,6 +11,14 @@ _S14 = "tests/security/test_s14_secrets.py"
 
 MUTANTS = (
     Mutant(
+        "controller.counts-steadily",
+        "P7",
+        "controller/main.py",
+        "    reactor.seconds = time.monotonic",
+        "    pass",
+        ("tests/faults/test_controller_kills.py::test_a_clock_that_is_stepped_stops_nothing",),
+    ),
+    Mutant(
         "controller.dry-run-rolled-back",
         "P4",
         "controller/runner.py",
