@@ -3,8 +3,8 @@
 The file named by ``HS_DIE_AT`` holds the point, which counts once a command has begun after that:
 what boxes say by themselves kills nobody. Who dies of it removes it: the next one lives.
 
-The file named by ``HS_CLOCK`` holds the seconds by which its clock is wrong: the time of day of this
-process, and never the machine's.
+The file named by ``HS_CLOCK`` holds the seconds by which its clock is wrong: that of this process,
+and never the machine's.
 """
 
 import os

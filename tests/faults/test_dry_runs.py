@@ -15,6 +15,7 @@ from controller.storage.database import Transaction
 from node_agent.wire.questions import ActionDone, ServiceFacts, Verified
 from tests.integration.applying import applied, name_servers
 from tests.integration.model import OPERATOR, Model
+from tests.integration.test_shared_ssl import PAIR, SHARED
 
 NS1, NS2, NS3, WEB1, WEB2 = (
     f"{name}.example.net" for name in ("ns1", "ns2", "ns3", "web1", "web2")
@@ -158,6 +159,8 @@ STORY = (
     Tried("token.revoke", newest_token),
     Tried("model.import", exported),
     tried("domain.delete", name="gone.test"),
+    tried("ssl.upload", domain=SHARED, certificate=PAIR.chain, key=PAIR.key),
+    tried("ssl.delete", domain=SHARED),
     Tried("dns.roles", {"master": NS2, "slave1": NS1}, served),
     tried("dns.apply"),
     Tried("dns.stop", newest_zone_move),

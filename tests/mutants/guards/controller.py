@@ -22,8 +22,8 @@ MUTANTS = (
         "controller.dry-run-rolled-back",
         "P4",
         "controller/runner.py",
-        "raise Rollback(CommandResult(kept, None, await change.plan()))",
-        "return CommandResult(kept, None, await change.plan())",
+        "raise Rollback(CommandResult(kept, None, plan))",
+        "return CommandResult(kept, None, plan)",
         ("tests/faults/test_dry_runs.py::test_a_dry_run_moves_no_row_and_its_plan_comes_true",),
     ),
     Mutant(
