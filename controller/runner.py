@@ -130,6 +130,20 @@ def _allowed(principal: Principal, permission: Permission) -> bool:
     return principal.kind == "provider" or permission.startswith("account.")
 
 
+def _permit(principal: Principal, command: Command[Any], *, diff: bool) -> None:
+    if not _allowed(principal, command.permission):
+        raise CommandError(
+            "permission.denied", f"{command.name} is not permitted", value=command.name, status=403
+        )
+    if diff and principal.kind != "provider":
+        raise CommandError(
+            "permission.denied",
+            "what stands on a box is shown to operators alone",
+            field="diff",
+            status=403,
+        )
+
+
 class CommandRunner:
     """Runs the commands of a registry on a database.
 
@@ -145,6 +159,7 @@ class CommandRunner:
         handover: Handover | None = None,
         differences: Differences | None = None,
         holding: Holding = _UNSEALED,
+        *,
         at: CrashSite = pass_by,
     ) -> None:
         self._database = database
@@ -174,17 +189,7 @@ class CommandRunner:
         nothing was written then; `HeldBackError` where it meets hazards that nobody has accepted.
         """
         command: Command[Any] = self._registry[name]
-        if not _allowed(principal, command.permission):
-            raise CommandError(
-                "permission.denied", f"{name} is not permitted", value=name, status=403
-            )
-        if diff and principal.kind != "provider":
-            raise CommandError(
-                "permission.denied",
-                "what stands on a box is shown to operators alone",
-                field="diff",
-                status=403,
-            )
+        _permit(principal, command, diff=diff)
         check_storable(request)
         if not command.writes:
             return await self._read(principal, command, request)
@@ -218,7 +223,6 @@ class CommandRunner:
                 raise Rollback(_Hazardous(change.plan(hazards), change.approval))
             if change_id is not None:
                 begun.append(change_id)
-                tx.after_commit(partial(self._at, "committed"))
                 self._hand_over(tx, change, change_id)
             if key is not None:
                 idempotency.record(tx, principal.actor, key, change_id=change_id, response=kept)
@@ -267,6 +271,7 @@ class CommandRunner:
 
     def _hand_over(self, tx: Transaction, change: ChangeWriter, change_id: int) -> None:
         """Have a change taken to its boxes right after its commit."""
+        tx.after_commit(partial(self._at, "committed"))
         if self._handover is not None:
             self._handover.committing(change_id)
             tx.after_commit(partial(self._handover.committed, change.committed(change_id)))

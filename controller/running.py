@@ -106,7 +106,7 @@ class Controller:
             self.fleet.handover,
             Differences(self.fleet, reactor, secrets.inline),
             Holding(secrets, config.reload_boxes),
-            at,
+            at=at,
         )
         self._sealer = Sealer(database, reactor, Anchoring(database, anchors, reactor), at)
         self._jobs: tuple[Job, ...] = (
