@@ -58,6 +58,31 @@ async def newest_address_move(model: Model) -> dict[str, Any]:
     return {"id": move}
 
 
+async def newest_rollout(model: Model) -> dict[str, Any]:
+    ((rollout,),) = await model.rows("SELECT max(id) FROM rollout")
+    return {"id": rollout}
+
+
+async def rollout_paused(model: Model) -> None:
+    await model.write("UPDATE rollout SET state = 'paused', message = 'web1: no memory'")
+
+
+async def another_name_server(model: Model) -> None:
+    await name_servers(model, 4)
+    await model.ask("dns.roles", master=NS2, slave1=NS1, slave2="ns4.example.net")
+    await applied(model)
+
+
+async def held_back(model: Model) -> dict[str, Any]:
+    """Have zones' move to another name server held back: it changes their root NS."""
+    return {"id": (await model.held("dns.apply")).held}
+
+
+async def held_back_and_accepted(model: Model) -> dict[str, Any]:
+    held = await model.held("dns.apply")
+    return {"id": held.held, "accept": {hazard.id: hazard.number for hazard in held.hazards}}
+
+
 async def exported(model: Model) -> dict[str, Any]:
     document = await model.ask("model.export")
     document["boxes"]["web1"]["description"] = "imported"
@@ -161,8 +186,14 @@ STORY = (
     tried("domain.delete", name="gone.test"),
     tried("ssl.upload", domain=SHARED, certificate=PAIR.chain, key=PAIR.key),
     tried("ssl.delete", domain=SHARED),
+    tried("rollout.begin", type="apache", settings={"timeout": 45}),
+    Tried("rollout.resume", newest_rollout, rollout_paused),
+    Tried("rollout.stop", newest_rollout),
     Tried("dns.roles", {"master": NS2, "slave1": NS1}, served),
     tried("dns.apply"),
+    Tried("dns.stop", newest_zone_move),
+    Tried("change.withdraw", held_back, another_name_server),
+    Tried("change.approve", held_back_and_accepted),
     Tried("dns.stop", newest_zone_move),
     Tried("ip.move", {"ip": "192.0.2.3", "new": "192.0.2.33"}, served),
     Tried("ip.stop", newest_address_move),
