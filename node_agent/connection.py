@@ -40,6 +40,10 @@ from pki.policy import PeerRefusedError, peer, refusal
 
 FIRST_WAIT, LONGEST_WAIT = 0.2, 60.0
 """Seconds between attempts: doubled after each failure, with jitter."""
+SPREAD = 0.1
+"""The share of the session's interval over which boxes come back when a session has ended. The
+controller scales the interval by the number of its boxes, so all of them together dial about a
+thousand times a second, however many they are (ADR 24)."""
 CONNECT_SECONDS = 20.0
 WELCOME_SECONDS = 60.0
 """From the TCP connection to the Welcome, at most."""
@@ -70,12 +74,13 @@ class Session(FrameProtocol[FromController]):
         super().__init__()
         self.over: Deferred[float] = Deferred()
         self.welcomed = False
+        self.interval = WELCOME_SECONDS / SILENT_INTERVALS
+        """Seconds between two words, at most; once welcomed, as the controller set it."""
         self._clock = clock
         self._agent = agent
         self._hello = hello
         self._retry_after = 0.0
         self._heard = self._said = clock.seconds()
-        self._interval = WELCOME_SECONDS / SILENT_INTERVALS
         self._call: IDelayedCall | None = None
 
     def decode(self, frame: bytes) -> FromController:
@@ -122,7 +127,7 @@ class Session(FrameProtocol[FromController]):
                 if not 0.0 < message.interval <= LONGEST_INTERVAL:
                     raise WireError(f"an interval of {message.interval} seconds")
                 self.welcomed = True
-                self._interval = message.interval
+                self.interval = message.interval
                 self._look()
                 self._agent.welcomed(self.send, message)
             case _ if not self.welcomed:
@@ -150,12 +155,12 @@ class Session(FrameProtocol[FromController]):
         if self._ended:
             return
         now = self._clock.seconds()
-        if now - self._heard >= SILENT_INTERVALS * self._interval:
+        if now - self._heard >= SILENT_INTERVALS * self.interval:
             self.lose("the controller is silent")
             return
-        if self.welcomed and now - self._said >= self._interval * 0.9:
+        if self.welcomed and now - self._said >= self.interval * 0.9:
             self.send(Alive())
-        following = self._said + self._interval if self.welcomed else now + self._interval
+        following = self._said + self.interval if self.welcomed else now + self.interval
         self._call = self._clock.callLater(max(following - now, 0.01), self._look)
 
 
@@ -188,6 +193,7 @@ class Dialler:
         self._agent = agent
         self._jitter = jitter
         self._failures = 0
+        self._spread = 0.0
         self._stopped = False
         self._session: Session | None = None
         self._wait: Deferred[None] | None = None
@@ -214,6 +220,7 @@ class Dialler:
             turn += 1
             asked_to_wait = await self._session_with(address)
             if not self._stopped:
+                asked_to_wait *= self._jitter(1.0, 1.5)  # many may be asked the same
                 await self._pause(max(asked_to_wait, self._backoff()))
 
     async def _session_with(self, address: ControllerAddress) -> float:
@@ -233,9 +240,14 @@ class Dialler:
         asked_to_wait = await session.over
         self._session = None
         self._failures = 0 if session.welcomed else self._failures + 1
+        if session.welcomed:
+            self._spread = session.interval * SPREAD
         return asked_to_wait
 
     def _backoff(self) -> float:
+        """Give how long to wait: by the size of the fleet at first, then by how often it failed."""
+        if not self._failures:
+            return self._jitter(FIRST_WAIT / 2, max(FIRST_WAIT, self._spread))
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures, 12))
         return self._jitter(longest / 2, longest)
 

@@ -183,8 +183,8 @@ class SimulatedAgent:
                 )
                 self.send(Inventory(lane=message.lane, items=items, last=True))
             case Forget():
-                for name in message.items:
-                    self.lanes[message.lane].drop(name)
+                for forgotten in message.items:
+                    self.lanes[message.lane].drop(forgotten)
             case Adopt():
                 self.lanes[message.lane].history = message.history
                 self.lanes[message.lane].stored = 0

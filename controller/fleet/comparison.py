@@ -5,7 +5,7 @@ from functools import partial
 
 import attrs
 from twisted.internet.defer import ensureDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from controller.crash_points import CrashSite, pass_by
@@ -25,6 +25,10 @@ log = Logger()
 MOST_OBJECTS = 2_000_000
 """Objects of one inventory, at most: a box cannot fill the controller's memory."""
 FORGET_AT_ONCE = 1000
+COMPARISONS_AT_ONCE = 8
+"""Lanes whose inventories are on their way or in work; the others wait (ADR 24)."""
+INVENTORY_SECONDS = 120.0
+"""For a whole inventory, from the request to its last page; then it is another lane's turn."""
 RETRY_SECONDS = 5.0
 """From a comparison that failed to the next."""
 
@@ -53,7 +57,10 @@ class Comparisons:
         self._reactor = reactor
         self._inline = inline
         self._at = at
+        self._waiting: dict[LaneLink, None] = {}
         self._pages: dict[LaneLink, dict[ObjectName, int]] = {}
+        self._deadlines: dict[LaneLink, IDelayedCall] = {}
+        self._settling: set[LaneLink] = set()
         self._confirmed: dict[LaneKey, int] = {}
         self._keeping: set[LaneLink] = set()
         self.dispatcher: Dispatcher
@@ -66,8 +73,29 @@ class Comparisons:
             log.error("lane {lane}: differs even after its repair", lane=link.key)
             return
         link.mode, link.repaired = "comparing", True
-        self._pages[link] = {}
-        link.send(InventoryRequest(lane=link.key[1]))
+        self._waiting[link] = None
+        self._next()
+
+    def _next(self) -> None:
+        """Ask for the inventories of those that wait, as many as may be in work."""
+        while self._waiting and len(self._pages) + len(self._settling) < COMPARISONS_AT_ONCE:
+            link = next(iter(self._waiting))
+            del self._waiting[link]
+            self._pages[link] = {}
+            self._deadlines[link] = self._reactor.callLater(INVENTORY_SECONDS, self._late, link)
+            link.send(InventoryRequest(lane=link.key[1]))
+
+    def _told(self, link: LaneLink) -> dict[ObjectName, int]:
+        """Wait for no more of an inventory; give what came of it."""
+        deadline = self._deadlines.pop(link, None)
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+        return self._pages.pop(link, {})
+
+    def _late(self, link: LaneLink) -> None:
+        self._told(link)
+        self._failed("the inventory did not come in time", link)
+        self._next()
 
     def confirm(self, link: LaneLink, removed: int) -> None:
         """Let the next comparison of a lane remove ``removed`` objects, and begin it."""
@@ -100,13 +128,20 @@ class Comparisons:
         if len(pages) > MOST_OBJECTS:
             raise WireError(f"an inventory of more than {MOST_OBJECTS} objects")
         if message.last:
-            del self._pages[link]
-            ensureDeferred(self._finish(link, pages)).addErrback(self._failed, link)
+            self._settling.add(link)
+            settled = ensureDeferred(self._finish(link, self._told(link)))
+            settled.addErrback(self._failed, link).addBoth(self._settled, link)
 
     def ended(self, link: LaneLink) -> None:
         """Forget what an ended session was telling."""
-        self._pages.pop(link, None)
+        self._waiting.pop(link, None)
+        self._told(link)
         self._keeping.discard(link)
+        self._next()
+
+    def _settled(self, result: object, link: LaneLink) -> None:
+        self._settling.discard(link)
+        self._next()
 
     def _failed(self, failure: object, link: LaneLink) -> None:
         """Compare again, as it was chosen: most likely the database was away for a moment."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from twisted.internet.defer import ensureDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -44,6 +44,8 @@ HANDED_LANES = 16
 """Lanes of one server that are sent a change from memory, at most: its answer waits meanwhile."""
 HANDED_CHANGES = 1000
 """Changes handed over whose NOTIFY is still awaited, at most; an older one costs a read."""
+LOOK_SECONDS = 0.05
+"""From the first session that begins to the look whether it, and those since, are behind."""
 RETRY_SECONDS = 1.0
 
 
@@ -74,6 +76,9 @@ class Dispatcher:
         self._committing: dict[int, bool] = {}
         """Changes that this process commits now, and whether their NOTIFY has come already."""
         self._handed: dict[int, None] = {}
+        self._came: dict[LaneKey, LaneLink] = {}
+        """Lanes whose session has begun, and which may be behind or not."""
+        self._looking: IDelayedCall | None = None
         self._waiting: dict[bool, dict[LaneKey, LaneLink]] = {True: {}, False: {}}
         self._running = {True: False, False: False}
         self._stopped = False
@@ -84,7 +89,14 @@ class Dispatcher:
         """Serve a lane from now on."""
         self._links[link.key] = link
         self._by_server.setdefault(link.key[1], {})[link.key] = link
-        self.wake(link, bulk=True)
+        if link.server_revision > link.stored:
+            self.wake(link, bulk=link.server_revision - link.stored > SMALL_CHANGE)
+            return
+        # Nothing to send, as the Hello's transaction saw it; a change of the moment since then is
+        # looked for, for all who came meanwhile at once.
+        self._came[link.key] = link
+        if self._looking is None and not self._stopped:
+            self._looking = self._reactor.callLater(LOOK_SECONDS, self._look)
 
     def detach(self, link: LaneLink) -> None:
         """Serve it no more; a newer link of the same lane stays."""
@@ -103,6 +115,8 @@ class Dispatcher:
     def stop(self) -> None:
         """Send nothing more."""
         self._stopped = True
+        if self._looking is not None:
+            self._looking.cancel()
 
     # --- what wakes it ---
 
@@ -165,6 +179,24 @@ class Dispatcher:
         """Look at a lane soon."""
         self._waiting[not bulk][link.key] = link
         self._start(urgent=not bulk)
+
+    def _look(self) -> None:
+        self._looking = None
+        ensureDeferred(self._wake_behind()).addErrback(
+            lambda failure: log.error("who came was not looked at: {why}", why=failure.value)
+        )
+
+    async def _wake_behind(self) -> None:
+        """Wake those who came that are behind. Where it fails, the rescan finds them."""
+        came, self._came = self._came, {}
+        ready = {key: link.stored for key, link in came.items() if link.ready}
+        if not ready or self._stopped:
+            return
+        late = await self._database.transaction(
+            FLEET, partial(behind, lanes=ready), name="fleet.came", single=True
+        )
+        for key in late:
+            self.wake(came[key], bulk=True)
 
     async def rescan(self) -> None:
         """Find lanes and watches whose wake-up was lost."""

@@ -28,8 +28,9 @@ from controller.fleet.listener import AgentListener
 from controller.fleet.liveness import SHORTEST_INTERVAL, interval
 from controller.fleet.loading import Inline
 from controller.fleet.monitoring import SampleStore, monitored_among
-from controller.fleet.presence import Presence
+from controller.fleet.presence import Presence, known_boxes
 from controller.fleet.questions import BoxAwayError, NoAnswerError
+from controller.fleet.reporting import ReportStore
 from controller.fleet.sessions import Services, SessionTable
 from controller.fleet.words import FLEET, ConditionWord
 from controller.storage.database import Database
@@ -84,18 +85,21 @@ class Fleet:
             at=at,
         )
         self._comparisons.dispatcher = self._dispatcher
-        self._presence = Presence(database, reactor, self.sessions, SHORTEST_INTERVAL)
+        self._known_boxes = 0
+        self._presence = Presence(database, reactor, self.sessions, self._interval)
         self._samples = SampleStore(database)
+        self._reports = ReportStore(database, reactor)
         services = Services(
             database=database,
             reactor=reactor,
             dispatcher=self._dispatcher,
             comparisons=self._comparisons,
             issuer=issuer,
-            interval=lambda: interval(len(self.sessions)),
+            interval=self._interval,
             now=now,
             ended=self._presence.ended,
             samples=self._samples,
+            reports=self._reports,
             at=at,
         )
         self._listener = AgentListener(services, self.sessions)
@@ -111,6 +115,7 @@ class Fleet:
         self, agent_endpoint: IStreamServerEndpoint, enrolment_endpoint: IStreamServerEndpoint
     ) -> tuple[IListeningPort, IListeningPort]:
         """Listen for agents and for boxes that enrol; give both ports."""
+        await self._count_boxes()
         await self._database.listen(
             CHANGE_CHANNEL, self._committed, recovered=lambda: self._later(self._rescan())
         )
@@ -141,6 +146,7 @@ class Fleet:
         await self._writer.drained()
         await self._presence.save()
         self._writer.close()
+        self._reports.close()
 
     @property
     def handover(self) -> Handover:
@@ -278,8 +284,18 @@ class Fleet:
             self.revoke([serial])
         self._presence.beat()
 
+    def _interval(self) -> float:
+        """Give the heartbeats' interval, for all boxes that may come, not for those that did."""
+        return interval(max(self._known_boxes, len(self.sessions)))
+
+    async def _count_boxes(self) -> None:
+        self._known_boxes = await self._database.transaction(
+            FLEET, known_boxes, name="fleet.boxes", single=True
+        )
+
     async def _rescan(self) -> None:
         try:
+            await self._count_boxes()
             await self._reassign()
             await self._monitor_again()
             await self._dispatcher.rescan()

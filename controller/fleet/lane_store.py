@@ -230,23 +230,25 @@ async def missed_watches(tx: Transaction, lanes: Iterable[LaneKey]) -> list[Watc
     return [Watch(*row) for row in rows]
 
 
-async def open_watches(tx: Transaction, box: str) -> list[tuple[Watch, bool]]:
-    """Give the watches of a box's lanes that may be open, and whether each has been seen.
+async def open_watches(
+    tx: Transaction, boxes: Sequence[str]
+) -> list[tuple[str, Watch, bool]]:
+    """Give the watches of boxes' lanes that may be open, by box, and whether each has been seen.
 
     The margin covers changes that were committed out of the order of their ids.
     """
     rows = await tx.rows(
-        """SELECT w.change_id, w.logical_server_id::text, w.zone, w.serial,
+        """SELECT l.box_id::text, w.change_id, w.logical_server_id::text, w.zone, w.serial,
                   coalesce(hs_serial_reached(o.serial, w.serial), false)
            FROM lane l
            JOIN change_watch w ON w.logical_server_id = l.logical_server_id
                 AND w.change_id > l.watched_through - 1000
            LEFT JOIN zone_observation o ON o.box_id = l.box_id
                 AND o.logical_server_id = l.logical_server_id AND o.zone = w.zone
-           WHERE l.box_id = %s ORDER BY w.change_id""",
-        (box,),
+           WHERE l.box_id = ANY(%s::uuid[]) ORDER BY w.change_id""",
+        (list(boxes),),
     )
-    return [(Watch(*row[:4]), row[4]) for row in rows]
+    return [(row[0], Watch(*row[1:5]), row[5]) for row in rows]
 
 
 def _columns(lanes: Mapping[LaneKey, int]) -> tuple[list[str], list[str], list[int]]:

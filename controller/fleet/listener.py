@@ -1,16 +1,14 @@
 """The door of the agents: mutual TLS, a Hello within its deadline, then a session."""
 
-from functools import partial
-
 import attrs
-from twisted.internet.defer import DeferredSemaphore, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 
-from controller.fleet.hello import SessionRefusedError, begin_session
+from controller.fleet.hello import Greeting, SessionRefusedError
+from controller.fleet.reception import Reception
 from controller.fleet.sessions import Services, Session, SessionTable, check_hello
-from controller.fleet.words import FLEET
 from node_agent.wire.codec import WireError, decode_from_agent, printable
 from node_agent.wire.framing import FrameProtocol
 from node_agent.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, FromAgent, Hello, Refused
@@ -20,10 +18,9 @@ log = Logger()
 
 HELLO_SECONDS = 20.0
 """From the connection to the Hello, at most."""
-HELLOS_AT_ONCE = 8
-"""Hellos in work in the database; the others wait."""
 STRANGERS = 300
-"""Connections without a session, at most; more wait in the kernel's queue, unaccepted."""
+"""Connections without a session, at most: handshakes, and Hellos that wait for their turn. More
+wait in the kernel's queue, unaccepted (ADR 24)."""
 HELLO_BYTES = 1024 * 1024
 """A peer without a session may send frames of this size."""
 
@@ -77,6 +74,7 @@ class AgentProtocol(FrameProtocol[FromAgent]):
         elif isinstance(message, Hello) and not self._greeted:
             self._greeted = True
             check_hello(message)
+            self._in_time()
             ensureDeferred(self._listener.welcome(self, message))
         else:
             raise WireError("something else than a Hello came first")
@@ -103,10 +101,15 @@ class AgentProtocol(FrameProtocol[FromAgent]):
 
     def _known(self) -> None:
         """Stop counting the connection among strangers."""
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        self._in_time()
         self._listener.strangers.discard(self)
         self._listener.admit()
+
+
+    def _in_time(self) -> None:
+        """Wait for the Hello no more; how long it waits for its turn is not the box's fault."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
 
 
 @attrs.define(eq=False)
@@ -142,8 +145,7 @@ class AgentListener(ServerFactory):
         self.strangers: set[AgentProtocol] = set()
         self._port: IListeningPort | None = None
         self._accepting = True
-        self._greeting: set[str] = set()
-        self._turns = DeferredSemaphore(HELLOS_AT_ONCE)
+        self._reception = Reception(services.database, sessions.make_way)
         self._stopping = False
 
     def buildProtocol(self, addr: object) -> Protocol:
@@ -202,23 +204,9 @@ class AgentListener(ServerFactory):
                 f"the agent speaks protocol {hello.protocol_min} to {hello.protocol_max}, this"
                 f" controller {PROTOCOL_MIN} to {PROTOCOL_MAX}",
             )
-        box = known.name.subject
-        if box in self._greeting:
-            raise SessionRefusedError("busy", "another Hello of this box is in work", 5.0)
-        self._greeting.add(box)
-        try:
-            await self._turns.acquire()
-            try:
-                self.sessions.make_way(box, hello.machine_id, hello.boot_id)
-                beginning = await self.services.database.transaction(
-                    FLEET,
-                    partial(begin_session, box=box, serial=known.serial, hello=hello),
-                    name="fleet.hello",
-                )
-            finally:
-                self._turns.release()
-        finally:
-            self._greeting.discard(box)
+        beginning = await self._reception.begin(
+            Greeting(known.name.subject, known.serial, hello), lambda: protocol.alive
+        )
         self.services.at("greeted")
         session = Session(
             self.services,

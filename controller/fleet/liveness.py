@@ -7,6 +7,9 @@ SILENT_INTERVALS = 3
 """Intervals without a word after which a session ends."""
 GRACE_INTERVALS = 3
 """Intervals after the controller's start before any box is called lost."""
+SHORTEST_GRACE = 75.0
+"""Seconds of grace after the controller's start, at least: where it was away for long, an agent
+waits up to a minute between two attempts (`node_agent.connection.LONGEST_WAIT`)."""
 
 
 def interval(boxes: int) -> float:

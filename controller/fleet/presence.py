@@ -1,13 +1,19 @@
 """Who is there, as the database shows it: few writes, however many heartbeats there are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from controller.fleet.events import publish
-from controller.fleet.liveness import GRACE_INTERVALS, SILENT_INTERVALS, is_silent, must_speak
+from controller.fleet.liveness import (
+    GRACE_INTERVALS,
+    SHORTEST_GRACE,
+    SILENT_INTERVALS,
+    is_silent,
+    must_speak,
+)
 from controller.fleet.sessions import Session, SessionTable
 from controller.fleet.words import FLEET
 from controller.storage.database import Database, Transaction
@@ -20,7 +26,11 @@ class Presence:
     """Heartbeats, silence, and the columns ``connected`` and ``last_seen_at``."""
 
     def __init__(
-        self, database: Database, reactor: IReactorTime, sessions: SessionTable, between: float
+        self,
+        database: Database,
+        reactor: IReactorTime,
+        sessions: SessionTable,
+        between: Callable[[], float],
     ) -> None:
         self._database = database
         self._reactor = reactor
@@ -33,7 +43,8 @@ class Presence:
     @property
     def in_grace(self) -> bool:
         """Whether the controller started so lately that absence says nothing yet."""
-        return self._reactor.seconds() - self._started < self._between * GRACE_INTERVALS
+        grace = max(SHORTEST_GRACE, self._between() * GRACE_INTERVALS)
+        return self._reactor.seconds() - self._started < grace
 
     def beat(self) -> None:
         """Speak where nothing was said for a while; end sessions that have fallen silent."""
@@ -55,7 +66,7 @@ class Presence:
         heard = [s.box for s in self._sessions if s.heard >= self._written]
         self._written = self._reactor.seconds()
         gone, self._gone = self._gone, {}
-        absent_after = None if self.in_grace else self._between * SILENT_INTERVALS
+        absent_after = None if self.in_grace else self._between() * SILENT_INTERVALS
         try:
             await self._database.transaction(
                 FLEET,
@@ -72,6 +83,12 @@ class Presence:
             # Presence is told again with the next beat; the loop must live on.
             self._gone = {**gone, **self._gone}
             log.error("presence was not written: {error}", error=error)
+
+
+async def known_boxes(tx: Transaction) -> int:
+    """Count the boxes that ever had a session."""
+    (count,) = await tx.row("SELECT count(*) FROM box WHERE first_seen_at IS NOT NULL")
+    return int(count)
 
 
 async def write_presence(

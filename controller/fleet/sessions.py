@@ -11,7 +11,6 @@ from contextlib import suppress
 from functools import partial
 
 import attrs
-import psycopg2.extras
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -20,14 +19,14 @@ from controller.crash_points import CrashSite, pass_by
 from controller.fleet.certificates import Issuer, record
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher
-from controller.fleet.events import publish
 from controller.fleet.hello import Beginning, SessionRefusedError
 from controller.fleet.lanes import LaneRow, Verdict
 from controller.fleet.link import LaneLink
 from controller.fleet.monitoring import Dated, SampleStore
 from controller.fleet.questions import Questions
+from controller.fleet.reporting import Report, ReportStore
 from controller.fleet.words import FLEET, ConditionWord, DriftWord, ObservedWord, OutcomeWord
-from controller.storage.database import Database, Transaction
+from controller.storage.database import Database
 from node_agent.wire.codec import WireError, printable
 from node_agent.wire.messages import (
     MOST_FINDINGS,
@@ -129,6 +128,7 @@ class Services:
     ended: Callable[["Session"], None]
     """Told of every session that has ended."""
     samples: SampleStore
+    reports: ReportStore
     at: CrashSite = pass_by
 
 
@@ -164,7 +164,6 @@ class Session:
         self._unwritten = 0
         self.paused = False
         self._renewed_at = -RENEWAL_SECONDS
-        self._reporting = False
         self.questions = Questions(services.reactor, self.send)
         self._sample_every = -1.0
         self._sampled_at = -math.inf
@@ -397,20 +396,8 @@ class Session:
         self._services.samples.take(Dated(self.box, self.epoch, self._services.now(), message))
 
     def _report(self, message: SystemReport) -> None:
-        if self._reporting:
-            return  # one at a time: the next one holds newer facts anyway
-        self._reporting = True
-        ensureDeferred(self._write_report(message)).addErrback(self._not_written)
-
-    async def _write_report(self, message: SystemReport) -> None:
-        await self._services.database.transaction(
-            FLEET, partial(write_report, session=self, report=message), name="fleet.report"
-        )
-        self._reporting = False
-
-    def _not_written(self, failure: object) -> None:
-        self._reporting = False
-        log.warn("report of {box} was not written: {why}", box=self.box_name, why=failure)
+        report = Report(self.box, self.box_name, self.epoch, storable(message.facts))
+        self._services.reports.take(report)
 
     def _renew(self, message: RenewalRequest) -> None:
         now = self._services.reactor.seconds()
@@ -434,15 +421,6 @@ class Session:
         recorded.addErrback(
             lambda failure: log.error("renewal of {box}: {why}", box=self.box_name, why=failure)
         )
-
-
-async def write_report(tx: Transaction, session: Session, report: SystemReport) -> None:
-    """Keep the newest facts of a box."""
-    await tx.run(
-        """UPDATE box SET facts = %s, facts_at = now() WHERE id = %s AND session_epoch = %s""",
-        (psycopg2.extras.Json(storable(report.facts)), session.box, session.epoch),
-    )
-    await publish(tx, [{"box": session.box_name}])
 
 
 def storable(value: object) -> object:
@@ -476,7 +454,7 @@ class SessionTable:
         """Give a box's session."""
         return self._by_box.get(box)
 
-    def make_way(self, box: str, machine_id: str, boot_id: str) -> None:
+    def make_way(self, box: str, hello: Hello) -> None:
         """Decide what becomes of a live session when its box says Hello anew.
 
         The same machine came back: its old connection is dead. Another machine with the same
@@ -487,13 +465,13 @@ class SessionTable:
         living = self._by_box.get(box)
         if living is None:
             return
-        if living.machine_id != machine_id:
+        if living.machine_id != hello.machine_id:
             raise SessionRefusedError(
                 "duplicate-identity", "another machine has a session with this certificate"
             )
-        if living.boot_id != boot_id:
+        if living.boot_id != hello.boot_id:
             former = self._former_boots.setdefault(box, deque(maxlen=FORMER_BOOTS))
-            if boot_id in former:
+            if hello.boot_id in former:
                 raise SessionRefusedError(
                     "duplicate-identity",
                     "a copy of this machine, booted by itself, has a session with this certificate",

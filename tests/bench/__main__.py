@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import cluster, crowd, footprint, sizes, wide, wide_model
+from tests.bench import cluster, crowd, footprint, returning, sizes, wide, wide_model
 from tests.bench.changes import Product, new_domains, record_changes
 from tests.bench.figures import Times, median, ms, table
 from tests.bench.limit import Limit
@@ -24,7 +24,9 @@ def main() -> None:
     _print(f"machine: {_machine()}")
     if "f" in arguments.parts:
         _wide_model(arguments)
-    if set(arguments.parts) - {"f"}:
+    if "g" in arguments.parts:
+        _return_of_the_fleet(arguments)
+    if set(arguments.parts) - set("fg"):
         _on_cluster(arguments)
 
 
@@ -38,6 +40,19 @@ def _wide_model(arguments: argparse.Namespace) -> None:
         wide.measure(folder, size, times, _say, _print)
     finally:
         shutil.rmtree(folder)
+
+
+def _return_of_the_fleet(arguments: argparse.Namespace) -> None:
+    """Run part g, which has a controller and a crowd of its own for each size."""
+    sizes_of_it = (1_000, 10_000) if arguments.full else (1_000,)
+    for count in arguments.agents or ((40,) if arguments.quick else sizes_of_it):
+        folder = Path(tempfile.mkdtemp(prefix="hs-fleet-", dir=arguments.dir))
+        folder.chmod(0o755)  # the database's user must be able to enter it
+        try:
+            returning.measure(folder, count, arguments.hold, _say, _print)
+        finally:
+            if not arguments.keep:
+                shutil.rmtree(folder)
 
 
 def _on_cluster(arguments: argparse.Namespace) -> None:
@@ -109,9 +124,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=200, help="pairs of limit and product")
     parser.add_argument(
         "--parts",
-        default="abcdef",
+        default="abcdefg",
         help="some of: a record change, b new domain, c many agents, d memory, e by number"
-        " of zones, f wide model",
+        " of zones, f wide model, g return of the fleet",
+    )
+    parser.add_argument(
+        "--agents", type=int, nargs="*", help="numbers of agents of part g, instead of its own"
+    )
+    parser.add_argument(
+        "--hold", type=float, default=0.0, help="minutes for which part g then watches the memory"
     )
     parser.add_argument("--dir", default="/var/tmp", help="where the cluster is made: a real disk")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")

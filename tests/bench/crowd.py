@@ -4,7 +4,6 @@ The boxes are `tests.simulated_agent` in processes of their own; this module is 
 measures and, run as a program, one such process.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -15,10 +14,7 @@ from typing import Any
 import psutil
 from twisted.internet.defer import DeferredList, DeferredSemaphore, ensureDeferred
 
-from pki.authority import Authority
-from pki.contexts import MutualTLS
-from pki.keys import new_key, signing_request
-from pki.names import Name
+from tests.bench import identities
 from tests.bench.cluster import Bench
 from tests.bench.figures import table
 from tests.bench.filling import Model
@@ -34,11 +30,11 @@ DIALS = 50
 
 def measure(bench: Bench, count: int) -> str:
     """Connect them all, make one small change for all; give a table."""
-    model = Model.open(bench)
+    model = Model.open(bench.database_url)
     folder = bench.layout.root.parent / "crowd"
     folder.mkdir()
     server, boxes = model.add_boxes(count)
-    files = _certificates(bench, folder, boxes)
+    files = identities.issue(bench.layout.controller / "pki", folder, boxes, PROCESSES)
     controller = bench.process("controller")
     memory, cpu = _resident(controller), cpu_seconds(controller)
     begin = time.monotonic()
@@ -91,48 +87,15 @@ def _alive(crowd: list[subprocess.Popen[bytes]]) -> None:
             raise RuntimeError(f"a process of simulated agents ended with {process.returncode}")
 
 
-def _certificates(bench: Bench, folder: Path, boxes: list[str]) -> list[Path]:
-    """Issue each box's certificate by the cluster's own authority; one file for each process."""
-    pki = bench.layout.controller / "pki"
-    (name,) = _uris(pki / "controller.pem")
-    authority = Authority.load(pki)
-    files = []
-    for number in range(PROCESSES):
-        entries = []
-        for box in boxes[number::PROCESSES]:
-            key = new_key()
-            issued = authority.issue(
-                signing_request(key), Name(Name.parse(name).cluster, "box", box)
-            )
-            entries.append([issued.certificate_pem.decode(), key.decode()])
-        file = folder / f"{number}.json"
-        file.touch(mode=0o600)
-        file.write_text(json.dumps([authority.certificate_pem.decode(), entries]))
-        files.append(file)
-    return files
-
-
-def _uris(certificate: Path) -> list[str]:
-    from cryptography import x509
-
-    read = x509.load_pem_x509_certificate(certificate.read_bytes())
-    names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return list(names.get_values_for_type(x509.UniformResourceIdentifier))
-
-
 def _be_crowd(port: int, file: Path) -> None:
     """Dial for every box of the file and hold the sessions until we are ended."""
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    ca, entries = json.loads(file.read_text())
     turns = DeferredSemaphore(DIALS)
     agents = [
-        SimulatedAgent(
-            MutualTLS(certificate.encode(), key.encode(), ca.encode()),
-            machine_id=f"crowd-{os.getpid()}-{number}",
-        )
-        for number, (certificate, key) in enumerate(entries)
+        SimulatedAgent(tls, machine_id=f"crowd-{os.getpid()}-{number}")
+        for number, tls in enumerate(identities.read(file))
     ]
 
     def dial(agent: SimulatedAgent) -> Any:

@@ -25,7 +25,6 @@ from controller.projection.zones import (
 from templates.bind.objects import ZONE
 from templates.objects import encode_spec
 from templates.service_type import Endpoint
-from tests.bench.cluster import Bench
 
 PART = 5000
 """Zones of one transaction."""
@@ -36,15 +35,14 @@ SERIAL = 1
 class Model:
     """The model of a cluster, written to beside its controller."""
 
-    bench: Bench
     _connection: extensions.connection
 
     @classmethod
-    def open(cls, bench: Bench) -> "Model":
-        connection = psycopg2.connect(bench.database_url)
+    def open(cls, database_url: str) -> "Model":
+        connection = psycopg2.connect(database_url)
         with connection, connection.cursor() as cursor:
             cursor.execute("SET SESSION hs.principal = 'provider'")
-        return cls(bench, connection)
+        return cls(connection)
 
     def close(self) -> None:
         self._connection.close()

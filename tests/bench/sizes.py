@@ -18,7 +18,7 @@ def measure(
     bench: Bench, limit: Limit, product: Product, sizes: tuple[int, ...], pairs: int
 ) -> str:
     """Grow the cluster to each of ``sizes`` and measure; give a table."""
-    model = Model.open(bench)
+    model = Model.open(bench.database_url)
     rows: list[tuple[str, ...]] = []
     ratios: list[float] = []
     present = 0

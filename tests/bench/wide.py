@@ -7,8 +7,6 @@ a whole request over TLS, authentication and the audit with it. Nothing that it 
 import http.client
 import re
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +19,8 @@ import psutil
 import psycopg2
 from psycopg2 import extensions
 
-from controller.storage.embedded import DATABASE, EmbeddedPostgres
 from controller.web.panel.doorkeeper import COOKIE
+from tests.bench import alone
 from tests.bench.cluster import ApiClient
 from tests.bench.figures import median, ms, p95, table
 from tests.bench.footprint import megabytes
@@ -91,54 +89,21 @@ class PanelClient:
 @contextmanager
 def serving(folder: Path, size: Size, say: Callable[[str], None]) -> Iterator[Wide]:
     """Fill a database in ``folder`` and serve it; end all of it at last."""
-    state, config, ready = folder / "state", folder / "controller.toml", folder / "ready"
-    config.write_text(
-        f'state = "{state}"\nservice_domain = "{SERVICE_DOMAIN}"\npublic_name = "127.0.0.1"\n'
-        'panel = "127.0.0.1:0"\nagents = "127.0.0.1:0"\nenrolment = "127.0.0.1:0"\n'
-        f'log = "{folder / "controller.log"}"\n'
-    )
-    state.mkdir(mode=0o711)
-    server = EmbeddedPostgres(state)
-    server.start()
-    program: subprocess.Popen[bytes] | None = None
-    try:
-        password = _hs_controller("init", config).split("password ")[1].strip()
-        token = _hs_controller("admin", config, "token", "admin").strip()
+    with alone.controller(folder, SERVICE_DOMAIN) as controller:
         say(f"filling: {size.words}")
-        plain = psycopg2.connect(server.url_of("postgres", DATABASE))
+        plain = psycopg2.connect(controller.database_url)
         fill(plain, size)
-        program = subprocess.Popen(
-            [*_PROGRAM, "run", "--config", str(config), "--ready-file", str(ready)],
-            stderr=subprocess.DEVNULL,
-        )
-        while not ready.exists():
-            if program.poll() is not None:
-                raise RuntimeError((folder / "controller.log").read_text()[-2000:])
-            time.sleep(_POLL)
-        url, ca = ready.read_text().strip(), state / "pki" / "ca.pem"
-        api, panel = ApiClient(url, ca.read_text(), token), PanelClient(url, ca, password)
+        url = controller.start()
+        api = ApiClient(url, controller.ca.read_text(), controller.token())
+        panel = PanelClient(url, controller.ca, controller.password)
         say("waiting until the audit is sealed")
         _until_sealed(plain)
         try:
-            yield Wide(api, panel, plain, psutil.Process(program.pid))
+            yield Wide(api, panel, plain, controller.process())
         finally:
             api.close()
             panel.close()
             plain.close()
-    finally:
-        if program is not None:
-            program.terminate()
-            program.wait()
-        server.stop()
-
-
-_PROGRAM = (sys.executable, "-m", "controller.main")
-
-
-def _hs_controller(verb: str, config: Path, *arguments: str) -> str:
-    words = (*_PROGRAM, verb, *arguments[:1], "--config", str(config), *arguments[1:])
-    finished = subprocess.run(words, check=True, capture_output=True, text=True)
-    return finished.stdout
 
 
 def _until_sealed(plain: extensions.connection) -> None:
