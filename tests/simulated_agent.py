@@ -113,6 +113,7 @@ class SimulatedAgent:
     stores: bool = True
     settles: bool = True
     observes: bool = True
+    inventories: bool = True
     failing: set[str] = attrs.field(factory=set)
     """Keys that are quarantined."""
     protocol_min: int = 1
@@ -176,7 +177,7 @@ class SimulatedAgent:
                 self.store(message)
             case Observe() if self.observes:
                 self.send(Observed(lane=message.lane, zone=message.zone, serial=message.serial))
-            case InventoryRequest():
+            case InventoryRequest() if self.inventories:
                 lane = self.lanes[message.lane]
                 items = tuple(
                     (i.kind, i.key, i.revision) for i in lane.objects.values() if i.spec is not None

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from controller.fleet.hello import Greeting, SessionRefusedError
 from controller.fleet.reception import Reception
 from controller.fleet.sessions import Services, Session, SessionTable, check_hello
+from controller.storage.errors import StorageError
 from node_agent.wire.codec import WireError, decode_from_agent, printable
 from node_agent.wire.framing import FrameProtocol
 from node_agent.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, FromAgent, Hello, Refused
@@ -145,6 +146,7 @@ class AgentListener(ServerFactory):
         self.strangers: set[AgentProtocol] = set()
         self._port: IListeningPort | None = None
         self._accepting = True
+        self._limiting: IDelayedCall | None = None
         self._reception = Reception(services.database, sessions.make_way)
         self._stopping = False
 
@@ -155,11 +157,16 @@ class AgentListener(ServerFactory):
     def listening(self, port: IListeningPort) -> None:
         """Take the port, so that strangers beyond `STRANGERS` can be left waiting in the kernel."""
         self._port = port
+        self._limit_accepting()
 
     def admit(self) -> None:
         """Accept connections, or leave them waiting, by the number of strangers inside."""
+        if self._port is None or self._stopping:
+            return
         accepting = len(self.strangers) < STRANGERS
-        if self._port is None or self._stopping or accepting == self._accepting:
+        if self._limiting is None:  # a port that is in the midst of accepting sets its own number
+            self._limiting = self.services.reactor.callLater(0, self._limit_accepting)
+        if accepting == self._accepting:
             return
         self._accepting = accepting
         if accepting:
@@ -167,9 +174,19 @@ class AgentListener(ServerFactory):
         else:
             self._port.stopReading()  # type: ignore[attr-defined]
 
+    def _limit_accepting(self) -> None:
+        """Have the port accept no more at one go than may come in: it takes a hundred else."""
+        self._limiting = None
+        if self._port is not None:
+            room = max(1, STRANGERS - len(self.strangers))
+            self._port.numberAccepts = room  # type: ignore[attr-defined]
+
     def stop(self) -> None:
         """End every connection."""
         self._stopping = True
+        if self._limiting is not None:
+            self._limiting.cancel()
+            self._limiting = None
         for stranger in tuple(self.strangers):
             stranger.lose("the controller stops")
         for session in self.sessions:
@@ -182,6 +199,8 @@ class AgentListener(ServerFactory):
         try:
             await self._begin(protocol, protocol.peer, hello)
         except SessionRefusedError as error:
+            if not protocol.alive:
+                return  # it has gone away while it waited: nobody hears why
             log.warn("session refused: box={box} {error}", box=box, error=error)
             self.refusals.note(box, error.reason, self.services.reactor.seconds())
             protocol.send(
@@ -193,7 +212,10 @@ class AgentListener(ServerFactory):
         except Exception as error:
             # The database is away, or an error of ours: this box must try again, and no other
             # session may notice.
-            log.failure("no session for box {box}", box=box)
+            if isinstance(error, StorageError):
+                log.warn("no session for box {box}: {error}", box=box, error=error)
+            else:
+                log.failure("no session for box {box}", box=box)
             protocol.send(Refused(reason="busy", detail="try again", retry_after=5.0))
             protocol.lose(f"the session could not begin: {type(error).__name__}", flush=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import cluster, crowd, footprint, returning, sizes, wide, wide_model
+from tests.bench import batch, cluster, crowd, footprint, returning, sizes, wide, wide_model
 from tests.bench.changes import Product, new_domains, record_changes
 from tests.bench.figures import Times, median, ms, table
 from tests.bench.limit import Limit
@@ -102,6 +102,10 @@ def _run(
         count = 40 if arguments.quick else 1000
         _say(f"{count} simulated agents")
         _print(crowd.measure(bench, count))
+    if "h" in chosen:
+        _say("a batch of zones on empty name servers, and a poison object")
+        count, poisoned = (200, 100) if arguments.quick else (arguments.batch, 1000)
+        _print(batch.measure(bench, limit, count, poisoned))
     if "e" in chosen:
         _say("filling the name servers")
         wanted = (100, 10_000, 100_000) if arguments.full else (100, 10_000)
@@ -124,9 +128,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=200, help="pairs of limit and product")
     parser.add_argument(
         "--parts",
-        default="abcdefg",
+        default="abcdefgh",
         help="some of: a record change, b new domain, c many agents, d memory, e by number"
-        " of zones, f wide model, g return of the fleet",
+        " of zones, f wide model, g return of the fleet, h a batch of zones",
     )
     parser.add_argument(
         "--agents", type=int, nargs="*", help="numbers of agents of part g, instead of its own"
@@ -134,6 +138,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--hold", type=float, default=0.0, help="minutes for which part g then watches the memory"
     )
+    parser.add_argument("--batch", type=int, default=10_000, help="zones of part h's batch")
     parser.add_argument("--dir", default="/var/tmp", help="where the cluster is made: a real disk")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     return parser.parse_args()

@@ -6,7 +6,7 @@ nothing is put on a name server by hand.
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -29,6 +29,7 @@ from templates.service_type import Endpoint
 PART = 5000
 """Zones of one transaction."""
 SERIAL = 1
+_POISON = RecordRow("@", "CNAME", "elsewhere.test.", 3600)
 
 
 @attrs.define
@@ -47,10 +48,22 @@ class Model:
     def close(self) -> None:
         self._connection.close()
 
-    def fill_zones(self, first: int, last: int, account: str) -> None:
-        """Add the zones ``zFIRST.fill.test`` to ``zLAST``, all with ns1 as master."""
+    def fill_zones(
+        self, first: int, last: int, account: str, poison: Collection[int] = frozenset()
+    ) -> None:
+        """Add the zones ``zFIRST.fill.test`` to ``zLAST``, all with ns1 as master.
+
+        The zones in ``poison`` have a CNAME beside their SOA: no name server takes them.
+        """
         for start in range(first, last, PART):
-            self._fill(start, min(last, start + PART), account)
+            self._fill(start, min(last, start + PART), account, poison)
+
+    def outcomes(self, outcome: str) -> int:
+        """Count the objects that have an outcome of their own on any lane."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM object_outcome WHERE outcome = %s", (outcome,))
+            (count,) = _row(cursor.fetchone())
+        return int(count)
 
     def until_served(self) -> Iterator[int]:
         """Give how many revisions lanes still have to settle, until it is none."""
@@ -123,7 +136,7 @@ class Model:
             (count,) = _row(cursor.fetchone())
         return int(count)
 
-    def _fill(self, start: int, end: int, account: str) -> None:
+    def _fill(self, start: int, end: int, account: str, poison: Collection[int]) -> None:
         with self._connection, self._connection.cursor() as cursor:
             servers = self._name_servers(cursor)
             cursor.execute("SELECT id FROM account WHERE name = %s", (account,))
@@ -167,9 +180,10 @@ class Model:
                 (revision,) = self._bump(cursor, server.logical_server, len(names))
                 objects = []
                 for offset, name in enumerate(names, 1):
+                    bad = start + offset - 1 in poison
                     zone = ZoneRow(zones[name], name, SERIAL, 3600, "root.heliosphere.test.", owner)
                     spec = (
-                        encode_spec(master_zone(zone, rows, servers))
+                        encode_spec(master_zone(zone, (*rows, _POISON) if bad else rows, servers))
                         if server.role == "master"
                         else encode_spec(secondary_zone(servers))
                     )

@@ -9,6 +9,7 @@ servers and the same disk, with zones of its own.
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -130,6 +131,36 @@ class Limit:
         self._answered(zone)
         self._site.until(zone)
         return time.perf_counter() - begin
+
+    def batch(self, count: int) -> float:
+        """Add many zones to both name servers in a bare loop each, side by side; give the seconds.
+
+        Each zone is a file, synced, and a command to the master, and a command to the secondary.
+        They are taken away again afterwards.
+        """
+        zones = [f"limit-batch{number}.test" for number in range(count)]
+        text = self._zone_text(zones[0])
+        begin = time.perf_counter()
+        loops = (
+            self._pool.submit(self._add_to_master, zones, text),
+            self._pool.submit(self._add_to_secondary, zones),
+        )
+        for loop in loops:
+            loop.result()
+        took = time.perf_counter() - begin
+        for control in self._control:
+            for zone in zones:
+                control.command(f"delzone -clean {zone}")
+        return took
+
+    def _add_to_master(self, zones: Sequence[str], text: str) -> None:
+        for zone in zones:
+            write_file(self._path(zone), text.replace(zones[0], zone))
+            self._control[0].command(f"addzone {zone} {{ {self._master_configuration(zone)} }};")
+
+    def _add_to_secondary(self, zones: Sequence[str]) -> None:
+        for zone in zones:
+            self._control[1].command(f"addzone {zone} {{ {self._secondary_configuration(zone)} }};")
 
     def _commit(self) -> None:
         with self._database.cursor() as cursor:

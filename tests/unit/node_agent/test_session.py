@@ -1,7 +1,9 @@
 """Silence, refusals and disorder on a session, by a clock of the test's own."""
 
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
@@ -173,3 +175,58 @@ def test_a_journal_that_cannot_be_read_for_a_hello_does_not_end_the_dialling() -
     told.hello = well  # type: ignore[method-assign]
     clock.pump([0.5] * 4)
     assert asked
+
+
+class Fleet:
+    """Agents that lose their sessions at one moment, and the moments at which they dial again."""
+
+    def __init__(self, count: int, interval: float) -> None:
+        self.clock = Clock()
+        self.interval = interval
+        self.dialled: list[float] = []
+        self.sessions: list[Session] = []
+        self.diallers = [
+            Dialler(self.clock, [ControllerAddress("127.0.0.1", 1)], lambda _: self, Told())
+            for _ in range(count)
+        ]
+        for dialler in self.diallers:
+            dialler.start()
+
+    async def connect(self, factory: Any) -> Any:
+        self.dialled.append(self.clock.seconds())
+        session = factory.buildProtocol(None)
+        session.makeConnection(Transport())
+        session.handshakeCompleted()
+        self.sessions.append(session)
+        frame = encode(msgspec.structs.replace(WELCOME, interval=self.interval))
+        session.dataReceived(len(frame).to_bytes(4, "big") + frame)
+        return session
+
+    def fall(self) -> list[float]:
+        """End all sessions at once; give how long after it each agent dialled again."""
+        sessions, self.sessions, self.dialled = self.sessions, [], []
+        begin = self.clock.seconds()
+        for session in sessions:
+            session.connectionLost()
+        self.clock.pump([0.01] * 1500)
+        return [at - begin for at in self.dialled]
+
+
+def test_a_large_fleet_comes_back_over_a_longer_time_than_a_small_one() -> None:
+    small, large = Fleet(100, 10.0).fall(), Fleet(100, 100.0).fall()
+    assert len(small) == len(large) == 100
+    assert max(small) <= 1.02
+    assert max(large) <= 10.02
+    for share, width in ((small, 1.0), (large, 10.0)):
+        quarters = [sum(q * width / 4 <= at < (q + 1) * width / 4 for at in share) for q in range(4)]
+        assert min(quarters) > 0, quarters
+
+
+def test_who_is_asked_to_wait_does_not_come_back_at_the_same_moment_as_the_others() -> None:
+    fleet = Fleet(20, 10.0)
+    for session in fleet.sessions:
+        session.welcomed = False
+        session.message_received(Refused(reason="busy", detail="", retry_after=5.0))
+    back = fleet.fall()
+    assert min(back) >= 5.0
+    assert max(back) - min(back) > 0.5
