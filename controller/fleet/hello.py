@@ -138,9 +138,7 @@ async def _forget_early(tx: Transaction, greetings: Sequence[Greeting]) -> None:
     )
 
 
-async def _take(
-    tx: Transaction, greetings: Sequence[Greeting]
-) -> dict[str, tuple[str, int, bool]]:
+async def _take(tx: Transaction, greetings: Sequence[Greeting]) -> dict[str, tuple[str, int, bool]]:
     """Begin an epoch of each box; give name, epoch and whether it is monitored, by box."""
     rows = await tx.rows(
         """UPDATE box SET session_epoch = session_epoch + 1, machine_id = q.machine_id,

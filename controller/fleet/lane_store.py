@@ -230,9 +230,7 @@ async def missed_watches(tx: Transaction, lanes: Iterable[LaneKey]) -> list[Watc
     return [Watch(*row) for row in rows]
 
 
-async def open_watches(
-    tx: Transaction, boxes: Sequence[str]
-) -> list[tuple[str, Watch, bool]]:
+async def open_watches(tx: Transaction, boxes: Sequence[str]) -> list[tuple[str, Watch, bool]]:
     """Give the watches of boxes' lanes that may be open, by box, and whether each has been seen.
 
     The margin covers changes that were committed out of the order of their ids.

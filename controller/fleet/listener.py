@@ -106,7 +106,6 @@ class AgentProtocol(FrameProtocol[FromAgent]):
         self._listener.strangers.discard(self)
         self._listener.admit()
 
-
     def _in_time(self) -> None:
         """Wait for the Hello no more; how long it waits for its turn is not the box's fault."""
         if self._deadline is not None and self._deadline.active():

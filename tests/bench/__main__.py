@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import batch, cluster, crowd, footprint, returning, sizes, wide, wide_model
+from tests.bench import batch, cluster, crowd, drift, footprint, returning, sizes, wide, wide_model
 from tests.bench.changes import Product, new_domains, record_changes
 from tests.bench.figures import Times, median, ms, table
 from tests.bench.limit import Limit
@@ -26,7 +26,9 @@ def main() -> None:
         _wide_model(arguments)
     if "g" in arguments.parts:
         _return_of_the_fleet(arguments)
-    if set(arguments.parts) - set("fg"):
+    if "i" in arguments.parts:
+        _verifying(arguments)
+    if set(arguments.parts) - set("fgi"):
         _on_cluster(arguments)
 
 
@@ -53,6 +55,17 @@ def _return_of_the_fleet(arguments: argparse.Namespace) -> None:
         finally:
             if not arguments.keep:
                 shutil.rmtree(folder)
+
+
+def _verifying(arguments: argparse.Namespace) -> None:
+    """Run part i, which needs no cluster."""
+    folder = Path(tempfile.mkdtemp(prefix="hs-drift-", dir=arguments.dir))
+    try:
+        count = 1_000 if arguments.quick else 100_000
+        _say(f"verifying {count:,} files")
+        _print("\n" + drift.report(count, folder))
+    finally:
+        shutil.rmtree(folder)
 
 
 def _on_cluster(arguments: argparse.Namespace) -> None:
@@ -128,9 +141,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=200, help="pairs of limit and product")
     parser.add_argument(
         "--parts",
-        default="abcdefgh",
+        default="abcdefghi",
         help="some of: a record change, b new domain, c many agents, d memory, e by number"
-        " of zones, f wide model, g return of the fleet, h a batch of zones",
+        " of zones, f wide model, g return of the fleet, h a batch of zones,"
+        " i verifying files",
     )
     parser.add_argument(
         "--agents", type=int, nargs="*", help="numbers of agents of part g, instead of its own"

@@ -1,4 +1,4 @@
-"""What it costs to verify many files: ``python -m tests.bench.drift [FILES]``.
+"""Part i: what it costs to verify many files; alone, ``python -m tests.bench.drift [FILES]``.
 
 Prints processor seconds and bytes read of one round on demand, beside the same files only read
 and hashed by a bare loop in the same run. A round on the timer does the same, spread over its time.
@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import psutil
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -48,12 +49,14 @@ def measure(count: int, folder: Path) -> dict[str, float]:
         tell=lambda told: None,
         ended=lambda drifted: None,
     )
-    before = time.process_time()
+    before, begin = time.process_time(), time.monotonic()
+    read = _read_calls()
     answers: list[Any] = []
     Deferred.fromCoroutine(verifier.verify(3600.0)).addBoth(answers.append)
     while not answers:
         clock.advance(0)
-    spent = time.process_time() - before
+    spent, took = time.process_time() - before, time.monotonic() - begin
+    calls = _read_calls() - read
     assert answers == [Verified(files=count, drifted=0, ended=True)], answers
     before = time.process_time()
     for each in written:
@@ -61,7 +64,28 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     bare = time.process_time() - before
     files.close()
     journal.close()
-    return {"cpu": spent, "bare": bare, "bytes": float(sum(each.size for each in written))}
+    return {
+        "cpu": spent,
+        "wall": took,
+        "calls": float(calls),
+        "bare": bare,
+        "bytes": float(sum(each.size for each in written)),
+    }
+
+
+def _read_calls() -> int:
+    """Give how many read calls this process has made."""
+    return int(psutil.Process().io_counters().read_count)
+
+
+def report(count: int, folder: Path) -> str:
+    """Measure, and give a line."""
+    found = measure(count, folder)
+    return (
+        f"i. {count:,} files verified: {found['cpu']:.2f} s of processor in {found['wall']:.2f} s,"
+        f" {found['bytes'] / 1e6:.1f} MB in {found['calls']:,.0f} reads; only read and hashed:"
+        f" {found['bare']:.2f} s ({found['cpu'] / found['bare']:.1f} times)"
+    )
 
 
 def _write(lane: Path, number: int) -> WrittenFile:
@@ -79,12 +103,7 @@ def main() -> None:
     """Measure and print."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     with tempfile.TemporaryDirectory(prefix="heliosphere-bench-") as folder:
-        found = measure(count, Path(folder))
-    print(
-        f"{count} files verified: {found['cpu']:.2f} s of processor,"
-        f" {found['bytes'] / 1e6:.1f} MB read; only read and hashed: {found['bare']:.2f} s"
-        f" ({found['cpu'] / found['bare']:.1f} times)"
-    )
+        print(report(count, Path(folder)))
 
 
 if __name__ == "__main__":

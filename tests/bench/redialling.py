@@ -141,7 +141,7 @@ class Box:
         self._simulated.send(LoadSample(**_LOAD))
 
 
-_LOAD = {name: 1 for name in LoadSample.__struct_fields__}
+_LOAD = dict.fromkeys(LoadSample.__struct_fields__, 1)
 
 
 def main(port: int, file: Path, told_file: Path) -> None:

@@ -26,6 +26,20 @@ BAR = 60.0
 """Seconds from the end of the old controller until every box has a session with the new one."""
 MEMORY_BAR = 900.0
 """MB of the controller at its most."""
+HEAD = (
+    "controller",
+    "away",
+    "all back",
+    "bar",
+    "all settled",
+    "were on their way",
+    "peak RSS",
+    "bar",
+    "CPU each",
+    "dials/s at most",
+    "sent again",
+    "lost",
+)
 PROCESSES = 2
 PATIENCE = 900.0
 SAMPLE_SECONDS = 10.0
@@ -92,7 +106,9 @@ def measure(
         before = cpu_seconds(fleet.controller.process())
         took = fleet.until(fleet.all_connected, "not all connected")
         spent = cpu_seconds(fleet.controller.process()) - before
-        show(f"  first connect of all: {took:.1f} s, controller CPU {_each(spent, count)} per agent")
+        show(
+            f"  first connect of all: {took:.1f} s, controller CPU {_each(spent, count)} per agent"
+        )
         begin = time.monotonic()
         fleet.model.change(b"first")
         fleet.until(fleet.all_settled, "not all settled")
@@ -101,9 +117,7 @@ def measure(
         for word, how in (("killed (-9)", SIGKILL), ("told to end", SIGTERM)):
             say(f"controller {word}")
             rows.append(_restart(fleet, word, how))
-        head = ("controller", "away", "all back", "bar", "all settled", "were on their way", "peak RSS", "bar",
-                "CPU per agent", "dials/s at most", "sent again", "lost")  # fmt: skip
-        show(table(head, rows))
+        show(table(HEAD, rows))
         if minutes:
             say(f"holding them for {minutes:g} minutes")
             show(_hold(fleet, minutes))

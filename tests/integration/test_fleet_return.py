@@ -161,9 +161,7 @@ async def test_each_of_many_is_judged_by_itself(cluster: FleetCluster) -> None:
     steps = []
     for agent in agents:
         found = begun[agent.tls.name.subject]
-        steps.append(
-            found.reason if isinstance(found, Exception) else found.lanes[0][1].step
-        )
+        steps.append(found.reason if isinstance(found, Exception) else found.lanes[0][1].step)
     assert steps == ["resume", "unknown-box", "revoked", "ahead", "restart", "resume"]
     rows = await cluster.rows(
         "SELECT condition, stored_revision FROM lane ORDER BY array_position(%s::uuid[],"

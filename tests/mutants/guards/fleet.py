@@ -5,12 +5,116 @@ from tests.mutants.mutant import Mutant
 SESSIONS = "controller/fleet/sessions.py"
 LISTENER = "controller/fleet/listener.py"
 HELLO = "controller/fleet/hello.py"
+RECEPTION = "controller/fleet/reception.py"
+COMPARISON = "controller/fleet/comparison.py"
+DISPATCH = "controller/fleet/dispatch.py"
+CONNECTION = "node_agent/connection.py"
 _S1 = "tests/security/test_s01_unauthenticated_wire.py"
 _S4 = "tests/security/test_s04_impersonation.py"
 _S7 = "tests/security/test_s07_replay.py"
 _S8 = "tests/security/test_s08_hostile_agent.py"
 
+_RETURN = "tests/integration/test_fleet_return.py"
+_SESSION = "tests/unit/node_agent/test_session.py"
+
 MUTANTS = (
+    Mutant(
+        "fleet.strangers",
+        "P7",
+        LISTENER,
+        "        accepting = len(self.strangers) < STRANGERS\n",
+        "        accepting = True\n",
+        (f"{_RETURN}::test_no_more_strangers_are_inside_than_the_limit_and_all_come_in_at_last",),
+    ),
+    Mutant(
+        "fleet.strangers-at-one-go",
+        "P7",
+        LISTENER,
+        "            self._port.numberAccepts = room  # type: ignore[attr-defined]\n",
+        "            self._port.numberAccepts = 100\n",
+        (f"{_RETURN}::test_no_more_strangers_are_inside_than_the_limit_and_all_come_in_at_last",),
+    ),
+    Mutant(
+        "fleet.hellos-at-once",
+        "P7",
+        RECEPTION,
+        "        boxes = list(self._waiting)[:HELLOS_AT_ONCE]\n",
+        "        boxes = list(self._waiting)\n",
+        (f"{_RETURN}::test_many_hellos_are_begun_in_few_transactions_one_at_a_time",),
+    ),
+    Mutant(
+        "fleet.one-lot-at-a-time",
+        "P7",
+        RECEPTION,
+        "        if not self._serving:\n",
+        "        if True:\n",
+        (f"{_RETURN}::test_many_hellos_are_begun_in_few_transactions_one_at_a_time",),
+    ),
+    Mutant(
+        "fleet.poisonous-hello",
+        "P7",
+        RECEPTION,
+        "            for guest in lot:\n                await self._begin([guest])\n",
+        "            for guest in lot:\n                guest.begun.errback(error)\n",
+        (f"{_RETURN}::test_one_hello_that_cannot_be_written_costs_no_other_its_session",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.gone-while-waiting",
+        "P7",
+        RECEPTION,
+        "        if box in self._inside or (earlier is not None and earlier.alive()):\n",
+        "        if box in self._inside or earlier is not None:\n",
+        (f"{_RETURN}::test_a_hello_whose_connection_has_ended_keeps_no_place",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.comparisons-at-once",
+        "P7",
+        COMPARISON,
+        "        while self._waiting and len(self._pages) + len(self._settling) <"
+        " COMPARISONS_AT_ONCE:\n",
+        "        while self._waiting:\n",
+        (f"{_RETURN}::test_inventories_are_compared_a_bounded_number_at_a_time",),
+    ),
+    Mutant(
+        "fleet.endless-inventory",
+        "P7",
+        COMPARISON,
+        "            self._deadlines[link] = self._reactor.callLater(INVENTORY_SECONDS, self._late,"
+        " link)\n",
+        "",
+        (f"{_RETURN}::test_an_inventory_that_never_ends_keeps_no_place",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.change-beside-a-hello",
+        "P7",
+        DISPATCH,
+        "            self.wake(came[key], bulk=True)\n",
+        "            pass\n",
+        (f"{_RETURN}::test_a_change_between_hello_and_session_is_found_at_once",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.spread-by-size",
+        "P7",
+        CONNECTION,
+        "max(FIRST_WAIT, self._spread)",
+        "FIRST_WAIT",
+        (f"{_SESSION}::test_a_large_fleet_comes_back_over_a_longer_time_than_a_small_one",),
+    ),
+    Mutant(
+        "fleet.asked-to-wait-alike",
+        "P7",
+        CONNECTION,
+        "                asked_to_wait *= self._jitter(1.0, 1.5)  # many may be asked the same\n",
+        "",
+        (
+            f"{_SESSION}::test_who_is_asked_to_wait_does_not_come_back_at_the_same_moment"
+            "_as_the_others",
+        ),
+    ),
     Mutant(
         "fleet.hello-first",
         "S1",

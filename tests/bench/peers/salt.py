@@ -1,0 +1,133 @@
+"""Salt: a master and N minions on loopback, asked over its own Python client, which is kept."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.bench.peers import peer
+from tests.bench.peers.name_server import TEMPLATE, NameServer, free_port, waiting, zone_file
+
+_STATE = """zone:
+  file.managed:
+    - name: {{{{ pillar['file'] }}}}
+    - source: salt://zone.j2
+    - template: jinja
+    - context:
+        zone: {{{{ pillar['zone'] }}}}
+        serial: {{{{ pillar['serial'] }}}}
+  cmd.run:
+    - name: {reload} {{{{ pillar['zone'] }}}}
+    - onchanges:
+      - file: zone
+"""
+
+
+class Salt:
+    """salt-master and salt-minions as this user, with all their state in ``folder``."""
+
+    name = "Salt"
+
+    def __init__(self, folder: Path, agents: int, server: NameServer) -> None:
+        self._server = server
+        self._agents = agents
+        self._programs = _install(folder)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        states = folder / "states"
+        states.mkdir()
+        (states / "zone.j2").write_text(TEMPLATE)
+        (states / "zone.sls").write_text(_STATE.format(reload=server.reload_command))
+        publish, ret = free_port(), free_port()
+        self._start("salt-master", _master(folder, states, publish, ret))
+        for number in range(1, agents + 1):
+            self._start("salt-minion", _minion(folder, number, publish, ret))
+        driver = Path(__file__).with_name("salt_driver.py")
+        self._driver = subprocess.Popen(
+            [str(self._programs / "python"), str(driver), str(folder / "master" / "master")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        waiting(lambda: self._ask("*", "test.ping") == agents, 180, "not all minions answer")
+        self.words = (
+            f"salt {peer.version(self._programs, 'salt')} from PyPI, its pin of certifi relaxed;"
+            f" a master and {agents} minions on loopback, ZeroMQ, as this user; asked over"
+            " `salt.client.LocalClient`, kept, so that no program is started; `test.ping`, and"
+            " `state.apply zone` with the zone in a pillar: `file.managed` (jinja) and"
+            " `cmd.run: rndc reload ZONE` on changes, for that zone alone"
+        )
+
+    def no_op(self) -> None:
+        if self._ask("*", "test.ping") != self._agents:
+            raise RuntimeError("not all minions answered")
+
+    def change(self, zone: str, serial: int) -> None:
+        file = str(zone_file(self._server.folder, zone))
+        pillar = {"zone": zone, "serial": serial, "file": file}
+        if self._ask("minion1", "state.apply", ["zone"], {"pillar": pillar}) != 1:
+            raise RuntimeError("the state was not applied")
+
+    def close(self) -> None:
+        assert self._driver.stdin is not None
+        self._driver.stdin.close()
+        self._driver.wait()
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait()
+
+    def _start(self, program: str, config: Path) -> None:
+        words = [str(self._programs / program), "-c", str(config), "-l", "quiet"]
+        self._processes.append(
+            subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+
+    def _ask(self, target: str, function: str, *arguments: Any) -> int:
+        """Run a function on minions; give how many answered with success."""
+        assert self._driver.stdin is not None
+        assert self._driver.stdout is not None
+        self._driver.stdin.write(json.dumps([target, function, *arguments]) + "\n")
+        self._driver.stdin.flush()
+        return int(self._driver.stdout.readline())
+
+
+def _install(folder: Path) -> Path:
+    """Install Salt; its wheel pins versions of certifi that an index may have no more."""
+    programs = peer.install(folder, "environment", ["setuptools<81", "wheel"])
+    pip = [str(programs / "pip"), "--disable-pip-version-check"]
+    subprocess.run(
+        [*pip, "download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
+         "-d", str(folder), "salt"], check=True, capture_output=True,
+    )  # fmt: skip
+    (source,) = folder.glob("salt-*.tar.gz")
+    unpacked = folder / "source"
+    shutil.unpack_archive(source, unpacked)
+    (tree,) = unpacked.iterdir()
+    for file in (tree / "requirements").rglob("*.txt"):
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join("certifi\n" if "certifi" in x.split("#")[0] else x for x in lines))
+    subprocess.run([*pip, "install", "-q", str(tree)], check=True, capture_output=True)
+    return programs
+
+
+def _master(folder: Path, states: Path, publish: int, ret: int) -> Path:
+    place = folder / "master"
+    place.mkdir()
+    (place / "master").write_text(
+        f"root_dir: {place}\ninterface: 127.0.0.1\npublish_port: {publish}\nret_port: {ret}\n"
+        f"auto_accept: true\nfile_roots: {{base: [{states}]}}\nsock_dir: {place / 'run'}\n"
+        f"conf_file: {place / 'master'}\n"
+    )
+    return place
+
+
+def _minion(folder: Path, number: int, publish: int, ret: int) -> Path:
+    place = folder / f"minion{number}"
+    place.mkdir()
+    (place / "minion").write_text(
+        f"root_dir: {place}\nid: minion{number}\nmaster: 127.0.0.1\nmaster_port: {ret}\n"
+        f"publish_port: {publish}\nsock_dir: {place / 'run'}\nconf_file: {place / 'minion'}\n"
+    )
+    return place
