@@ -73,6 +73,7 @@ class Comparisons:
             log.error("lane {lane}: differs even after its repair", lane=link.key)
             return
         link.mode, link.repaired = "comparing", True
+        self._told(link)  # an operator may begin it anew while one is on its way
         self._waiting[link] = None
         self._next()
 

@@ -117,7 +117,7 @@ def _run(
         _print(crowd.measure(bench, count))
     if "h" in chosen:
         _say("a batch of zones on empty name servers, and a poison object")
-        count, poisoned = (200, 100) if arguments.quick else (arguments.batch, 1000)
+        count, poisoned = (60, 20) if arguments.quick else (arguments.batch, 1000)
         _print(batch.measure(bench, limit, count, poisoned))
     if "e" in chosen:
         _say("filling the name servers")

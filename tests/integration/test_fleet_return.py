@@ -333,6 +333,25 @@ async def test_a_change_between_hello_and_session_is_found_at_once(
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_first_of_many_to_come_back_hears_the_interval_of_them_all(
+    cluster: FleetCluster,
+) -> None:
+    _box, agent = await cluster.add_box()
+    await cluster.run(
+        "INSERT INTO box (name, address, groups, first_seen_at) SELECT 'known' || n,"
+        " '192.0.2.1/24', '{dns}', now() FROM generate_series(1, 4000) n"
+    )
+    await cluster.restart()
+    await agent.connect(reactor, cluster.agent_port)
+    await welcomed([agent])
+    assert agent.said(Welcome)[0].interval == 40.0
+    cluster.fleet._presence._started -= 100.0
+    assert cluster.fleet.in_grace
+    cluster.fleet._presence._started -= 30.0
+    assert not cluster.fleet.in_grace
+
+
+@pytest_twisted.ensureDeferred
 async def test_reports_of_many_boxes_are_written_together(
     cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

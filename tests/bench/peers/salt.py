@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Salt:
     def __init__(self, folder: Path, agents: int, server: NameServer) -> None:
         self._server = server
         self._agents = agents
-        self._programs = _install(folder)
+        self._programs, relaxed = _install(folder)
         self._processes: list[subprocess.Popen[bytes]] = []
         states = folder / "states"
         states.mkdir()
@@ -52,7 +53,7 @@ class Salt:
         )
         waiting(lambda: self._ask("*", "test.ping") == agents, 180, "not all minions answer")
         self.words = (
-            f"salt {peer.version(self._programs, 'salt')} from PyPI, its pin of certifi relaxed;"
+            f"salt {peer.version(self._programs, 'salt')} from PyPI{relaxed};"
             f" a master and {agents} minions on loopback, ZeroMQ, as this user; asked over"
             " `salt.client.LocalClient`, kept, so that no program is started; `test.ping`, and"
             " `state.apply zone` with the zone in a pillar: `file.managed` (jinja) and"
@@ -93,22 +94,27 @@ class Salt:
         return int(self._driver.stdout.readline())
 
 
-def _install(folder: Path) -> Path:
-    """Install Salt; its wheel pins versions of certifi that an index may have no more."""
-    programs = peer.install(folder, "environment", ["setuptools<81", "wheel"])
+def _install(folder: Path) -> tuple[Path, str]:
+    """Install Salt; give its programs, and how where that was not plainly done."""
+    try:
+        return peer.install(folder, "environment", ["salt"]), ""
+    except subprocess.CalledProcessError:
+        # It pins versions of certifi that an index may have no more.
+        return _install_relaxed(folder), ", its pin of certifi relaxed"
+
+
+def _install_relaxed(folder: Path) -> Path:
+    programs = folder / "environment" / "bin"
     pip = [str(programs / "pip"), "--disable-pip-version-check"]
-    subprocess.run(
-        [*pip, "download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
-         "-d", str(folder), "salt"], check=True, capture_output=True,
-    )  # fmt: skip
-    (source,) = folder.glob("salt-*.tar.gz")
-    unpacked = folder / "source"
-    shutil.unpack_archive(source, unpacked)
-    (tree,) = unpacked.iterdir()
+    source = ["--no-deps", "--no-binary", "salt", "-d", str(folder), "salt"]
+    subprocess.run([*pip, "download", "-q", *source], check=True, stdout=sys.stderr)
+    (archive,) = folder.glob("salt-*.tar.gz")
+    shutil.unpack_archive(archive, folder / "source")
+    (tree,) = (folder / "source").iterdir()
     for file in (tree / "requirements").rglob("*.txt"):
         lines = file.read_text().splitlines(keepends=True)
         file.write_text("".join("certifi\n" if "certifi" in x.split("#")[0] else x for x in lines))
-    subprocess.run([*pip, "install", "-q", str(tree)], check=True, capture_output=True)
+    subprocess.run([*pip, "install", "-q", str(tree)], check=True, stdout=sys.stderr)
     return programs
 
 

@@ -105,6 +105,14 @@ MUTANTS = (
         (f"{_SESSION}::test_a_large_fleet_comes_back_over_a_longer_time_than_a_small_one",),
     ),
     Mutant(
+        "fleet.interval-of-all",
+        "P7",
+        "controller/fleet/fleet.py",
+        "        return interval(max(self._known_boxes, len(self.sessions)))",
+        "        return interval(len(self.sessions))",
+        (f"{_RETURN}::test_the_first_of_many_to_come_back_hears_the_interval_of_them_all",),
+    ),
+    Mutant(
         "fleet.asked-to-wait-alike",
         "P7",
         CONNECTION,
