@@ -12,11 +12,11 @@ from pathlib import Path
 import attrs
 
 from tests.bench.figures import median, ms, table
-from tests.bench.peers.ansible import Ansible
+from tests.bench.peers.ansible_over_ssh import Ansible
 from tests.bench.peers.name_server import NameServer
 from tests.bench.peers.ours import Ours
 from tests.bench.peers.peer import Peer
-from tests.bench.peers.salt import Salt
+from tests.bench.peers.salt_minions import Salt
 
 PEERS: dict[str, Callable[[Path, int, NameServer], Peer]] = {"salt": Salt, "ansible": Ansible}
 
@@ -68,6 +68,7 @@ def _peer(folder: Path, name: str, arguments: argparse.Namespace) -> Took:
         _say(f"{name}: installing and starting")
         peer = PEERS[name](folder, arguments.agents, server)
         try:
+            peer.start()
             _say(f"{name}: measuring")
             took = Took(peer.words, [], [])
             for turn in range(arguments.times + 1):

@@ -16,8 +16,6 @@ _NUMBER = 2
 class Ours:
     """Controller, agents and name servers as `hsctl local up` makes them, and N boxes more."""
 
-    name = "Heliosphere"
-
     def __init__(self, folder: Path, agents: int, zones: int) -> None:
         self._root = folder / "cluster"
         self._agents = agents

@@ -8,11 +8,13 @@ from typing import Protocol
 
 
 class Peer(Protocol):
-    """A peer that was set up and runs."""
+    """A peer that was installed."""
 
-    name: str
     words: str
-    """How it was set up: versions and configuration."""
+    """How it is set up: versions and configuration."""
+
+    def start(self) -> None:
+        """Start its programs, and wait until every agent answers."""
 
     def no_op(self) -> None:
         """Tell every agent to do nothing, and wait for the last answer."""

@@ -49,6 +49,7 @@ MUTANTS = (
         "        if not self._serving:\n",
         "        if True:\n",
         (f"{_RETURN}::test_many_hellos_are_begun_in_few_transactions_one_at_a_time",),
+        waits=True,
     ),
     Mutant(
         "fleet.poisonous-hello",

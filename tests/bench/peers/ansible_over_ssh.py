@@ -37,13 +37,12 @@ _PLAY = """- hosts: host1
 class Ansible:
     """ansible-core with N hosts, all of them this one over ssh."""
 
-    name = "Ansible"
-
     def __init__(self, folder: Path, agents: int, server: NameServer) -> None:
         self._folder = folder
         self._server = server
         self._programs = peer.install(folder, "environment", ["ansible-core"])
-        self._sshd, port = _start_sshd(folder)
+        self._sshd: subprocess.Popen[bytes] | None = None
+        self._port = port = free_port()
         hosts = "".join(
             f"host{n} ansible_host=127.0.0.1 ansible_port={port} ansible_user={getpass.getuser()}"
             f" ansible_ssh_private_key_file={folder / 'key'}\n"
@@ -62,6 +61,10 @@ class Ansible:
             " `template` and `command: rndc reload ZONE` when it changed, for that zone alone"
         )
 
+    def start(self) -> None:
+        self._sshd = _start_sshd(self._folder, self._port)
+        waiting(self._lets_us_in, 30, "sshd does not let us in")
+
     def no_op(self) -> None:
         self._run("ansible", "all", "-m", "ansible.builtin.ping")
 
@@ -74,8 +77,18 @@ class Ansible:
         for socket in (self._folder / "c").glob("*"):
             words = ("ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "x")
             subprocess.run(words, check=False, capture_output=True)
-        self._sshd.terminate()
-        self._sshd.wait()
+        if self._sshd is not None:
+            self._sshd.terminate()
+            self._sshd.wait()
+
+    def _lets_us_in(self) -> bool:
+        assert self._sshd is not None
+        if self._sshd.poll() is not None:
+            raise RuntimeError(f"sshd ended with {self._sshd.returncode}")
+        options = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
+        key, where = str(self._folder / "key"), f"{getpass.getuser()}@127.0.0.1"
+        words = ("ssh", "-F", "none", "-i", key, "-p", str(self._port), *options, where, "true")
+        return subprocess.run(words, check=False, capture_output=True).returncode == 0
 
     def _run(self, program: str, *arguments: str) -> None:
         environment = {
@@ -96,13 +109,12 @@ class Ansible:
             raise RuntimeError(f"{program}: {found.stdout[-1500:]}{found.stderr[-1500:]}")
 
 
-def _start_sshd(folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
+def _start_sshd(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     for name in ("key", "host_key"):
         words = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
         subprocess.run(words, check=True)
     shutil.copy(folder / "key.pub", folder / "authorized_keys")
     (folder / "c").mkdir(mode=0o700)
-    port = free_port()
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host_key'}\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nPidFile none\nUsePAM no\n"
@@ -112,18 +124,6 @@ def _start_sshd(folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # its privilege separation wants it
     program = shutil.which("sshd") or "/usr/sbin/sshd"
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.DEVNULL
     )
-
-    def answers() -> bool:
-        if process.poll() is not None:
-            raise RuntimeError(f"sshd ended with {process.returncode}")
-        probe = ("ssh", "-F", "none", "-i", str(folder / "key"), "-p", str(port))
-        options = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
-        where = f"{getpass.getuser()}@127.0.0.1"
-        tried = subprocess.run([*probe, *options, where, "true"], check=False, capture_output=True)
-        return tried.returncode == 0
-
-    waiting(answers, 30, "sshd does not let us in")
-    return process, port

@@ -28,8 +28,6 @@ _STATE = """zone:
 class Salt:
     """salt-master and salt-minions as this user, with all their state in ``folder``."""
 
-    name = "Salt"
-
     def __init__(self, folder: Path, agents: int, server: NameServer) -> None:
         self._server = server
         self._agents = agents
@@ -40,9 +38,13 @@ class Salt:
         (states / "zone.j2").write_text(TEMPLATE)
         (states / "zone.sls").write_text(_STATE.format(reload=server.reload_command))
         publish, ret = free_port(), free_port()
-        self._start("salt-master", _master(folder, states, publish, ret))
-        for number in range(1, agents + 1):
-            self._start("salt-minion", _minion(folder, number, publish, ret))
+        self._configured = [
+            ("salt-master", _master(folder, states, publish, ret)),
+            *(
+                ("salt-minion", _minion(folder, number, publish, ret))
+                for number in range(1, agents + 1)
+            ),
+        ]
         driver = Path(__file__).with_name("salt_driver.py")
         self._driver = subprocess.Popen(
             [str(self._programs / "python"), str(driver), str(folder / "master" / "master")],
@@ -51,7 +53,6 @@ class Salt:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        waiting(lambda: self._ask("*", "test.ping") == agents, 180, "not all minions answer")
         self.words = (
             f"salt {peer.version(self._programs, 'salt')} from PyPI{relaxed};"
             f" a master and {agents} minions on loopback, ZeroMQ, as this user; asked over"
@@ -59,6 +60,11 @@ class Salt:
             " `state.apply zone` with the zone in a pillar: `file.managed` (jinja) and"
             " `cmd.run: rndc reload ZONE` on changes, for that zone alone"
         )
+
+    def start(self) -> None:
+        for program, config in self._configured:
+            self._start(program, config)
+        waiting(lambda: self._ask("*", "test.ping") == self._agents, 300, "minions do not answer")
 
     def no_op(self) -> None:
         if self._ask("*", "test.ping") != self._agents:
