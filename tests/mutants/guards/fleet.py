@@ -136,8 +136,8 @@ MUTANTS = (
         "fleet.revoked-in-the-database",
         "S1",
         HELLO,
-        "    if revoked is not None:",
-        "    if False:",
+        "        if greeting.serial in revoked:",
+        "        if False:",
         (f"{_S1}::test_a_certificate_revoked_in_the_database_alone_has_no_session",),
     ),
     Mutant(
