@@ -117,6 +117,7 @@ def measure(
         for word, how in (("killed (-9)", SIGKILL), ("told to end", SIGTERM)):
             say(f"controller {word}")
             rows.append(_restart(fleet, word, how))
+            say(f"all back after {rows[-1][2]}, all settled after {rows[-1][4]}")
         show(table(HEAD, rows))
         if minutes:
             say(f"holding them for {minutes:g} minutes")

@@ -45,14 +45,13 @@ class Salt:
                 for number in range(1, agents + 1)
             ),
         ]
-        driver = Path(__file__).with_name("salt_driver.py")
-        self._driver = subprocess.Popen(
-            [str(self._programs / "python"), str(driver), str(folder / "master" / "master")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self._key = folder / "master" / "var" / "cache" / "salt" / "master" / ".root_key"
+        self._client = [
+            str(self._programs / "python"),
+            str(Path(__file__).with_name("salt_driver.py")),
+            str(folder / "master" / "master"),
+        ]
+        self._driver: subprocess.Popen[str] | None = None
         self.words = (
             f"salt {peer.version(self._programs, 'salt')} from PyPI{relaxed};"
             f" a master and {agents} minions on loopback, ZeroMQ, as this user; asked over"
@@ -64,6 +63,15 @@ class Salt:
     def start(self) -> None:
         for program, config in self._configured:
             self._start(program, config)
+        # The client reads the master's key once, when it begins.
+        waiting(self._key.exists, 300, "the master does not start")
+        self._driver = subprocess.Popen(
+            self._client,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         waiting(lambda: self._ask("*", "test.ping") == self._agents, 300, "minions do not answer")
 
     def no_op(self) -> None:
@@ -77,9 +85,9 @@ class Salt:
             raise RuntimeError("the state was not applied")
 
     def close(self) -> None:
-        assert self._driver.stdin is not None
-        self._driver.stdin.close()
-        self._driver.wait()
+        if self._driver is not None and self._driver.stdin is not None:
+            self._driver.stdin.close()
+            self._driver.wait()
         for process in self._processes:
             process.terminate()
         for process in self._processes:
@@ -93,6 +101,7 @@ class Salt:
 
     def _ask(self, target: str, function: str, *arguments: Any) -> int:
         """Run a function on minions; give how many answered with success."""
+        assert self._driver is not None
         assert self._driver.stdin is not None
         assert self._driver.stdout is not None
         self._driver.stdin.write(json.dumps([target, function, *arguments]) + "\n")
