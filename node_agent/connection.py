@@ -38,8 +38,9 @@ from node_agent.wire.messages import (
 )
 from pki.policy import PeerRefusedError, peer, refusal
 
-FIRST_WAIT, LONGEST_WAIT = 0.2, 60.0
-"""Seconds between attempts: doubled after each failure, with jitter."""
+FIRST_WAIT, LONGEST_WAIT = 0.2, 30.0
+"""Seconds between attempts: doubled after each failure, with jitter. However long a controller was
+away, its last box dials within the longest wait; the door bounds how many come in at once."""
 SPREAD = 0.1
 """The share of the session's interval over which boxes come back when a session has ended. The
 controller scales the interval by the number of its boxes, so all of them together dial about a

@@ -9,7 +9,8 @@ GRACE_INTERVALS = 3
 """Intervals after the controller's start before any box is called lost."""
 SHORTEST_GRACE = 75.0
 """Seconds of grace after the controller's start, at least: where it was away for long, an agent
-waits up to a minute between two attempts (`node_agent.connection.LONGEST_WAIT`)."""
+waits for half a minute between two attempts (`node_agent.connection.LONGEST_WAIT`), which may fail
+once more while all the others come."""
 
 
 def interval(boxes: int) -> float:

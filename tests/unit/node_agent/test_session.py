@@ -1,6 +1,7 @@
 """Silence, refusals and disorder on a session, by a clock of the test's own."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -229,3 +230,18 @@ def test_who_is_asked_to_wait_does_not_come_back_at_the_same_moment_as_the_other
     back = fleet.fall()
     assert min(back) >= 5.0
     assert max(back) - min(back) > 0.5
+
+
+def test_after_the_longest_outage_a_box_dials_within_half_a_minute() -> None:
+    clock, dialled = Clock(), [0.0]
+
+    class Away:
+        def connect(self, factory: Any) -> Deferred[Any]:
+            dialled.append(clock.seconds())
+            return fail(OSError("refused"))
+
+    Dialler(clock, [ControllerAddress("127.0.0.1", 1)], lambda _: Away(), Told()).start()
+    clock.pump([0.1] * 6000)
+    waits = [later - before for before, later in pairwise(dialled)]
+    assert 15.0 < max(waits) <= 30.1
+    assert min(waits[-5:]) >= 14.9
