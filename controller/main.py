@@ -253,9 +253,11 @@ def _serve(config: "ControllerConfig", url: str, ready_file: Path | None) -> boo
     from twisted.logger import Logger
 
     from controller.identity import Identity
+    from controller.open_files import allow_most
     from controller.running import Controller
     from controller.storage.database import Database
 
+    allow_most()
     reactor: Any = installed
     # Twisted counts by the time of day: set back by an hour, nothing would be sent for an hour; set
     # forward, every box would have been silent for too long.
