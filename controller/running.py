@@ -53,6 +53,10 @@ from controller.web.plain import PlainDoor
 from controller.web.server import ControllerSite, LimitedTls
 
 _HOUSEKEEPING_SECONDS = 3600.0
+BACKLOG = 4096
+"""Connections that wait in the kernel, unaccepted, where it allows as many (``somaxconn``): one
+that finds no place is not refused, but tries again by itself after ever longer waits.
+"""
 _log = Logger()
 
 
@@ -190,7 +194,7 @@ class Controller:
     def _endpoint(self, listen: Listen) -> IStreamServerEndpoint:
         kind: Any = TCP6ServerEndpoint if ":" in listen.address else TCP4ServerEndpoint
         endpoint: IStreamServerEndpoint = kind(
-            self._reactor, listen.port, interface=listen.address, backlog=1024
+            self._reactor, listen.port, interface=listen.address, backlog=BACKLOG
         )
         return endpoint
 
