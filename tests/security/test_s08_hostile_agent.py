@@ -69,8 +69,9 @@ async def test_a_hostile_frame_ends_its_own_connection_alone(
 @pytest.mark.parametrize("welcomed", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_a_frame_announced_as_too_long_is_not_waited_for(
-    cluster: FleetCluster, welcomed: bool
+    cluster: FleetCluster, welcomed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("controller.fleet.listener.HELLO_SECONDS", 3600.0)  # it is not that
     _, agent = await cluster.add_box()
     agent.greet = welcomed
     await agent.connect(reactor, cluster.agent_port)

@@ -60,6 +60,16 @@ async def test_no_page_holds_a_secret(panel: PanelSite) -> None:
             assert secret not in page, path
 
 
+@ensureDeferred
+async def test_no_answer_about_a_change_holds_a_secret(model: Model) -> None:
+    await model.shop()
+    chain, key = pair("shop.test")
+    done = await model.run("site.set", name="shop.test", certificate=chain, key=key)
+    shown = await model.ask("change.show", id=done.change_id)
+    assert shown["request"]["key"] == "(secret)"
+    assert key.splitlines()[1] not in repr(shown)
+
+
 def test_the_panel_makes_no_token_and_no_operator() -> None:
     places = " ".join(route.path for route in ROUTES)
     assert "token" not in places

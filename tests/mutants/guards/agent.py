@@ -42,6 +42,7 @@ MUTANTS = (
             f"{_GRANTS}::test_without_a_file_of_grants_no_program_may_be_run",
             f"{_GRANTS}::test_what_is_not_granted_is_refused_alone_and_said",
         ),
+        dies_of=("KeyError",),
     ),
     Mutant(
         "agent.granted-addresses",
@@ -83,7 +84,7 @@ MUTANTS = (
         "        named = [each for each in message.lanes if is_lane_id(each.lane)]",
         "        named = list(message.lanes)",
         (f"{_S3}::test_a_lane_with_a_strange_id_is_not_taken_and_not_kept",),
-        dies_of=("TimeoutError",),
+        waits=True,
     ),
     Mutant(
         "agent.no-follow-folders",
@@ -238,6 +239,7 @@ MUTANTS = (
         " not config.isprintable():",
         "    if False:",
         (f"{_S11}::test_a_configuration_stays_between_its_braces",),
+        dies_of=("ValueError",),
     ),
     Mutant(
         "agent.journal-is-its-owners",

@@ -121,7 +121,12 @@ MUTANTS = (
         "controller/changes.py",
         '        if field.metadata.get("secret") and getattr(request, field.name)\n',
         "        if False\n",
-        ("tests/security/test_s23_secrets_in_answers.py::test_no_page_holds_a_secret",),
+        (
+            "tests/unit/controller/test_changes.py::"
+            "test_a_secret_is_neither_in_the_change_nor_in_the_repr",
+            "tests/security/test_s23_secrets_in_answers.py::"
+            "test_no_answer_about_a_change_holds_a_secret",
+        ),
     ),
     Mutant(
         "controller.secret-not-repeated",

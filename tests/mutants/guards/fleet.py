@@ -153,7 +153,7 @@ MUTANTS = (
         "fleet.copied-machine",
         "S4",
         SESSIONS,
-        "            if boot_id in former:",
+        "            if hello.boot_id in former:",
         "            if False:",
         (
             "tests/integration/test_fleet_sessions.py"
@@ -262,7 +262,7 @@ MUTANTS = (
         "fleet.another-machine",
         "S4",
         SESSIONS,
-        "        if living.machine_id != machine_id:",
+        "        if living.machine_id != hello.machine_id:",
         "        if False:",
         (
             "tests/integration/test_fleet_sessions.py::"

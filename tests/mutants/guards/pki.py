@@ -129,6 +129,7 @@ MUTANTS = (
         "SSL.OP_NO_TICKET | ",
         "",
         (f"{_S6}::test_no_session_is_resumed",),
+        dies_of=("Error",),
     ),
     Mutant(
         "pki.usage-of-a-box",

@@ -78,8 +78,8 @@ MUTANTS = (
         "controller.differences-for-operators",
         "S24",
         "controller/runner.py",
-        '        if diff and principal.kind != "provider":',
-        "        if False:",
+        '    if diff and principal.kind != "provider":',
+        "    if False:",
         (f"{_MODEL}::test_an_account_sees_nothing_of_a_box",),
     ),
     Mutant(

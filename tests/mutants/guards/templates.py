@@ -6,8 +6,10 @@ ESCAPE = "templates/escape.py"
 _APACHE = "tests/security/test_s17_config_injection_apache.py"
 _APACHE_FIELD = f"{_APACHE}::test_a_hostile_value_is_refused_or_stays_one_argument"
 _SERVER = "tests/unit/templates/apache/test_configuration.py"
+_SITES = "tests/unit/templates/apache/test_sites.py"
+_ESCAPE = "tests/unit/templates/test_escape.py"
 _BIND = "tests/security/test_s17_config_injection_bind.py"
-_ZONE_FIELD = f"{_BIND}::test_no_field_of_a_zone_becomes_a_record_or_directive"
+_ZONE_DATA = "tests/unit/templates/bind/test_zone_data.py"
 _S35 = "tests/security/test_s35_dns_data.py"
 
 MUTANTS = (
@@ -17,7 +19,7 @@ MUTANTS = (
         "templates/apache/names.py",
         "    if len(value) > URL_LENGTH or not _URL.fullmatch(value):",
         "    if len(value) > URL_LENGTH:",
-        (f"{_APACHE_FIELD}[redirect_to]",),
+        (f"{_SITES}::test_redirect_takes_urls_only",),
     ),
     Mutant(
         "templates.host-name",
@@ -52,7 +54,7 @@ MUTANTS = (
         "templates/apache/names.py",
         '    if not _DOCUMENT.fullmatch(value) or value.lower() == "disabled":',
         '    if value.lower() == "disabled":',
-        (f"{_APACHE_FIELD}[index]",),
+        (f"{_SITES}::test_index_documents_are_file_names",),
     ),
     Mutant(
         "templates.printable",
@@ -60,7 +62,7 @@ MUTANTS = (
         ESCAPE,
         "    if not value.isprintable():",
         "    if False:",
-        (f"{_APACHE_FIELD}[server name]",),
+        (f"{_ESCAPE}::test_a_character_that_cannot_be_printed_is_refused_everywhere",),
     ),
     Mutant(
         "templates.apache-variable",
@@ -68,7 +70,7 @@ MUTANTS = (
         ESCAPE,
         '    if "${" in text:',
         "    if False:",
-        (f"{_APACHE_FIELD}[server name]",),
+        (f"{_ESCAPE}::test_apache_variables_are_refused",),
     ),
     Mutant(
         "templates.apache-quotes",
@@ -76,7 +78,7 @@ MUTANTS = (
         ESCAPE,
         """.replace('"', '\\\\"') + '"'""",
         """ + '"'""",
-        (f"{_APACHE_FIELD}[server name]",),
+        (f"{_ESCAPE}::test_an_apache_argument_reads_back_as_it_was",),
     ),
     Mutant(
         "templates.named-quotes",
@@ -100,7 +102,7 @@ MUTANTS = (
         "templates/bind/zone_data.py",
         "    if not record.data.isprintable():",
         "    if False:",
-        (f"{_ZONE_FIELD}[text]",),
+        (f"{_ZONE_DATA}::test_a_record_that_is_not_plain_data_is_refused",),
     ),
     Mutant(
         "templates.record-type",
@@ -108,7 +110,7 @@ MUTANTS = (
         "templates/bind/zone_data.py",
         "    if record.type not in TYPES:",
         "    if False:",
-        (f"{_ZONE_FIELD}[type]",),
+        (f"{_ZONE_DATA}::test_a_record_that_is_not_plain_data_is_refused",),
         dies_of=("AttributeError", "ValueError"),
     ),
     Mutant(
@@ -134,7 +136,10 @@ MUTANTS = (
         "templates/bind/zone.py",
         '            raise PlanRefusedError(f"{zone}: {error}") from error\n        if not 1 <=',
         "            pass\n        if not 1 <=",
-        (f"{_BIND}::test_no_address_of_a_peer_becomes_a_statement[secondary]",),
+        (
+            "tests/unit/templates/bind/test_zone.py::"
+            "test_a_peer_that_is_no_address_and_port_is_refused",
+        ),
     ),
     Mutant(
         "templates.transfer-to-nobody",

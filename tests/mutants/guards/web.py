@@ -69,6 +69,7 @@ MUTANTS = (
         "        if self._taken > self._limit:",
         "        if False:",
         (f"{_S29}::test_chunks_without_end_are_cut_off",),
+        dies_of=("TimeoutError",),
     ),
     Mutant(
         "web.slow-request",
@@ -85,6 +86,7 @@ MUTANTS = (
         "    maxHeaders = HEADERS\n",
         "",
         (f"{_S29}::test_nothing_behind_a_malformed_request_is_heard[very many headers]",),
+        dies_of=("TimeoutError",),
     ),
     Mutant(
         "web.plain-connections",

@@ -5,7 +5,7 @@ import html
 import dns.name
 import dns.rdata
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from templates import escape
@@ -48,6 +48,7 @@ def test_a_named_string_holds_exactly_its_value(value: str) -> None:
 
 
 @given(st.text())
+@example('" # \\" \\')
 def test_an_apache_argument_reads_back_as_it_was(value: str) -> None:
     try:
         text = escape.apache_argument(value)

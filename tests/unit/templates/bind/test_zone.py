@@ -147,7 +147,8 @@ def test_a_secondary_without_a_master_is_refused() -> None:
     ids=repr,
 )
 def test_a_peer_that_is_no_address_and_port_is_refused(peer: Endpoint) -> None:
-    with pytest.raises(PlanRefusedError):
+    words = "does not appear to be an|is not a port"
+    with pytest.raises(PlanRefusedError, match=words):
         plan_zone(None, master(peers=(PEER, peer)))
-    with pytest.raises(PlanRefusedError):
+    with pytest.raises(PlanRefusedError, match=words):
         plan_zone(None, replace(SECONDARY, masters=(peer,)))
