@@ -136,7 +136,7 @@ class Model:
         /,
         *,
         dry_run: bool = False,
-        diff: bool = False,
+        differences: bool = False,
         idempotency_key: str | None = None,
         **fields: Any,
     ) -> CommandResult:
@@ -146,7 +146,7 @@ class Model:
             command,
             request,
             dry_run=dry_run,
-            diff=diff,
+            diff=differences,
             idempotency_key=idempotency_key,
         )
 

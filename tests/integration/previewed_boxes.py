@@ -137,7 +137,7 @@ class PreviewedBoxes:
 
     async def preview(self, command: str, /, **fields: Any) -> dict[str, LaneDifferences]:
         """Give what a write would do, by logical server."""
-        done = await self.model.run(command, dry_run=True, diff=True, **fields)
+        done = await self.model.run(command, dry_run=True, differences=True, **fields)
         assert done.plan is not None
         assert done.plan.differences is not None
         return {each.logical_server: each for each in done.plan.differences}

@@ -57,7 +57,7 @@ async def settled(model: Model) -> None:
 
 async def told(model: Model, command: str, **fields: Any) -> dict[str, LaneDifferences]:
     model.fleet.answering = lambda ask: NOTHING
-    done = await model.run(command, dry_run=True, diff=True, **fields)
+    done = await model.run(command, dry_run=True, differences=True, **fields)
     assert done.change_id is None
     assert done.plan is not None
     assert done.plan.differences is not None
@@ -110,7 +110,7 @@ async def test_a_box_is_asked_when_no_transaction_is_open(model: Model) -> None:
 
     asking = Differences(Watching(), reactor, model.secrets.inline)
     model.runner = CommandRunner(model.database, model.registry, differences=asking)
-    done = await model.run("record.add", dry_run=True, diff=True, **RECORD)
+    done = await model.run("record.add", dry_run=True, differences=True, **RECORD)
     assert done.plan is not None
     assert done.plan.differences
     assert set(locks) == {(0,)}
@@ -222,7 +222,7 @@ async def test_an_account_sees_nothing_of_a_box(model: Model) -> None:
     planned = await model.run_as(customer, "record.add", dry_run=True, **RECORD)
     assert planned.plan is not None
     with pytest.raises(CommandError) as caught:
-        await model.run_as(customer, "record.add", dry_run=True, diff=True, **RECORD)
+        await model.run_as(customer, "record.add", dry_run=True, differences=True, **RECORD)
     assert (caught.value.id, caught.value.field) == ("permission.denied", "diff")
     assert model.fleet.questions == []
 
