@@ -84,10 +84,13 @@ NOT_THERE = {
     "drift.preview": "pserver.silent",
     "dns.progress": "dns.move.unknown",
     "ip.progress": "ip.move.unknown",
+    "ssl.show": "ssl.unknown",
+    "change.show-held": "change.held.unknown",
+    "rollout.show": "rollout.unknown",
     "rollout.show": "rollout.unknown",
     "change.show-held": "change.held.unknown",
 }
-"""Reads of what this model has none of: what boxes say, moves of zones and of addresses."""
+"""Reads of what this model has none of: what boxes say, moves, what is held or shared."""
 QUERIES = {
     "placement.simulate": "?count=10",
     "drift.show": "?path=named.conf",
