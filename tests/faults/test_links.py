@@ -22,7 +22,7 @@ from tests.fleet_fixtures import fleet_cluster  # noqa: F401
 from tests.integration.in_namespace import Namespace, needs_namespaces, two_machines
 from tests.simulated_agent import SimulatedAgent, SimulatedProtocol
 
-INTERVAL = 0.4
+INTERVAL = 1.0
 """Seconds between heartbeats here: sessions end after three of them without a word."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET of sched.h
@@ -164,7 +164,7 @@ class Slow(Protocol):
                 self.peer.transport.write(piece)
                 self.hand_on()
 
-        reactor.callLater(0.01, later)
+        reactor.callLater(0.02, later)
 
     def connectionLost(self, reason: Any = None) -> None:
         if self.peer is not None and self.peer.transport is not None:
@@ -173,7 +173,7 @@ class Slow(Protocol):
 
 @pytest_twisted.async_yield_fixture
 async def slow_port(cluster: FleetCluster) -> AsyncIterator[int]:
-    """A port from which everything reaches the fleet slowly: 700 bytes in 10 ms each way."""
+    """A port from which everything reaches the fleet slowly: 700 bytes in 20 ms each way."""
 
     class Near(Slow):
         def connectionMade(self) -> None:
