@@ -6,7 +6,6 @@ acknowledgements cost a handful of commits.
 
 from functools import partial
 
-import psycopg2
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -15,6 +14,7 @@ from controller.crash_points import CrashSite, pass_by
 from controller.fleet.word_rows import write
 from controller.fleet.words import FLEET, Said
 from controller.storage.database import Database
+from controller.storage.errors import POISON
 
 log = Logger()
 
@@ -25,8 +25,6 @@ GATHER_SECONDS = 0.025
 written together then, after the boxes had the disk for the change itself."""
 MAX_BATCH = 2000
 """Words written in one transaction, at most."""
-POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
-"""The words themselves are what the database does not take: the same will be refused again."""
 
 
 class AcknowledgementWriter:

@@ -28,7 +28,9 @@ FORGET_AT_ONCE = 1000
 COMPARISONS_AT_ONCE = 8
 """Lanes whose inventories are on their way or in work; the others wait (ADR 24)."""
 INVENTORY_SECONDS = 120.0
-"""For a whole inventory, from the request to its last page; then it is another lane's turn."""
+"""For an inventory, from the request to its last page; then it is another lane's turn."""
+SLOWEST_OBJECTS = 500.0
+"""Objects a second that prolong it: a large lane on a slow link ends, who only dawdles does not."""
 RETRY_SECONDS = 5.0
 """From a comparison that failed to the next."""
 
@@ -124,8 +126,12 @@ class Comparisons:
         pages = self._pages.get(link)
         if pages is None:
             raise WireError("an inventory that nobody asked for")
+        before = len(pages)
         for kind, key, revision in message.items:
             pages[(kind, key)] = revision
+        # A lane has no more objects than revisions: what a box makes up beyond wins it no time.
+        came = min(len(pages), link.server_revision) - min(before, link.server_revision)
+        self._deadlines[link].delay(came / SLOWEST_OBJECTS)
         if len(pages) > MOST_OBJECTS:
             raise WireError(f"an inventory of more than {MOST_OBJECTS} objects")
         if message.last:
@@ -146,13 +152,14 @@ class Comparisons:
 
     def _failed(self, failure: object, link: LaneLink) -> None:
         """Compare again, as it was chosen: most likely the database was away for a moment."""
+        if link.ended:
+            return
         log.error("lane {lane}: comparison failed: {why}", lane=link.key, why=failure)
-        self._reactor.callLater(RETRY_SECONDS, self._again, link)
+        self._deadlines[link] = self._reactor.callLater(RETRY_SECONDS, self._again, link)
 
     def _again(self, link: LaneLink) -> None:
-        if not link.ended:
-            link.repaired, link.mode = False, "open"
-            self.begin(link)
+        link.repaired, link.mode = False, "open"
+        self.begin(link)
 
     async def _finish(self, link: LaneLink, inventory: dict[ObjectName, int]) -> None:
         if link in self._keeping:

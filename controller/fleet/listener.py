@@ -22,6 +22,8 @@ HELLO_SECONDS = 20.0
 STRANGERS = 300
 """Connections without a session, at most: handshakes, and Hellos that wait for their turn. More
 wait in the kernel's queue, unaccepted (ADR 24)."""
+FAREWELL_SECONDS = 10.0
+"""From a refusal to the end of its connection, at most: who does not hang up keeps no place."""
 HELLO_BYTES = 1024 * 1024
 """A peer without a session may send frames of this size."""
 
@@ -85,6 +87,16 @@ class AgentProtocol(FrameProtocol[FromAgent]):
         self.session = session
         self.MAX_LENGTH = self.max_frame = FrameProtocol.max_frame
         self._known()
+
+    def refuse(self, refusal: Refused, reason: str) -> None:
+        """Say why there is no session, and end the connection once that is said, or soon."""
+        if self._ended:
+            return
+        self.send(refusal)
+        self.lose(reason, flush=True)
+        self._deadline = self._listener.services.reactor.callLater(
+            FAREWELL_SECONDS, self.lose, reason
+        )
 
     def connection_ended(self, reason: str) -> None:
         """End the session, or note why there was none."""
@@ -202,10 +214,10 @@ class AgentListener(ServerFactory):
                 return  # it has gone away while it waited: nobody hears why
             log.warn("session refused: box={box} {error}", box=box, error=error)
             self.refusals.note(box, error.reason, self.services.reactor.seconds())
-            protocol.send(
-                Refused(reason=error.reason, detail=error.detail, retry_after=error.retry_after)
+            protocol.refuse(
+                Refused(reason=error.reason, detail=error.detail, retry_after=error.retry_after),
+                str(error),
             )
-            protocol.lose(str(error), flush=True)
         except WireError as error:
             protocol.lose(f"refused: {error}")
         except Exception as error:
@@ -215,8 +227,10 @@ class AgentListener(ServerFactory):
                 log.warn("no session for box {box}: {error}", box=box, error=error)
             else:
                 log.failure("no session for box {box}", box=box)
-            protocol.send(Refused(reason="busy", detail="try again", retry_after=5.0))
-            protocol.lose(f"the session could not begin: {type(error).__name__}", flush=True)
+            protocol.refuse(
+                Refused(reason="busy", detail="try again", retry_after=5.0),
+                f"the session could not begin: {type(error).__name__}",
+            )
 
     async def _begin(self, protocol: AgentProtocol, known: Peer, hello: Hello) -> None:
         if hello.protocol_max < PROTOCOL_MIN or hello.protocol_min > PROTOCOL_MAX:

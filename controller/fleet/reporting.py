@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import attrs
-import psycopg2
 from psycopg2.extras import Json
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -17,6 +16,7 @@ from twisted.logger import Logger
 from controller.fleet.events import publish
 from controller.fleet.words import FLEET
 from controller.storage.database import Database, Transaction
+from controller.storage.errors import POISON
 
 log = Logger()
 
@@ -24,7 +24,6 @@ GATHER_SECONDS = 0.05
 """The first report waits so long for others."""
 REPORTS_AT_ONCE = 100
 """Reports of one transaction, at most."""
-_POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
 
 
 @attrs.frozen
@@ -76,7 +75,7 @@ class ReportStore:
             await self._database.transaction(
                 FLEET, partial(write_reports, reports=reports), name="fleet.report"
             )
-        except _POISON as error:
+        except POISON as error:
             if len(reports) == 1:
                 log.warn("report of {box} was not written: {e}", box=reports[0].box_name, e=error)
                 return

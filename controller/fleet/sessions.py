@@ -64,8 +64,10 @@ log = Logger()
 LONGEST_MESSAGE = 4000
 """Characters kept of a daemon's own words."""
 LONGEST_NAME = 200
-LONGEST_FILE, LONGEST_WORDS = 1000, 500
-"""Characters kept of a file's path, and of what is said of it."""
+LONGEST_FILE = 1000
+"""Bytes of a file's path, at most: an index takes no more than 2,700 (S8)."""
+LONGEST_WORDS = 500
+"""Characters kept of what is said of a file."""
 MOST_FILES = 2**31
 LONGEST_AGO = 10 * 365 * 86400.0
 MOST_UNWRITTEN = 64
@@ -370,7 +372,7 @@ class Session:
         findings = tuple(
             DriftFinding(each.path, each.what, stored_text(each.words)[:LONGEST_WORDS])
             for each in message.findings
-            if len(each.path) <= LONGEST_FILE and each.path.isprintable()
+            if len(each.path.encode()) <= LONGEST_FILE and each.path.isprintable()
         )
         ago = min(message.verified_ago, LONGEST_AGO) if message.verified_ago >= 0 else None
         word = DriftWord(message.files, message.total, findings, ago)

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+import psycopg2
+import psycopg2.errors
+
 Plight = Literal["away", "busy", "crowded", "full", "read-only"]
 PLIGHTS: Mapping[Plight, str] = MappingProxyType(
     {
@@ -19,6 +22,17 @@ PLIGHTS: Mapping[Plight, str] = MappingProxyType(
     }
 )
 """What keeps the database from its work, in the words that people are told."""
+
+
+POISON = (
+    psycopg2.DataError,
+    psycopg2.IntegrityError,
+    psycopg2.errors.ProgramLimitExceeded,
+    psycopg2.errors.StatementTooComplex,
+    ValueError,
+)
+"""The values themselves are what the database does not take: the same will be refused again. A
+program's limit is one of them: a text that is too long for its index (SQLSTATE 54000)."""
 
 
 class StorageError(Exception):

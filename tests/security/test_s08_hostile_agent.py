@@ -1,19 +1,26 @@
 """S8: whatever a hostile box sends, its own connection ends and nothing else notices."""
 
+import random
 import struct
 
 import msgspec
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
+from controller.fleet import comparison, listener, sessions
 from node_agent.wire.messages import (
     Assign,
     Batch,
+    Drift,
+    DriftFinding,
     Inventory,
+    InventoryRequest,
     LaneState,
     Outcome,
     Outcomes,
+    Refused,
     SystemReport,
     Welcome,
 )
@@ -118,6 +125,86 @@ async def test_outcomes_of_objects_that_do_not_exist_are_not_kept(cluster: Fleet
     await cluster.change(server, {"b.test": b"1"})
     await cluster.until_settled(server)
     assert await cluster.rows("SELECT count(*) FROM object_outcome") == [(0,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_too_long_for_an_index_keeps_nobody_from_being_heard(
+    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its characters are within bounds, its bytes are not; nor does compression help."""
+    monkeypatch.setattr(sessions, "LONGEST_FILE", bound := 100_000)
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
+    drawn = random.Random(8)
+    path = "".join(chr(drawn.randrange(0x4E00, 0x9FA5)) for _ in range(1000))
+    assert len(path.encode()) < bound
+    finding = DriftFinding(path, "changed", "")
+    agent.send(Drift(lane=server, files=1, total=1, findings=(finding,), verified_ago=0.0))
+    other, honest = await cluster.add_box()
+    served = await cluster.add_server(other)
+    await honest.connect(reactor, cluster.agent_port)
+    await cluster.change(served, {"a.test": b"1"})
+    await cluster.until_settled(served)
+    assert await cluster.rows("SELECT count(*) FROM drift_finding") == [(0,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_is_bounded_by_its_bytes(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
+    paths = ("\u4e00" * 333, "\u4e00" * 334)
+    findings = tuple(DriftFinding(path, "changed", "") for path in paths)
+    agent.send(Drift(lane=server, files=2, total=2, findings=findings, verified_ago=0.0))
+    await cluster.until("SELECT drifted = 2 FROM lane")
+    assert await cluster.rows("SELECT path FROM drift_finding") == [(paths[0],)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_refused_and_does_not_hang_up_keeps_no_place(
+    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "FAREWELL_SECONDS", 0.05)
+    _, agent = await cluster.add_box()
+    agent.greet, agent.protocol_max = False, 0
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: agent.protocol is not None)
+    assert agent.protocol is not None
+    agent.send(agent.hello())
+    agent.protocol.read(False)
+    inside = cluster.fleet._listener.strangers
+    while not inside:
+        await deferLater(reactor, 0.005, lambda: None)
+    while inside:
+        await deferLater(reactor, 0.005, lambda: None)
+    agent.protocol.read(True)
+    await agent.until_ended()
+    assert [refused.reason for refused in agent.said(Refused)] == ["protocol"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_made_up_objects_win_an_inventory_no_time(
+    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "INVENTORY_SECONDS", 0.2)
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await cluster.change(server, {"a.test": b"one"})
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until_settled(server)
+    await agent.leave()
+    agent.lanes[server].total += 1
+    agent.inventories = False
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(InventoryRequest)))
+    made_up = tuple(("zone", f"x{number}.test", 1) for number in range(20_000))
+    agent.send(Inventory(lane=server, items=made_up, last=False))
+    while cluster.fleet._comparisons._pages:
+        await deferLater(reactor, 0.005, lambda: None)
+    await agent.leave()
 
 
 @pytest_twisted.ensureDeferred
