@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 import attrs
-import psycopg2
+import psycopg2.errors
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from controller.fleet.hello import (
@@ -21,14 +21,16 @@ from controller.fleet.hello import (
 )
 from controller.fleet.words import FLEET
 from controller.storage.database import Database
+from controller.storage.errors import POISON
 from node_agent.wire.messages import Hello
 
 HELLOS_AT_ONCE = 100
 """Hellos of one transaction, at most; the others wait for the next."""
 BUSY_SECONDS = 5.0
 """What a box is asked to wait for at least, whose earlier Hello is still in work."""
-_POISON = (psycopg2.DataError, psycopg2.IntegrityError, ValueError)
-"""One Hello holds what the database does not take: the others must not suffer for it."""
+_OF_ONE = (*POISON, psycopg2.errors.LockNotAvailable, psycopg2.errors.QueryCanceled)
+"""One Hello holds what the database does not take, or its box's row is held by somebody else: the
+others must not suffer for it."""
 
 
 @attrs.define(eq=False)
@@ -88,8 +90,8 @@ class Reception:
                 continue
             try:
                 self._make_way(guest.greeting.box, guest.greeting.hello)
-            except SessionRefusedError as refused:
-                guest.begun.errback(refused)
+            except Exception as error:  # a refusal, or a mistake of ours: it must end no loop
+                guest.begun.errback(error)
             else:
                 lot.append(guest)
         return lot
@@ -101,7 +103,7 @@ class Reception:
                 partial(begin_sessions, greetings=[guest.greeting for guest in lot]),
                 name="fleet.hello",
             )
-        except _POISON as error:
+        except _OF_ONE as error:
             if len(lot) == 1:
                 lot[0].begun.errback(error)
                 return

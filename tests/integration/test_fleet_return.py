@@ -18,6 +18,7 @@ from controller.fleet.reception import Reception
 from controller.storage.database import Database, Transaction
 from node_agent.wire.messages import (
     Batch,
+    Inventory,
     InventoryRequest,
     Refused,
     SystemReport,
@@ -58,12 +59,15 @@ async def until(holds: Any) -> None:
 
 
 @asynccontextmanager
-async def boxes_locked(url: str) -> AsyncIterator[None]:
-    """Keep every box's row from being written, so that no session begins."""
+async def boxes_locked(url: str, box: str | None = None) -> AsyncIterator[None]:
+    """Keep a box's row, or every one, from being written, so that no session begins."""
     connection = psycopg2.connect(url)
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM box FOR UPDATE")
+            cursor.execute(
+                "SELECT 1 FROM box WHERE %(box)s IS NULL OR id::text = %(box)s FOR UPDATE",
+                {"box": box},
+            )
         yield
     finally:
         connection.rollback()
@@ -198,6 +202,47 @@ async def test_one_hello_that_cannot_be_written_costs_no_other_its_session(
 
 
 @pytest_twisted.ensureDeferred
+async def test_one_box_whose_row_is_locked_costs_no_other_its_session(
+    cluster: FleetCluster, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _servers, agents = await fleet_of(cluster, 3)
+    locked = agents[1].tls.name.subject
+
+    async def impatient(tx: Transaction, greetings: list[Greeting]) -> Any:
+        await tx.run("SET LOCAL lock_timeout = '50ms'")
+        return await begin_sessions(tx, greetings)
+
+    monkeypatch.setattr(reception, "begin_sessions", impatient)
+    line = Reception(cluster.database, lambda box, hello: None)
+    async with boxes_locked(database_url, locked):
+        told = [
+            ensureDeferred(
+                line.begin(Greeting(agent.tls.name.subject, 1, agent.hello()), lambda: True)
+            )
+            for agent in agents
+        ]
+        begun = [done for done, _ in await DeferredList(told, consumeErrors=True)]
+    assert begun == [True, False, True]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mistake_with_one_box_shuts_nobody_out(database: Database) -> None:
+    def mistaken(box: str, hello: object) -> None:
+        if box == boxes[0]:
+            raise RuntimeError("a mistake")
+
+    boxes = [f"aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeee{n}" for n in range(2)]
+    line = Reception(database, mistaken)
+    hello = SimulatedAgent(None).hello()  # type: ignore[arg-type]
+    told = [ensureDeferred(line.begin(Greeting(box, 1, hello), lambda: True)) for box in boxes]
+    results = await DeferredList(told, consumeErrors=True)
+    assert [str(failure.value).partition(":")[0] for _, failure in results] == [
+        "a mistake",
+        "unknown-box",
+    ]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_hello_whose_connection_has_ended_keeps_no_place(database: Database) -> None:
     begun: list[str] = []
     line = Reception(database, lambda box, machine: begun.append(box))
@@ -272,9 +317,32 @@ async def test_an_inventory_that_never_ends_keeps_no_place(
     await silent.until(lambda: bool(silent.said(InventoryRequest)))
     await other.connect(reactor, cluster.agent_port)
     await other.until(lambda: bool(other.said(InventoryRequest)))
-    await silent.leave()
-    await other.leave()
-    await deferLater(reactor, 0.05, lambda: None)  # what waits to try again has seen it
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_inventory_has_the_time_that_its_objects_take(
+    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large lane on a slow link would else be cut off at the same place again and again."""
+    monkeypatch.setattr(comparison, "INVENTORY_SECONDS", 0.4)
+    monkeypatch.setattr(comparison, "SLOWEST_OBJECTS", 2.0)
+    (server,), (agent,) = await fleet_of(cluster, 1)
+    await cluster.change(server, {"a.test": b"one", "b.test": b"two"})
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until_settled(server)
+    await agent.leave()
+    agent.lanes[server].total += 1
+    agent.inventories = False
+    agent.messages.clear()
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(InventoryRequest)))
+    agent.send(Inventory(lane=server, items=(("zone", "a.test", 1),), last=False))
+    await deferLater(reactor, 0.5, lambda: None)
+    agent.send(Inventory(lane=server, items=(("zone", "b.test", 2),), last=True))
+    (link,) = cluster.fleet._dispatcher.links_of(server)
+    await until(lambda: link.mode == "open" or agent.end_reason is not None)
+    assert agent.end_reason is None
+    assert len(agent.said(InventoryRequest)) == 1
 
 
 @pytest_twisted.ensureDeferred
