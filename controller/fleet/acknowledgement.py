@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.word_rows import write
-from controller.fleet.words import FLEET, Said
+from controller.fleet.words import FLEET, Said, Written
 from controller.storage.database import Database
 from controller.storage.errors import POISON
 
@@ -105,12 +105,20 @@ class AcknowledgementWriter:
             attempt, most = 0, min(most * 2, MAX_BATCH)
             del self._said[: len(batch)]
             for said in batch:
-                if said.lane[0] in written.fresh.get(said.epoch, ()):
-                    said.written(written)
-                else:
-                    said.stale()
+                self._tell(said, written)
         self._running = False
         self._rest()
+
+    @staticmethod
+    def _tell(said: Said, written: Written) -> None:
+        """Tell a lane's session that its word is written; what fails there stays there."""
+        try:
+            if said.lane[0] in written.fresh.get(said.epoch, ()):
+                said.written(written)
+            else:
+                said.stale()
+        except Exception:  # a session goes on reading here: its mistake must not end the writer
+            log.failure("a word of {box} is written, its session failed", box=said.box_name)
 
     def _rest(self) -> None:
         waiting, self._idle = self._idle, []

@@ -22,8 +22,9 @@ from node_agent.wire.object_hash import MODULUS, element
 
 log = Logger()
 
-MOST_OBJECTS = 2_000_000
-"""Objects of one inventory, at most: a box cannot fill the controller's memory."""
+MOST_OBJECTS, LONGEST_NAME = 2_000_000, 512
+"""Objects of one inventory, and characters of one's kind and key, at most: a box cannot fill the
+controller's memory."""
 FORGET_AT_ONCE = 1000
 COMPARISONS_AT_ONCE = 8
 """Lanes whose inventories are on their way or in work; the others wait (ADR 24)."""
@@ -128,6 +129,8 @@ class Comparisons:
             raise WireError("an inventory that nobody asked for")
         before = len(pages)
         for kind, key, revision in message.items:
+            if len(kind) + len(key) > LONGEST_NAME:
+                raise WireError(f"the name of an object has more than {LONGEST_NAME} characters")
             pages[(kind, key)] = revision
         # A lane has no more objects than revisions: what a box makes up beyond wins it no time.
         came = min(len(pages), link.server_revision) - min(before, link.server_revision)

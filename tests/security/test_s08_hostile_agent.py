@@ -10,6 +10,9 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from controller.fleet import comparison, listener, sessions
+from controller.fleet.acknowledgement import AcknowledgementWriter
+from controller.fleet.words import ConditionWord, Said
+from controller.storage.database import Database
 from node_agent.wire.messages import (
     Assign,
     Batch,
@@ -24,6 +27,7 @@ from node_agent.wire.messages import (
     SystemReport,
     Welcome,
 )
+from tests.conftest import LoggedErrors
 from tests.fleet_cluster import FleetCluster
 from tests.fleet_fixtures import fleet_cluster  # noqa: F401
 
@@ -151,6 +155,27 @@ async def test_a_path_too_long_for_an_index_keeps_nobody_from_being_heard(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_session_that_fails_where_its_word_is_written_silences_no_other(
+    database: Database, logged_errors: LoggedErrors
+) -> None:
+    """A session that was paused reads on at that moment, whatever its box has sent meanwhile."""
+    writer = AcknowledgementWriter(database, reactor)
+    lane = ("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee", "aaaaaaaa-bbbb-4ccc-8ddd-ffffffffffff")
+    told: list[str] = []
+
+    def failing() -> None:
+        raise RuntimeError("a mistake")
+
+    for stale in (failing, lambda: told.append("the other")):
+        word = ConditionWord("ok", "")
+        writer.say(Said(lane, "box", 1, word, lambda written: None, stale))
+    await writer.drained()
+    assert told == ["the other"]
+    (words,) = logged_errors.flush()
+    assert "a mistake" in words
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_path_is_bounded_by_its_bytes(cluster: FleetCluster) -> None:
     box, agent = await cluster.add_box()
     server = await cluster.add_server(box)
@@ -186,10 +211,7 @@ async def test_who_is_refused_and_does_not_hang_up_keeps_no_place(
 
 
 @pytest_twisted.ensureDeferred
-async def test_made_up_objects_win_an_inventory_no_time(
-    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(comparison, "INVENTORY_SECONDS", 0.2)
+async def test_an_inventory_of_endless_names_ends_the_session(cluster: FleetCluster) -> None:
     box, agent = await cluster.add_box()
     server = await cluster.add_server(box)
     await cluster.change(server, {"a.test": b"one"})
@@ -200,10 +222,37 @@ async def test_made_up_objects_win_an_inventory_no_time(
     agent.inventories = False
     await agent.connect(reactor, cluster.agent_port)
     await agent.until(lambda: bool(agent.said(InventoryRequest)))
-    made_up = tuple(("zone", f"x{number}.test", 1) for number in range(20_000))
-    agent.send(Inventory(lane=server, items=made_up, last=False))
-    while cluster.fleet._comparisons._pages:
+    agent.send(Inventory(lane=server, items=(("zone", "x" * 508, 1),), last=False))
+    agent.send(Inventory(lane=server, items=(("zone", "x" * 509, 1),), last=False))
+    await agent.until_ended()
+    assert not cluster.fleet._comparisons._pages
+
+
+@pytest_twisted.ensureDeferred
+async def test_made_up_objects_win_an_inventory_no_time(
+    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "INVENTORY_SECONDS", 1.0)
+    monkeypatch.setattr(comparison, "SLOWEST_OBJECTS", 0.1)
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    await cluster.change(server, {"a.test": b"one"})
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until_settled(server)
+    await agent.leave()
+    agent.lanes[server].total += 1
+    agent.inventories = False
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(InventoryRequest)))
+    held = (("zone", "a.test", 1),)
+    made_up = tuple(("zone", f"x{number}.test", 1) for number in range(100))
+    work = cluster.fleet._comparisons
+    (deadline,) = work._deadlines.values()
+    due = deadline.getTime()
+    agent.send(Inventory(lane=server, items=held + made_up, last=False))
+    while not any(work._pages.values()):
         await deferLater(reactor, 0.005, lambda: None)
+    assert round(deadline.getTime() - due) == 10
     await agent.leave()
 
 

@@ -130,7 +130,6 @@ MUTANTS = (
         "min(len(pages), link.server_revision) - min(before, link.server_revision)\n",
         "len(pages) - before\n",
         (f"{_S8}::test_made_up_objects_win_an_inventory_no_time",),
-        waits=True,
     ),
     Mutant(
         "fleet.program-limit",
@@ -139,6 +138,25 @@ MUTANTS = (
         "    psycopg2.errors.ProgramLimitExceeded,\n",
         "",
         (f"{_S8}::test_a_path_too_long_for_an_index_keeps_nobody_from_being_heard",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.endless-names",
+        "S8",
+        COMPARISON,
+        "            if len(kind) + len(key) > LONGEST_NAME:\n",
+        "            if False:\n",
+        (f"{_S8}::test_an_inventory_of_endless_names_ends_the_session",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.failing-session",
+        "S8",
+        "controller/fleet/acknowledgement.py",
+        "        except Exception:  # a session goes on reading here: its mistake must not end the"
+        " writer\n",
+        "        except OSError:\n",
+        (f"{_S8}::test_a_session_that_fails_where_its_word_is_written_silences_no_other",),
         waits=True,
     ),
     Mutant(
