@@ -45,6 +45,9 @@ SPREAD = 0.1
 """The share of the session's interval over which boxes come back when a session has ended. The
 controller scales the interval by the number of its boxes, so all of them together dial about a
 thousand times a second, however many they are (ADR 24)."""
+BRIEF_SECONDS = 1.0
+"""A session that ends sooner counts as a failure: one that always ends so is not begun without end.
+"""
 CONNECT_SECONDS = 20.0
 WELCOME_SECONDS = 60.0
 """From the TCP connection to the Welcome, at most."""
@@ -233,24 +236,23 @@ class Dialler:
         except Exception as error:
             # Journal, resolver, TCP and TLS fail in many ways; each means: try again later.
             event("no-connection", controller=f"{address.host}:{address.port}", why=error)
-            self._failures += 1
+            self._failures, self._spread = self._failures + 1, 0.0
             return 0.0
         self._session = session
+        begun = self._clock.seconds()
         if self._stopped:
             session.lose("stopping")
         asked_to_wait = await session.over
         self._session = None
-        self._failures = 0 if session.welcomed else self._failures + 1
-        if session.welcomed:
-            self._spread = session.interval * SPREAD
+        brief = not session.welcomed or self._clock.seconds() - begun < BRIEF_SECONDS
+        self._failures = self._failures + 1 if brief else 0
+        self._spread = session.interval * SPREAD if session.welcomed else 0.0
         return asked_to_wait
 
     def _backoff(self) -> float:
         """Give how long to wait: by the size of the fleet at first, then by how often it failed."""
-        if not self._failures:
-            return self._jitter(FIRST_WAIT / 2, max(FIRST_WAIT, self._spread))
         longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._failures, 12))
-        return self._jitter(longest / 2, longest)
+        return self._jitter(longest / 2, max(longest, self._spread))
 
     async def _pause(self, seconds: float) -> None:
         self._wait = deferLater(self._clock, seconds)

@@ -150,6 +150,14 @@ MUTANTS = (
         waits=True,
     ),
     Mutant(
+        "fleet.brief-session",
+        "P7",
+        CONNECTION,
+        "        brief = not session.welcomed or self._clock.seconds() - begun < BRIEF_SECONDS\n",
+        "        brief = not session.welcomed\n",
+        (f"{_SESSION}::test_a_session_that_always_ends_at_once_is_begun_ever_more_seldom",),
+    ),
+    Mutant(
         "fleet.failing-session",
         "S8",
         "controller/fleet/acknowledgement.py",
@@ -180,8 +188,8 @@ MUTANTS = (
         "fleet.spread-by-size",
         "P7",
         CONNECTION,
-        "max(FIRST_WAIT, self._spread)",
-        "FIRST_WAIT",
+        "max(longest, self._spread)",
+        "longest",
         (f"{_SESSION}::test_a_large_fleet_comes_back_over_a_longer_time_than_a_small_one",),
     ),
     Mutant(

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from node_agent.config import ControllerAddress
-from node_agent.connection import WELCOME_SECONDS, Dialler, Session
+from node_agent.connection import BRIEF_SECONDS, WELCOME_SECONDS, Dialler, Session
 from node_agent.wire.codec import decode_from_agent, encode
 from node_agent.wire.messages import (
     Alive,
@@ -205,6 +205,7 @@ class Fleet:
 
     def fall(self) -> list[float]:
         """End all sessions at once; give how long after it each agent dialled again."""
+        self.clock.advance(BRIEF_SECONDS)
         sessions, self.sessions, self.dialled = self.sessions, [], []
         begin = self.clock.seconds()
         for session in sessions:
@@ -220,6 +221,18 @@ def test_a_large_fleet_comes_back_over_a_longer_time_than_a_small_one() -> None:
     assert max(large) <= 10.02
     for share, width in ((small, 1.0), (large, 10.0)):
         assert {int(4 * at / width) for at in share if at < width} == {0, 1, 2, 3}
+
+
+def test_a_session_that_always_ends_at_once_is_begun_ever_more_seldom() -> None:
+    fleet = Fleet(1, 10.0)
+    for _ in range(20):
+        (session,) = fleet.sessions
+        fleet.sessions, begin = [], fleet.clock.seconds()
+        session.connectionLost()
+        while not fleet.sessions:
+            fleet.clock.advance(0.1)
+    assert 15.0 <= fleet.dialled[-1] - begin <= 30.1
+    assert fleet.fall()[0] <= 1.02, "one that lasted is forgiven all before it"
 
 
 def test_who_is_asked_to_wait_does_not_come_back_at_the_same_moment_as_the_others() -> None:
