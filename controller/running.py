@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
@@ -28,12 +27,13 @@ from controller.hosting.job import Job
 from controller.hosting.rollout_job import Rollouts
 from controller.hosting.service_zone import ServiceZone
 from controller.hosting.zone_mover import ZoneMover
+from controller.housekeeping import HOUSEKEEPING_SECONDS, keep_house
 from controller.identity import Identity, hosts_of
 from controller.principal import system
 from controller.projection.stored import ServerProjection
 from controller.registry import build_registry
 from controller.runner import CommandRunner
-from controller.storage import held_changes, idempotency, people
+from controller.storage import people
 from controller.storage.anchoring import Anchoring
 from controller.storage.anchors import FILE as ANCHORS
 from controller.storage.anchors import AnchorFile
@@ -41,8 +41,7 @@ from controller.storage.database import Database, Transaction
 from controller.storage.passwords import Passwords
 from controller.storage.sealer import Sealer
 from controller.storage.secrets import Secrets
-from controller.storage.sign_in import SignIn, purge_failures
-from controller.storage.web_sessions import purge_sessions
+from controller.storage.sign_in import SignIn
 from controller.web.api import Api
 from controller.web.authentication import Authenticator
 from controller.web.event_stream import DatabaseFeed, EventStream
@@ -52,7 +51,6 @@ from controller.web.panel.panel import Panel
 from controller.web.plain import PlainDoor
 from controller.web.server import ControllerSite, LimitedTls
 
-_HOUSEKEEPING_SECONDS = 3600.0
 BACKLOG = 4096
 """Connections that wait in the kernel, unaccepted, where it allows as many (``somaxconn``): one
 that finds no place is not refused, but tries again by itself after ever longer waits.
@@ -173,7 +171,7 @@ class Controller:
         if self._config.plain is not None:
             self._plain_port = await self._endpoint(self._config.plain).listen(self._plain)
         self._housekeeping.clock = self._reactor
-        self._housekeeping.start(_HOUSEKEEPING_SECONDS, now=True)
+        self._housekeeping.start(HOUSEKEEPING_SECONDS, now=True)
 
     async def stop(self) -> None:
         """Close the doors, end what is in work, close the database."""
@@ -215,19 +213,4 @@ class Controller:
         )
 
     def _keep_house(self) -> "Deferred[None]":
-        return ensureDeferred(self._purge())
-
-    async def _purge(self) -> None:
-        if self._identity.renew_if_due():
-            _log.info("the controller's certificate was renewed")
-        jobs: Iterable[Any] = (
-            purge_sessions,
-            purge_failures,
-            idempotency.purge,
-            held_changes.purge,
-        )
-        for job in jobs:
-            try:
-                await self._database.transaction(system("housekeeping"), job, name=job.__name__)
-            except Exception:  # the next hour tries again; nothing of this may end the controller
-                _log.failure("housekeeping failed: {job}", job=job.__name__)
+        return ensureDeferred(keep_house(self._database, self._identity.renew_if_due))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from twisted.internet.defer import DeferredList, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
 from twisted.internet.interfaces import (
     IListeningPort,
     IOpenSSLServerConnectionCreator,
@@ -280,9 +280,9 @@ class Fleet:
                 session.monitor(session.box in wanted)
 
     def _beat(self) -> None:
+        self._presence.beat()  # first: a deny-list that cannot be read must silence nobody
         for serial in self._deny_list.refresh():
             self.revoke([serial])
-        self._presence.beat()
 
     def _interval(self) -> float:
         """Give the heartbeats' interval, for all boxes that may come, not for those that did."""
@@ -314,9 +314,16 @@ class Fleet:
         ensureDeferred(coroutine)  # type: ignore[arg-type]
 
     def _every(self, seconds: float, function: Callable[[], object]) -> None:
-        loop = LoopingCall(function)
+        """Call ``function`` at an interval; where it fails, it is called again at the next."""
+
+        def once() -> Deferred[None]:
+            done = maybeDeferred(function)
+            return done.addCallbacks(
+                lambda _: None,
+                lambda failure: log.error("a job of the fleet failed: {why}", why=failure.value),
+            )
+
+        loop = LoopingCall(once)
         loop.clock = self._reactor
         self._loops.append(loop)
-        loop.start(seconds, now=False).addErrback(
-            lambda failure: log.failure("a job of the fleet ended", failure=failure)
-        )
+        loop.start(seconds, now=False)

@@ -1,7 +1,9 @@
 """Who may have a session, one at a time, and what of an ended one still counts."""
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 
 from controller.fleet.words import ConditionWord, Said
 from node_agent.wire.messages import (
@@ -19,6 +21,7 @@ from node_agent.wire.messages import (
 from pki.contexts import MutualTLS
 from pki.keys import new_key, signing_request
 from pki.policy import name_in
+from pki.revocation import DenyListError
 from tests.fleet_cluster import FleetCluster
 from tests.fleet_fixtures import fleet_cluster  # noqa: F401
 
@@ -183,6 +186,37 @@ async def test_a_session_goes_on_over_a_heartbeat(cluster: FleetCluster) -> None
     session.said -= session.interval
     cluster.fleet._beat()
     await agent.until(lambda: any(isinstance(message, Alive) for message in heard))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deny_list_that_cannot_be_read_silences_no_box(cluster: FleetCluster) -> None:
+    box, agent = await cluster.add_box()
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Welcome)))
+    session = cluster.fleet.sessions.get(box)
+    assert session is not None
+    heard: list[object] = []
+    agent.heard = heard.append
+    session.said -= session.interval
+    cluster.deny_list.path.write_text("no list of ours")
+    with pytest.raises(DenyListError):
+        cluster.fleet._beat()
+    await agent.until(lambda: any(isinstance(message, Alive) for message in heard))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_job_that_fails_runs_again(cluster: FleetCluster) -> None:
+    done: Deferred[None] = Deferred()
+    failures = [OSError("no more open files")]
+
+    def work() -> None:
+        if failures:
+            raise failures.pop()
+        if not done.called:
+            done.callback(None)
+
+    cluster.fleet._every(0.01, work)
+    await done
 
 
 @pytest_twisted.ensureDeferred

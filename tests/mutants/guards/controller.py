@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 CONFIG = "controller/config.py"
+_HOUSE = "tests/integration/test_housekeeping.py"
 _SSL = "tests/integration/test_shared_ssl.py"
 _S9 = "tests/security/test_s09_deserialisation.py"
 _S10 = "tests/security/test_s10_shell_injection.py"
@@ -10,6 +11,15 @@ _S12 = "tests/security/test_s12_search_path.py"
 _S14 = "tests/security/test_s14_secrets.py"
 
 MUTANTS = (
+    Mutant(
+        "controller.failing-renewal",
+        "P7",
+        "controller/housekeeping.py",
+        "    except Exception:  # a full disk, most likely\n",
+        "    except StopIteration:\n",
+        (f"{_HOUSE}::test_a_certificate_that_cannot_be_renewed_costs_no_other_work_its_turn",),
+        dies_of=("OSError",),
+    ),
     Mutant(
         "controller.counts-steadily",
         "P7",

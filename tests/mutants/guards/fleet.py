@@ -3,6 +3,7 @@
 from tests.mutants.mutant import Mutant
 
 SESSIONS = "controller/fleet/sessions.py"
+FLEET = "controller/fleet/fleet.py"
 LISTENER = "controller/fleet/listener.py"
 HELLO = "controller/fleet/hello.py"
 RECEPTION = "controller/fleet/reception.py"
@@ -15,6 +16,7 @@ _S7 = "tests/security/test_s07_replay.py"
 _S8 = "tests/security/test_s08_hostile_agent.py"
 
 _RETURN = "tests/integration/test_fleet_return.py"
+_SESSIONS = "tests/integration/test_fleet_sessions.py"
 _SESSION = "tests/unit/node_agent/test_session.py"
 
 MUTANTS = (
@@ -147,7 +149,6 @@ MUTANTS = (
         "            if len(kind) + len(key) > LONGEST_NAME:\n",
         "            if False:\n",
         (f"{_S8}::test_an_inventory_of_endless_names_ends_the_session",),
-        waits=True,
     ),
     Mutant(
         "fleet.brief-session",
@@ -156,6 +157,29 @@ MUTANTS = (
         "        brief = not session.welcomed or self._clock.seconds() - begun < BRIEF_SECONDS\n",
         "        brief = not session.welcomed\n",
         (f"{_SESSION}::test_a_session_that_always_ends_at_once_is_begun_ever_more_seldom",),
+    ),
+    Mutant(
+        "fleet.damaged-deny-list",
+        "P7",
+        FLEET,
+        "        self._presence.beat()  # first: a deny-list that cannot be read must silence"
+        " nobody\n"
+        "        for serial in self._deny_list.refresh():\n"
+        "            self.revoke([serial])\n",
+        "        for serial in self._deny_list.refresh():\n"
+        "            self.revoke([serial])\n"
+        "        self._presence.beat()\n",
+        (f"{_SESSIONS}::test_a_deny_list_that_cannot_be_read_silences_no_box",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.failing-job",
+        "P7",
+        FLEET,
+        "        loop = LoopingCall(once)\n",
+        "        loop = LoopingCall(function)\n",
+        (f"{_SESSIONS}::test_a_job_that_fails_runs_again",),
+        waits=True,
     ),
     Mutant(
         "fleet.failing-session",
