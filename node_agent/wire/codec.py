@@ -17,6 +17,8 @@ MAX_FRAME = 8 * 1024 * 1024
 """Bytes of one frame, at most."""
 MAX_DEPTH = 16
 """How deep free-form data (`SystemReport.facts`) may nest."""
+MAX_VALUES = 200_000
+"""Values of one message, at most: whoever reads it does nothing else meanwhile (S38)."""
 MAX_INTEGER = 2**63 - 1
 """Integers beyond this do not fit the database's ``bigint``."""
 
@@ -53,7 +55,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], frame: bytes) -> Message:
         raise WireError(f"a frame of {len(frame)} bytes")
     try:
         message: Message = decoder.decode(frame)
-        _check(message, MAX_DEPTH)
+        _check(message, MAX_DEPTH, MAX_VALUES)
     except RecursionError:
         raise WireError("nested too deeply") from None
     except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
@@ -61,10 +63,15 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], frame: bytes) -> Message:
     return message
 
 
-def _check(value: object, depth: int) -> None:
-    """Refuse what msgpack can say and nobody here can store: NaN, huge integers, deep nesting."""
+def _check(value: object, depth: int, room: int) -> int:
+    """Refuse what msgpack can say and nobody here can store: NaN, huge integers, deep nesting, more
+    than ``room`` values. Gives the room that is left.
+    """
+    if room <= 0:
+        raise WireError(f"more than {MAX_VALUES} values")
+    room -= 1
     if isinstance(value, str | bytes | bool | None):
-        return
+        return room
     if isinstance(value, int):
         if not -MAX_INTEGER <= value <= MAX_INTEGER:
             raise WireError("an integer is out of range")
@@ -75,7 +82,8 @@ def _check(value: object, depth: int) -> None:
         raise WireError("nested too deeply")
     else:
         for inner in _parts(value):
-            _check(inner, depth - 1)
+            room = _check(inner, depth - 1, room)
+    return room
 
 
 def _parts(value: object) -> Iterable[object]:

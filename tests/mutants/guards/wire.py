@@ -61,6 +61,14 @@ MUTANTS = (
         dies_of=("RecursionError",),
     ),
     Mutant(
+        "wire.many-values",
+        "S38",
+        CODEC,
+        "    if room <= 0:\n",
+        "    if False:\n",
+        (f"{_CODEC}::test_the_values_of_a_message_are_bounded_however_they_are_nested",),
+    ),
+    Mutant(
         "wire.integer-range",
         "S8",
         CODEC,

@@ -13,6 +13,7 @@ from node_agent.wire import messages, questions
 from node_agent.wire.codec import (
     MAX_DEPTH,
     MAX_FRAME,
+    MAX_VALUES,
     WireError,
     decode_from_agent,
     decode_from_controller,
@@ -326,6 +327,16 @@ def test_nesting_is_bounded() -> None:
     deep = messages.SystemReport(sampled_at=1.0, facts=nested(MAX_DEPTH + 1))
     with pytest.raises(WireError, match="deep"):
         decode_from_agent(encode(deep))
+
+
+@pytest.mark.parametrize("shape", [[0], [[0]], [{"a": 0}]])
+def test_the_values_of_a_message_are_bounded_however_they_are_nested(shape: list[object]) -> None:
+    """A frame of eight million small ones keeps whoever reads it busy for seconds."""
+    fits = messages.SystemReport(sampled_at=1.0, facts={"a": shape * 1000})
+    decode_from_agent(encode(fits))
+    many = messages.SystemReport(sampled_at=1.0, facts={"a": shape * MAX_VALUES})
+    with pytest.raises(WireError, match=f"more than {MAX_VALUES} values"):
+        decode_from_agent(encode(many))
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 2**63, -(2**63)])
