@@ -69,11 +69,17 @@ async def same(tx: Transaction, actor: str, request_hash: bytes) -> int | None:
     """
     await tx.run("SELECT pg_advisory_xact_lock(hashtext('held changes'))")
     row = await tx.maybe(
-        """SELECT id FROM held_change WHERE actor = %s AND request_hash = %s AND state = 'held'
-           FOR UPDATE""",
+        """SELECT id, secret_id, expires_at <= now() FROM held_change
+           WHERE actor = %s AND request_hash = %s AND state = 'held' FOR UPDATE""",
         (actor, request_hash),
     )
-    return None if row is None else int(row[0])
+    if row is None:
+        return None
+    held_id, secret_id, expired = row
+    if expired:
+        await _expire(tx, [(held_id, secret_id)])
+        return None
+    return int(held_id)
 
 
 async def add(
@@ -129,6 +135,16 @@ async def purge(tx: Transaction, *, limit: int = 1000) -> int:
            WHERE state = 'held' AND expires_at <= now() ORDER BY id LIMIT %s FOR UPDATE""",
         (limit,),
     )
+    await _expire(tx, due)
+    await tx.run(
+        "DELETE FROM held_change WHERE ended_at < now() - make_interval(days => %s)",
+        (REMEMBERED_DAYS,),
+    )
+    return len(due)
+
+
+async def _expire(tx: Transaction, due: Sequence[tuple[Any, ...]]) -> None:
+    """End changes (number, secret) whose time is over, and forget the secrets of their requests."""
     await tx.run(
         """UPDATE held_change SET state = 'expired', ended_at = now(), secret_id = NULL
            WHERE id = ANY(%s)""",
@@ -138,8 +154,3 @@ async def purge(tx: Transaction, *, limit: int = 1000) -> int:
         "DELETE FROM secret WHERE id = ANY(%s)",
         ([secret for _, secret in due if secret is not None],),
     )
-    await tx.run(
-        "DELETE FROM held_change WHERE ended_at < now() - make_interval(days => %s)",
-        (REMEMBERED_DAYS,),
-    )
-    return len(due)
