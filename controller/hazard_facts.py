@@ -108,6 +108,8 @@ async def _unserved(tx: Transaction, rows: Sequence[ChangedRow]) -> tuple[str, .
     }
     retired = sorted(_retired(rows))
     if retired:
+        # Of two boxes that are retired at once, the second is judged when the first is committed.
+        await tx.run("SELECT pg_advisory_xact_lock(hashtext('retired boxes'))")
         gone |= {name for (name,) in await tx.rows(_LEFT_ALONE, (retired,))}
     return tuple(sorted(gone))
 
