@@ -5,11 +5,12 @@ both: an id without its number would accept whatever it has grown to since.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
 
 import attrs
 
 from controller.fleet.repair import is_mass_delete
-from controller.sentences import counted, listed
+from controller.sentences import NAMED, counted, listed
 
 
 @attrs.frozen
@@ -45,6 +46,8 @@ class Hazard:
     id: str
     number: int
     words: str
+    digest: str = ""
+    """Of all names that are counted, where there are more than ``words`` say."""
 
     @property
     def accepted(self) -> str:
@@ -54,7 +57,10 @@ class Hazard:
 
 @attrs.frozen
 class HazardRule:
-    """A kind of hazard; ``check`` gives the number and the words, or None where there is none."""
+    """A kind of hazard.
+
+    ``check`` gives the number, the words and the names in these, or None where there is none.
+    """
 
     id: str
     sources: tuple[str, ...]
@@ -62,10 +68,10 @@ class HazardRule:
     """Why a person must have seen it, in one sentence."""
     counts: str
     """What the number counts."""
-    check: Callable[[Facts], tuple[int, str] | None]
+    check: Callable[[Facts], tuple[int, str, Sequence[str]] | None]
 
 
-def _mass_delete(facts: Facts) -> tuple[int, str] | None:
+def _mass_delete(facts: Facts) -> tuple[int, str, Sequence[str]] | None:
     many = [each for each in facts.removals if is_mass_delete(each.removed, each.held)]
     if not many:
         return None
@@ -73,30 +79,33 @@ def _mass_delete(facts: Facts) -> tuple[int, str] | None:
         f"{each.removed} of {each.held} objects from {each.logical_server}"
         for each in sorted(many, key=lambda each: each.logical_server)
     ]
-    return sum(each.removed for each in many), f"removes {listed(parts)}"
+    return sum(each.removed for each in many), f"removes {listed(parts)}", parts
 
 
-def _root_ns(facts: Facts) -> tuple[int, str] | None:
+def _root_ns(facts: Facts) -> tuple[int, str, Sequence[str]] | None:
     number = len(facts.redelegated) + facts.redelegated_later
     if not number:
         return None
     named = f": {listed(facts.redelegated)}" if facts.redelegated else ""
-    return number, f"changes the NS records at the top of {counted(number, 'zone', 'zones')}{named}"
+    what = counted(number, "zone", "zones")
+    return number, f"changes the NS records at the top of {what}{named}", facts.redelegated
 
 
-def _last_name_server(facts: Facts) -> tuple[int, str] | None:
+def _last_name_server(facts: Facts) -> tuple[int, str, Sequence[str]] | None:
     if not facts.unserved:
         return None
     number = len(facts.unserved)
     what = counted(number, "zone", "zones")
-    return number, f"removes the last name server of {what}: {listed(facts.unserved)}"
+    words = f"removes the last name server of {what}: {listed(facts.unserved)}"
+    return number, words, facts.unserved
 
 
-def _wide_reload(facts: Facts) -> tuple[int, str] | None:
+def _wide_reload(facts: Facts) -> tuple[int, str, Sequence[str]] | None:
     number = len(facts.reloading)
     if number <= facts.reload_boxes:
         return None
-    return number, f"reloads a daemon on {number} boxes at once: {listed(facts.reloading)}"
+    words = f"reloads a daemon on {number} boxes at once: {listed(facts.reloading)}"
+    return number, words, facts.reloading
 
 
 HAZARDS: tuple[HazardRule, ...] = (
@@ -138,7 +147,16 @@ IDS = tuple(rule.id for rule in HAZARDS)
 def judge(facts: Facts) -> tuple[Hazard, ...]:
     """Give the hazards of a change, in the order of the rules."""
     found = ((rule.id, rule.check(facts)) for rule in HAZARDS)
-    return tuple(Hazard(id_, *told) for id_, told in found if told is not None)
+    return tuple(
+        Hazard(id_, told[0], told[1], _digest(told[2])) for id_, told in found if told is not None
+    )
+
+
+def _digest(names: Sequence[str]) -> str:
+    """Tell names apart that stand in no sentence; nothing where all of them do."""
+    if len(names) <= NAMED:
+        return ""
+    return sha256("\n".join(sorted(names)).encode()).hexdigest()[:32]
 
 
 @attrs.frozen
@@ -161,6 +179,8 @@ class Approval:
             before = shown.get(hazard.id)
             if before is None:
                 parts.append(f"{hazard.id} is new: it {hazard.words}")
+            elif before.words == hazard.words and before != hazard:
+                parts.append(f"{hazard.id} is about others than it was: it {hazard.words}")
             elif before != hazard:
                 parts.append(f"{hazard.id} was: {before.words}; now it {hazard.words}")
             elif hazard.id not in self.accepted:
