@@ -15,7 +15,9 @@ from controller.refusal import CommandError
 from controller.storage import held_changes
 from controller.storage.database import Transaction
 from controller.storage.held_changes import HeldRow
-from controller.storage.secrets import Secrets
+from controller.storage.secrets import SecretError, Secrets
+
+_OTHER_FIELDS = "takes other fields now than when it was held"
 
 
 @attrs.frozen
@@ -76,7 +78,7 @@ class Holding:
                 actor=principal.actor,
                 origin=principal.origin,
                 command=command,
-                request=msgspec.to_builtins(redacted(request), enc_hook=str),
+                request=_plain(redacted(request)),
                 secret_id=secret_id,
                 request_hash=digest,
                 reason=reason,
@@ -93,22 +95,32 @@ class Holding:
     async def request_of(self, tx: Transaction, held: HeldRow, kind: type[Any]) -> Any:
         """Give the request of a held change as it was asked; ``kind`` is its class.
 
-        Raises `CommandError` ``change.held.unreadable`` where this version reads it no more.
+        Raises `CommandError` ``change.held.unreadable`` where this version would read anything
+        else than was asked, or its secrets cannot be opened.
         """
-        fields: dict[str, Any] = dict(held.request)
-        if held.secret_id is not None and self.secrets is not None:
-            fields |= msgspec.json.decode(await self.secrets.read(tx, held.secret_id))
+        fields: dict[str, Any] = {**held.request, **await self._secrets_of(tx, held)}
         try:
-            return msgspec.convert(fields, kind)
+            asked = msgspec.convert(fields, kind)
         except msgspec.ValidationError as error:
-            raise CommandError(
-                "change.held.unreadable",
-                f"{held.command} takes other fields now than when it was held",
-                field="id",
-                value=str(held.id),
-                allowed=f"hsctl change withdraw {held.id}, and ask again",
-                status=409,
-            ) from error
+            raise unreadable(held, _OTHER_FIELDS) from error
+        # A field that the class has no more is passed over by the conversion, at any depth.
+        read = _plain(attrs.asdict(asked))
+        if any(name not in read or read[name] != value for name, value in fields.items()):
+            raise unreadable(held, _OTHER_FIELDS)
+        return asked
+
+    async def _secrets_of(self, tx: Transaction, held: HeldRow) -> dict[str, Any]:
+        """Open the values of a request's secret fields."""
+        if held.secret_id is None:
+            return {}
+        if self.secrets is None:
+            raise unreadable(held, "has secrets that this controller has no key for")
+        try:
+            opened = await self.secrets.read(tx, held.secret_id)
+        except SecretError as error:
+            raise unreadable(held, f"has secrets that cannot be opened: {error}") from error
+        found: dict[str, Any] = msgspec.json.decode(opened)
+        return found
 
 
 def held_back(held_id: int, hazards: Sequence[Hazard]) -> HeldBackError:
@@ -129,6 +141,18 @@ async def held_before(tx: Transaction, held_id: int) -> CommandError:
     if row is None:
         return unknown(held_id)
     return held_back(held_id, hazards_of(row)) if row.state == "held" else ended(row)
+
+
+def unreadable(row: HeldRow, why: str) -> CommandError:
+    """Give the refusal for a held change that cannot be run as it was asked; ``why`` of it."""
+    return CommandError(
+        "change.held.unreadable",
+        f"{row.command} {why}",
+        field="id",
+        value=str(row.id),
+        allowed=f"hsctl change withdraw {row.id}, and ask again",
+        status=409,
+    )
 
 
 def unknown(held_id: int) -> CommandError:
@@ -175,6 +199,12 @@ def not_accepted(approval: Approval, hazards: Sequence[Hazard]) -> CommandError:
 def hazards_of(row: HeldRow) -> tuple[Hazard, ...]:
     """Give the hazards that a held change was last judged to meet."""
     return tuple(msgspec.convert(hazard, Hazard) for hazard in row.hazards)
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a request's fields as they are kept: what JSON gives back of them."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields, enc_hook=str))
+    return found
 
 
 def _secret_fields(request: Any) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from controller.changes import redacted
 from controller.cluster.boxes.boxes import time_text
 from controller.commands import Command, Registry, Work
 from controller.hazards import IDS, Approval, accepting
-from controller.holding import Holding, ended, hazards_of, unknown
+from controller.holding import Holding, ended, hazards_of, unknown, unreadable
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError
 from controller.storage import held_changes
@@ -86,7 +86,7 @@ class HeldChanges:
                 value=unheard[0],
                 allowed=", ".join(IDS),
             )
-        command = self.known[row.command]
+        command = self._command(row)
         asked = await self.holding.request_of(work.tx, row, command.request)
         approval = Approval(row.id, hazards_of(row), request.accept)
         work.change.approving(approval, row.command, redacted(asked), row.reason)
@@ -98,11 +98,20 @@ class HeldChanges:
                 "state": "approved",
                 "asked_by": row.actor,
                 "approved_by": work.principal.actor,
-                "accepted": [hazard.accepted for hazard in approval.shown],
+                "accepted": [
+                    f"{id_}={request.accept[id_]}" for id_ in IDS if id_ in request.accept
+                ],
             },
         )
         await held_changes.end(work.tx, row, "approved", work.principal.actor)
         return await command.function(work, asked)
+
+    def _command(self, row: HeldRow) -> Command[Any]:
+        """Give the command of a held change; raises `CommandError` where it is there no more."""
+        for command in self.known:
+            if command.name == row.command:
+                return command
+        raise unreadable(row, "is no command of this version")
 
     async def withdraw(self, work: Work, request: NamedHeld) -> dict[str, Any]:
         """Drop what was held back: it is done by nobody."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from controller.change_plan import Foreseen
 from controller.changes import secret_field
 from controller.commands import Command, Registry, Work
+from controller.history.approval import HeldChanges
 from controller.holding import HeldBackError, Holding
 from controller.principal import Principal, system
 from controller.projection.zones import secondary_zone
@@ -239,6 +240,21 @@ async def test_each_of_several_hazards_must_be_accepted(model: Model) -> None:
 
 
 @ensureDeferred
+async def test_the_audit_names_what_was_accepted_and_nothing_else(model: Model) -> None:
+    """A hazard that was shown, and is none any more, was accepted by nobody."""
+    await leaving(model, 20)
+    held = (await model.held("dns.apply", allow_fewer=True)).held
+    await model.write(
+        """UPDATE held_change SET hazards = hazards || '[{"id": "last-name-server", "number": 1,
+           "words": "removes the last name server of 1 zone: z0.test"}]'"""
+    )
+    done = await approve(model, held, root_ns=20, mass_delete=20)
+    change = await model.ask("change.show", id=done.change_id)
+    (row,) = [row for row in change["rows"] if row["relation"] == "held_change"]
+    assert row["after"]["accepted"] == ["mass-delete=20", "root-ns=20"]
+
+
+@ensureDeferred
 async def test_removals_that_a_change_writes_itself_count_as_those_of_a_job(model: Model) -> None:
     """No command of today writes so many at once; the guard does not rely on that."""
     await leaving(model, 1, beside=25)
@@ -329,6 +345,85 @@ async def test_a_box_with_the_last_name_server_is_retired_only_on_acceptance(mod
     assert (await model.ask("pserver.show", name="ns1"))["intent"] == "draining"
 
 
+@ensureDeferred
+async def test_of_two_boxes_retired_at_once_the_second_takes_the_last_name_server(
+    model: Model,
+) -> None:
+    """Neither sees the other's retirement until it is committed, and then it must."""
+    await zones(model, 1)
+    waiting: list[Deferred[None]] = []
+    retire = model.registry["pserver.retire"]
+
+    async def together(work: Work, request: Any) -> Any:
+        answer = await retire.function(work, request)
+        waiting.append(Deferred())
+        if len(waiting) == 2:
+            for each in waiting:
+                each.callback(None)
+        await waiting[-1]
+        return answer
+
+    registry = Registry((attrs.evolve(retire, function=together),))
+    runner = CommandRunner(model.database, registry, holding=Holding(model.secrets))
+    outcomes: list[dict[str, int]] = []
+
+    async def attempt(box: str) -> None:
+        try:
+            await runner.run(OPERATOR, "pserver.retire", retire.request(box, True))
+            outcomes.append({})
+        except HeldBackError as error:
+            outcomes.append(ids(error))
+
+    await gatherResults([Deferred.fromCoroutine(attempt(box)) for box in ("ns1", "ns2")])
+    assert sorted(outcomes, key=len) == [{}, {"last-name-server": 1}]
+
+
+@ensureDeferred
+async def test_as_many_others_are_not_what_was_shown(model: Model) -> None:
+    """Of many zones the words name a few: one of the rest is another one by now."""
+    await zones(model, 6)
+    await model.ask("pserver.retire", name="ns2", box_is_gone=True)
+    held = await model.held("pserver.retire", name="ns1", box_is_gone=True)
+    words = "removes the last name server of 6 zones: z0.test, z1.test, z2.test and 3 more"
+    assert words in held.message
+    await model.write("UPDATE zone SET name = 'z9.test' WHERE name = 'z5.test'")
+    error = await not_approved(model, held.held, last_name_server=6)
+    assert f"last-name-server is about others than it was: it {words}" in error.message
+    await approve(model, held.held, last_name_server=6)
+
+
+@pytest.mark.parametrize(
+    ("since", "words"),
+    [
+        ("""request = request || '{"only": "z0.test"}'""", "takes other fields now"),
+        ("""request = '{"allow_fewer": "many"}'""", "takes other fields now"),
+        ("command = 'dns.former'", "is no command of this version"),
+    ],
+)
+@ensureDeferred
+async def test_what_this_version_reads_otherwise_is_not_run(
+    model: Model, since: str, words: str
+) -> None:
+    """A field that a command has no more may have been what kept it small."""
+    await zones(model, 2)
+    held = (await model.held("dns.apply")).held
+    await model.write(f"UPDATE held_change SET {since}")  # as an older version may have kept it
+    error = await not_approved(model, held, root_ns=2)
+    assert (error.id, words in error.message) == ("change.held.unreadable", True)
+    await model.ask("change.withdraw", id=held)
+
+
+@ensureDeferred
+async def test_what_is_asked_again_after_its_time_is_held_anew(model: Model) -> None:
+    await zones(model, 1)
+    held = (await model.held("dns.apply")).held
+    await model.write("UPDATE held_change SET expires_at = now()")
+    again = (await model.held("dns.apply")).held
+    assert again != held
+    assert (await model.ask("change.show-held", id=held))["state"] == "expired"
+    assert (await approve(model, again, root_ns=1)).result["zones"] == 1
+
+
 async def wide(model: Model) -> dict[str, Any]:
     """Give a model that reloads Apache on two boxes; one is what this runner allows."""
     await model.cluster()
@@ -391,6 +486,21 @@ async def test_a_held_change_ends_by_itself_and_its_secret_with_it(model: Model)
     assert await model.database.transaction(system("test"), held_changes.purge, name="t") == 1
     assert await model.rows("SELECT state, secret_id FROM held_change") == [("expired", None)]
     assert await model.rows("SELECT 1 FROM secret WHERE owner_id IS NULL AND name IS NULL") == []
+
+
+@pytest.mark.parametrize("key", ["another", "none"])
+@ensureDeferred
+async def test_secrets_that_cannot_be_opened_are_not_run_without(
+    model: Model, key: str, tmp_path: Any
+) -> None:
+    document = await wide(model)
+    with pytest.raises(HeldBackError) as caught:
+        await model.run("model.import", model=document)
+    secrets = Secrets.create(tmp_path / "another.key") if key == "another" else None
+    commands = HeldChanges(model.registry, Holding(secrets)).commands()
+    model.runner = CommandRunner(model.database, Registry(commands), holding=Holding(secrets))
+    error = await not_approved(model, caught.value.held, wide_reload=2)
+    assert (error.id, "has secrets that" in error.message) == ("change.held.unreadable", True)
 
 
 @ensureDeferred
