@@ -12,7 +12,7 @@ import msgspec
 from node_agent.box.interface import LaneFiles
 from node_agent.choosing import Chooser
 from node_agent.effect_words import check_words, control_words, file_words
-from node_agent.effects.failures import EffectFailedError
+from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.file_preview import FilePreview
 from node_agent.foreseen import Foreseen
 from node_agent.journal import Journal
@@ -37,6 +37,7 @@ from templates.objects import ObjectId
 from templates.service_type import SERVER_ID, LaneContext, ServiceType
 
 LONGEST_REFUSAL = 1000
+UNENDED = "it has yet to end what it had begun: ask again in a moment"
 _ROUNDS = 2 * MOST_PREVIEWED
 """Rounds that are thought through, at most: each settles or judges one object at least."""
 
@@ -63,7 +64,13 @@ class Previews:
     held_back: Callable[[Step], str]
 
     def preview(self, objects: Sequence[PreviewedObject]) -> Preview:
-        """Think the objects through. Blocks; raises `EffectFailedError` for too many of them."""
+        """Think the objects through. Blocks.
+
+        Raises `EffectFailedError` for too many of them, `BoxUnavailableError` where files stand as
+        a round left them that has yet to be ended: they would pass for changed by hand.
+        """
+        if self.journal.open_entries(self.lane):
+            raise BoxUnavailableError(UNENDED)
         size = sum(len(each.spec or b"") for each in objects)
         if len(objects) > MOST_PREVIEWED or size > MOST_PREVIEWED_BYTES:
             raise EffectFailedError(

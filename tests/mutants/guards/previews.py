@@ -66,6 +66,14 @@ MUTANTS = (
         (f"{_AGENT}::test_a_lane_that_is_held_or_ahead_says_so",),
     ),
     Mutant(
+        "agent.preview-of-what-is-unended",
+        "P2",
+        "node_agent/previewing.py",
+        "        if self.journal.open_entries(self.lane):",
+        "        if False:",
+        (f"{_AGENT}::test_a_step_that_is_not_ended_does_not_pass_for_a_change_by_hand",),
+    ),
+    Mutant(
         "agent.preview-of-what-is-kept",
         "P2",
         "node_agent/previewing.py",

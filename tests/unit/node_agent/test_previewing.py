@@ -11,6 +11,7 @@ from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.file_preview import BY_HAND, FOREIGN, PRIVATE
 from node_agent.grants import Grants
 from node_agent.lanes import AHEAD, HELD
+from node_agent.previewing import UNENDED
 from node_agent.wire.messages import Item
 from node_agent.wire.questions import (
     MOST_PREVIEW_FILES,
@@ -205,6 +206,18 @@ def test_what_is_stored_and_not_applied_is_counted() -> None:
     bench.take(zone("late.test", 7000), zone("later.test", 7001))
     bench.lane._held = False  # at rest, with work before it
     assert preview(bench, zone("a.test", 9)).pending == 2
+
+
+def test_a_step_that_is_not_ended_does_not_pass_for_a_change_by_hand() -> None:
+    bench = running()
+    bench.journal.full_at = 3  # the step is live, and cannot be written down
+    bench.take(zone("a.test", 8, serial=7))
+    assert bench.lane.condition == "disk-full"
+    with pytest.raises(BoxUnavailableError, match=UNENDED):
+        preview(bench, zone("a.test", 9, serial=9))
+    bench.pass_time(2)
+    (file,) = preview(bench, zone("a.test", 9, serial=9)).files
+    assert (file.words, file.lines[-2]) == ("", "-@ 60 IN SOA ns. host. 7 1 1 1 1")
 
 
 def test_a_round_under_way_is_waited_for_and_not_for_ever() -> None:
