@@ -1,7 +1,9 @@
 """A dry run with differences: what is asked of which box, and that nothing is kept."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import msgspec
 import pytest
 from pytest_twisted import ensureDeferred
@@ -198,6 +200,38 @@ async def test_a_wide_change_is_asked_in_part_and_says_so(
         assert lane.unasked == ""
     else:
         assert "too large" in lane.unasked
+
+
+@ensureDeferred
+async def test_secrets_are_opened_for_those_alone_that_are_asked(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await model.cluster()
+    await settled(model)
+    monkeypatch.setattr("controller.fleet.differences.MOST_LANES", 1)
+    servers = await model.rows(
+        "SELECT id::text FROM logical_server WHERE group_name = 'dns' ORDER BY name"
+    )
+    object_ = attrs.evolve(pending(1, 1), secrets=(1,))
+    changes = tuple(ServerChange(id, 1, (object_,)) for (id,) in servers)
+    opened: list[bytes] = []
+
+    async def inline(tx: Transaction, spec: bytes, ids: Sequence[int]) -> bytes:
+        opened.append(spec)
+        return spec
+
+    differences = Differences(model.fleet, reactor, inline)
+
+    async def read(tx: Transaction) -> tuple[Concerned, ...]:
+        return await differences.concerned(tx, Committed(0, changes, ()), ())
+
+    lanes = await model.database.transaction(OPERATOR, read, name="test")
+    assert [len(lane.objects) for lane in lanes] == [1, 0]
+    assert len(opened) == 1
+    told = {each.box: each.words for each in await differences.ask(lanes)}
+    assert told["ns2"] == (
+        "ns2: too many servers are touched to ask all; its differences are not known",
+    )
 
 
 @ensureDeferred
