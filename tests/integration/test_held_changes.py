@@ -8,8 +8,10 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, gatherResults
 
 from controller.change_plan import Foreseen
-from controller.changes import secret_field
+from controller.changes import ChangeWriter, secret_field
 from controller.commands import Command, Registry, Work
+from controller.hazard_facts import facts_of
+from controller.hazards import Facts
 from controller.history.approval import HeldChanges
 from controller.holding import HeldBackError, Holding
 from controller.principal import Principal, system
@@ -18,7 +20,7 @@ from controller.refusal import CommandError
 from controller.registry import EnrolmentInfo, build_registry
 from controller.runner import CommandResult, CommandRunner
 from controller.storage import held_changes
-from controller.storage.database import Database
+from controller.storage.database import Database, Transaction
 from controller.storage.secrets import Secrets
 from templates.bind.objects import ZONE
 from tests.integration.applying import name_servers
@@ -345,37 +347,52 @@ async def test_a_box_with_the_last_name_server_is_retired_only_on_acceptance(mod
     assert (await model.ask("pserver.show", name="ns1"))["intent"] == "draining"
 
 
+_WAITING = """
+SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
+WHERE locktype = 'advisory' AND NOT granted AND d.datname = current_database()
+"""
+
+
 @ensureDeferred
 async def test_of_two_boxes_retired_at_once_the_second_takes_the_last_name_server(
-    model: Model,
+    model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither sees the other's retirement until it is committed, and then it must."""
+    """The second is judged while the first is not committed: it must wait for what that left."""
     await zones(model, 1)
-    waiting: list[Deferred[None]] = []
     retire = model.registry["pserver.retire"]
+    retired: dict[str, Deferred[None]] = {"ns1": Deferred(), "ns2": Deferred()}
+    first_judged: Deferred[None] = Deferred()
+    judged: list[Facts] = []
 
     async def together(work: Work, request: Any) -> Any:
         answer = await retire.function(work, request)
-        waiting.append(Deferred())
-        if len(waiting) == 2:
-            for each in waiting:
-                each.callback(None)
-        await waiting[-1]
+        retired[request.name].callback(None)
+        await (retired["ns2"] if request.name == "ns1" else first_judged)
         return answer
 
+    async def in_turn(tx: Transaction, change: ChangeWriter, **more: Any) -> Facts:
+        facts = await facts_of(tx, change, **more)
+        judged.append(facts)
+        if len(judged) == 1:
+            first_judged.callback(None)
+            while len(judged) == 1 and not await tx.rows(_WAITING):
+                pass
+        return facts
+
+    monkeypatch.setattr("controller.runner.facts_of", in_turn)
     registry = Registry((attrs.evolve(retire, function=together),))
     runner = CommandRunner(model.database, registry, holding=Holding(model.secrets))
-    outcomes: list[dict[str, int]] = []
+    outcomes: dict[str, dict[str, int]] = {}
 
     async def attempt(box: str) -> None:
         try:
             await runner.run(OPERATOR, "pserver.retire", retire.request(box, True))
-            outcomes.append({})
+            outcomes[box] = {}
         except HeldBackError as error:
-            outcomes.append(ids(error))
+            outcomes[box] = ids(error)
 
-    await gatherResults([Deferred.fromCoroutine(attempt(box)) for box in ("ns1", "ns2")])
-    assert sorted(outcomes, key=len) == [{}, {"last-name-server": 1}]
+    await gatherResults([Deferred.fromCoroutine(attempt(box)) for box in retired])
+    assert outcomes == {"ns1": {}, "ns2": {"last-name-server": 1}}
 
 
 @ensureDeferred
