@@ -1,5 +1,7 @@
 """Changes that are held back: what they would do, their hazards, and approving them one by one."""
 
+import re
+
 from controller.hazards import IDS
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.routing import Route
@@ -8,6 +10,7 @@ from controller.web.panel.visits import Form, RefusedError, Visit
 _UP = (("Held changes", local("held")),)
 _ACCEPT = "accept."
 """The field of a hazard that is accepted, before its id; its value is the hazard's number."""
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 async def show_all(visit: Visit) -> Page:
@@ -33,7 +36,7 @@ async def approve(visit: Visit, number: str) -> Answer:
     accept = {
         hazard: int(text)
         for hazard in IDS
-        if (text := visit.form.text(f"{_ACCEPT}{hazard}")).isdecimal()
+        if _NUMBER.fullmatch(text := visit.form.text(f"{_ACCEPT}{hazard}"))
     }
     try:
         done = await visit.write("change.approve", id=number, accept=accept)
