@@ -7,7 +7,9 @@ live before the next.
 from typing import Any
 
 import attrs
+import psycopg2
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from controller.changes import ChangeWriter
 from controller.cluster.servers.editing import ServerEditing, SetServer
@@ -17,12 +19,14 @@ from controller.hosting.job import Job, Outcome, gone_boxes, judge
 from controller.principal import system
 from controller.progress import change_state
 from controller.refusal import CommandError
-from controller.storage.database import Database, Transaction
+from controller.storage.database import Database, StorageError, Transaction
 
 CHANNEL = "hs_rollout"
 """Notified when a rollout begins or goes on."""
 LOCK = 0x68735F72  # 'hs_r'
 _PRINCIPAL = system("rollout")
+
+_log = Logger()
 
 
 @attrs.frozen
@@ -69,9 +73,17 @@ async def _advance(tx: Transaction, rollout: _Running, editing: ServerEditing) -
     await tx.run("SAVEPOINT wave")
     try:
         change_id = await _write(tx, rollout, editing)
-    except CommandError as error:
+    except (StorageError, psycopg2.Error):
+        raise  # of the database and not of this rollout: the next look tries again
+    except Exception as error:
+        # A mistake of ours about one rollout is told where it is, and stops no other.
+        words = f"internal error: {type(error).__name__}: {error}"
+        if isinstance(error, CommandError):
+            words = error.message
+        else:
+            _log.failure("wave {wave} of rollout {id}", wave=rollout.wave + 1, id=rollout.id)
         await tx.run("ROLLBACK TO SAVEPOINT wave")
-        await _pause(tx, rollout, error.message)
+        await _pause(tx, rollout, words)
         return "moved"
     await tx.run(
         "UPDATE rollout SET wave = wave + 1, change_id = %s, message = '' WHERE id = %s",

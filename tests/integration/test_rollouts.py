@@ -16,6 +16,7 @@ from controller.projection.stored import ServerProjection
 from controller.refusal import CommandError
 from controller.runner import CommandRunner
 from controller.storage.database import Transaction
+from tests.conftest import LoggedErrors
 from tests.integration.applying import applied
 from tests.integration.model import Model
 
@@ -171,6 +172,33 @@ async def test_a_wave_that_is_refused_is_not_written_by_half(model: Model) -> No
     assert await model.footprint() == before
     shown = await model.ask("rollout.show", id=number)
     assert (shown["state"], shown["written"], shown["message"]) == ("paused", 0, "this one not")
+
+
+@attrs.frozen
+class Mistaken(ServerEditing):
+    """Fails for web servers, by a mistake of ours."""
+
+    async def set(self, work: Work, request: SetServer) -> dict[str, Any]:
+        if request.name in WEB:
+            raise ValueError("no such word")
+        return await super().set(work, request)
+
+
+@ensureDeferred
+async def test_a_mistake_of_ours_pauses_its_rollout_and_stops_no_other(
+    model: Model, logged_errors: LoggedErrors
+) -> None:
+    await farm(model)
+    number = await begun(model)
+    bind = await model.ask("rollout.begin", type="bind", settings={"used_by": "master-admin"})
+    editing = Mistaken(ServerProjection(model.secrets, self_signed))
+    assert await step(model, editing) == "moved"
+    shown = await model.ask("rollout.show", id=number)
+    words = "internal error: ValueError: no such word"
+    assert (shown["state"], shown["written"], shown["message"]) == ("paused", 0, words)
+    assert (await model.ask("rollout.show", id=bind["rollout"]))["written"] == 1
+    (told,) = logged_errors.flush()
+    assert "no such word" in told
 
 
 @ensureDeferred

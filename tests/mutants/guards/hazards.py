@@ -249,6 +249,15 @@ MUTANTS = (
         (f"{_HELD}::test_what_is_sent_twice_is_held_once_and_approved_once",),
     ),
     Mutant(
+        "hazards.mistake-in-a-wave",
+        "P4",
+        WAVES,
+        "    except Exception as error:",
+        "    except CommandError as error:",
+        (f"{_ROLLOUTS}::test_a_mistake_of_ours_pauses_its_rollout_and_stops_no_other",),
+        dies_of=("ValueError",),
+    ),
+    Mutant(
         "hazards.wave-after-a-failure",
         "P10",
         WAVES,
