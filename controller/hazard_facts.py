@@ -90,7 +90,8 @@ _LEFT_ALONE = """
 SELECT z.name FROM zone z
 WHERE z.id IN (SELECT n.zone_id FROM box b JOIN lane l ON l.box_id = b.id
                JOIN zone_server n ON n.logical_server_id = l.logical_server_id
-               WHERE b.name = ANY(%s))
+               WHERE b.name = ANY(%s)
+               UNION ALL SELECT f.id FROM zone f WHERE f.name = ANY(%s))
   AND NOT EXISTS (SELECT 1 FROM zone_server n JOIN lane l USING (logical_server_id)
                   JOIN box b ON b.id = l.box_id
                   WHERE n.zone_id = z.id AND b.retired_at IS NULL)
@@ -106,11 +107,11 @@ async def _unserved(tx: Transaction, rows: Sequence[ChangedRow]) -> tuple[str, .
         for (relation, key), after in last.items()
         if relation == "zone" and after is None and ("domain", key) not in last
     }
-    retired = sorted(_retired(rows))
-    if retired:
+    retired, fewer = sorted(_retired(rows)), list(redelegated(rows))
+    if retired or fewer:
         # Of two boxes that are retired at once, the second is judged when the first is committed.
         await tx.run("SELECT pg_advisory_xact_lock(hashtext('retired boxes'))")
-        gone |= {name for (name,) in await tx.rows(_LEFT_ALONE, (retired,))}
+        gone |= {name for (name,) in await tx.rows(_LEFT_ALONE, (retired, fewer))}
     return tuple(sorted(gone))
 
 

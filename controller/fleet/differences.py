@@ -142,7 +142,7 @@ class Differences:
         servers = {each.server: each for each in change.servers}
         rows = await tx.rows(_LANES, (list(servers),))
         sent: dict[str, tuple[tuple[PreviewedObject, ...], tuple[str, ...], str]] = {}
-        found = []
+        found: list[Concerned] = []
         for server, name, box, box_name, stored, condition, maintenance in rows:
             if len(found) >= MOST_LANES:
                 # Nobody asks them, and rows are locked while secrets are opened.

@@ -441,6 +441,15 @@ async def test_what_is_asked_again_after_its_time_is_held_anew(model: Model) -> 
     assert (await approve(model, again, root_ns=1)).result["zones"] == 1
 
 
+@ensureDeferred
+async def test_servers_on_boxes_that_were_retired_before_answer_nobody(model: Model) -> None:
+    await model.cluster()
+    await model.ask("pserver.retire", name="ns2", box_is_gone=True)
+    held = await model.held("ip.delete", ip="192.0.2.1")
+    assert ids(held) == {"root-ns": 1, "last-name-server": 1}
+    assert "removes the last name server of 1 zone: example.net" in held.message
+
+
 async def wide(model: Model) -> dict[str, Any]:
     """Give a model that reloads Apache on two boxes; one is what this runner allows."""
     await model.cluster()

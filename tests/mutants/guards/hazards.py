@@ -217,6 +217,14 @@ MUTANTS = (
         (f"{_HELD}::test_of_two_boxes_retired_at_once_the_second_takes_the_last_name_server",),
     ),
     Mutant(
+        "hazards.left-to-retired-boxes",
+        "P3",
+        FACTS,
+        "    if retired or fewer:",
+        "    if retired:",
+        (f"{_HELD}::test_servers_on_boxes_that_were_retired_before_answer_nobody",),
+    ),
+    Mutant(
         "hazards.held-anew",
         "P3",
         TABLE,
