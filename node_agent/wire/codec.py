@@ -98,5 +98,7 @@ def _parts(value: object) -> Iterable[object]:
 
 def printable(text: str, limit: int = 500) -> str:
     """Give text of a peer's making without control characters, bounded: safe for logs."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:limit])
+    shown = text[:limit]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
     return shown if len(text) <= limit else shown + "..."
