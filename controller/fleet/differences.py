@@ -4,7 +4,7 @@ While a box is asked no row is locked and no connection taken. A box that cannot
 for longer than `SECONDS`, and its answer is in words that it is not known.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import attrs
@@ -22,6 +22,7 @@ from node_agent.wire.questions import (
     LONGEST_TEXT,
     MOST_DIFFERENCES,
     MOST_EFFECTS,
+    MOST_PREVIEW_BYTES,
     MOST_PREVIEW_FILES,
     MOST_PREVIEW_LINES,
     MOST_PREVIEWED,
@@ -39,12 +40,15 @@ SECONDS = 5.0
 """All lanes of one box must have answered within this; boxes are asked side by side."""
 MOST_LANES = 64
 """Lanes that are asked for one change, at most."""
+MOST_SHOWN = 4 * 1024 * 1024
+"""Characters of all lines of one answer, at most: it is encoded, and read, as a whole."""
 LONGEST_LINE, LONGEST_WORDS = 2100, 1000
 """Characters kept of a line of a diff, and of what is said of a file or object."""
 SERIALS = "zone serials are those of this moment: the change itself draws later ones"
 NUMBERS = "the folder of a new site has the next number: the change itself draws a later one"
 BEHIND = "the box is behind: what is on its way to it is not in these differences"
 MAINTENANCE = "the box is in maintenance: it does this once that ends"
+TOO_MUCH = "too much changes on too many servers: the lines of this one are not shown"
 _STANDS = {
     "held": "it is held on the box",
     "ahead": "the lane is ahead: hsctl lserver recover settles that first",
@@ -201,7 +205,7 @@ class Differences:
         rest = (
             _unknown(lane, "too many servers are touched to ask all") for lane in lanes[MOST_LANES:]
         )
-        return (*(found[lane.box_name, lane.server_name] for lane in asked), *rest)
+        return (*_within(found[lane.box_name, lane.server_name] for lane in asked), *rest)
 
     async def _ask_box(self, lanes: Sequence[Concerned]) -> list[LaneDifferences]:
         end = self.clock.seconds() + SECONDS
@@ -276,10 +280,13 @@ def _told(lane: Concerned, found: Preview) -> LaneDifferences:
 
 
 def _files(files: Sequence[PreviewedFile]) -> Iterator[FileDifference]:
-    left = MOST_PREVIEW_LINES
+    left, size = MOST_PREVIEW_LINES, MOST_PREVIEW_BYTES
     for each in files:
         lines = each.lines[: min(left, MOST_DIFFERENCES)]
-        left -= len(lines)
+        weight = sum(min(len(line), LONGEST_LINE) for line in lines)
+        if weight > size:
+            lines, weight = (), 0
+        left, size = left - len(lines), size - weight
         yield FileDifference(
             path=printable(each.path, LONGEST_WORDS),
             action=each.action,
@@ -291,6 +298,23 @@ def _files(files: Sequence[PreviewedFile]) -> Iterator[FileDifference]:
             lines=tuple(_line(line) for line in lines),
             cut=each.cut or len(lines) < len(each.lines),
         )
+
+
+def _within(lanes: Iterable[LaneDifferences]) -> Iterator[LaneDifferences]:
+    """Show the lines of as many lanes as one answer may have, and say of the others that not."""
+    left = MOST_SHOWN
+    for lane in lanes:
+        size = sum(len(line) for file in lane.files for line in file.lines)
+        if size > left:
+            yield _without_lines(lane)
+            continue
+        left -= size
+        yield lane
+
+
+def _without_lines(lane: LaneDifferences) -> LaneDifferences:
+    files = (attrs.evolve(each, lines=(), cut=each.cut or bool(each.lines)) for each in lane.files)
+    return attrs.evolve(lane, files=tuple(files), words=(*lane.words, TOO_MUCH), cut=True)
 
 
 def _line(line: str) -> str:

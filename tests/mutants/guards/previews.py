@@ -58,6 +58,22 @@ MUTANTS = (
         (f"{_AGENT}::test_an_answer_is_bounded_and_says_where_it_was_cut",),
     ),
     Mutant(
+        "controller.preview-size-bounded",
+        "S8",
+        DIFFERENCES,
+        "        if weight > size:",
+        "        if False:",
+        (f"{_ASKING}::test_the_lines_of_a_box_are_bounded_in_size",),
+    ),
+    Mutant(
+        "controller.previews-size-bounded",
+        "S8",
+        DIFFERENCES,
+        "        if size > left:",
+        "        if False:",
+        (f"{_ASKING}::test_the_lines_of_all_boxes_together_are_bounded",),
+    ),
+    Mutant(
         "agent.preview-while-held",
         "P5",
         "node_agent/lanes.py",

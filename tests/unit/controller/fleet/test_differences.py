@@ -10,7 +10,9 @@ from twisted.internet.task import Clock
 from controller.fleet.differences import (
     LONGEST_LINE,
     MOST_LANES,
+    MOST_SHOWN,
     SECONDS,
+    TOO_MUCH,
     Concerned,
     Differences,
     LaneDifferences,
@@ -162,6 +164,36 @@ def test_more_lanes_than_are_asked_are_named() -> None:
     for number in range(MOST_LANES):
         boxes.answer(number, NOTHING)
     assert "too many servers" in told[0][-1].words[0]
+
+
+def preview(files: int, line: str) -> Preview:
+    lines = (line,) * 400
+    shown = tuple(PreviewedFile(path=f"f{n}", action="change", lines=lines) for n in range(files))
+    return Preview(files=shown, effects=(), refused=(), pending=0, cut=False)
+
+
+def test_the_lines_of_a_box_are_bounded_in_size() -> None:
+    told = one(preview(3, "+" + "x" * 2_000))
+    assert [(bool(each.lines), each.cut) for each in told.files] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+
+
+def test_the_lines_of_all_boxes_together_are_bounded() -> None:
+    boxes = AskedBoxes()
+    names = [f"b{number}" for number in range(7)]
+    boxes.connect(*names)
+    told = begin(boxes, *map(lane, names))
+    for number in range(len(names)):
+        boxes.answer(number, preview(1 if number == 6 else 2, "+" + "x" * 1_000))
+    shown = [[len(each.lines) for each in of_box.files] for of_box in told[0]]
+    assert shown == [*([400, 400],) * 5, [0, 0], [0]]
+    assert sum(map(sum, shown)) * 1_001 < MOST_SHOWN
+    for left_out in told[0][5:]:
+        assert left_out.words == (TOO_MUCH,)
+        assert all(each.cut for each in left_out.files)
 
 
 def test_a_hostile_answer_is_bounded_and_printable() -> None:
