@@ -83,6 +83,8 @@ async def _advance(tx: Transaction, rollout: _Running, editing: ServerEditing) -
         else:
             _log.failure("wave {wave} of rollout {id}", wave=rollout.wave + 1, id=rollout.id)
         await tx.run("ROLLBACK TO SAVEPOINT wave")
+        # Without a change it is this wave that is told of, and not the one before: see `resume`.
+        await tx.run("UPDATE rollout SET change_id = NULL WHERE id = %s", (rollout.id,))
         await _pause(tx, rollout, words)
         return "moved"
     await tx.run(

@@ -54,7 +54,10 @@ class NamedRollout:
 
 @attrs.frozen
 class ResumeRollout:
-    """A paused rollout; ``past_failure``: go on though the last wave is not live everywhere."""
+    """A paused rollout.
+
+    ``past_failure``: go on though the last wave is not live everywhere, or could not be written.
+    """
 
     id: int
     past_failure: bool = False
@@ -210,7 +213,10 @@ async def _row(tx: Transaction, number: int, *, lock: bool = False) -> tuple[Any
 
 
 async def resume(work: Work, request: ResumeRollout) -> dict[str, Any]:
-    """Have a paused rollout go on: with the wave that failed, or past it."""
+    """Have a paused rollout go on: with the wave that failed, or past it.
+
+    A wave that was refused before it was written is left out then: its servers stay as they are.
+    """
     row = await _row(work.tx, request.id, lock=True)
     if row[7] != "paused":
         raise CommandError(
@@ -221,19 +227,21 @@ async def resume(work: Work, request: ResumeRollout) -> dict[str, Any]:
             allowed="a rollout that is paused",
             status=409,
         )
+    left_out = request.past_failure and row[6] is None
     await work.tx.run(
-        """UPDATE rollout SET state = 'running', message = '',
+        """UPDATE rollout SET state = 'running', message = '', wave = wave + %s,
                   change_id = CASE WHEN %s THEN NULL ELSE change_id END WHERE id = %s""",
-        (request.past_failure, request.id),
+        (int(left_out), request.past_failure, request.id),
     )
+    told = {"left_out": row[5] + 1} if left_out else {}
     work.change.row(
         "rollout",
         request.id,
         {"state": "paused"},
-        {"state": "running", "past_failure": request.past_failure},
+        {"state": "running", "past_failure": request.past_failure, **told},
     )
     await work.tx.rows("SELECT pg_notify(%s, %s)", (CHANNEL, str(request.id)))
-    return {"id": request.id, "state": "running"}
+    return {"id": request.id, "state": "running", **told}
 
 
 async def stop(work: Work, request: NamedRollout) -> dict[str, Any]:
@@ -288,7 +296,8 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Have a paused rollout go on",
         resume,
         "Looks again at the wave that failed; `past_failure` goes on to the next one whatever "
-        "became of it.",
+        "became of it. A wave that was refused before it was written is left out then, and its "
+        "number answered as `left_out`.",
     ),
     Command(
         "rollout.stop",

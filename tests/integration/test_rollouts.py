@@ -174,6 +174,27 @@ async def test_a_wave_that_is_refused_is_not_written_by_half(model: Model) -> No
     assert (shown["state"], shown["written"], shown["message"]) == ("paused", 0, "this one not")
 
 
+@ensureDeferred
+async def test_a_wave_that_is_refused_is_left_out_by_who_goes_on_past_it(model: Model) -> None:
+    await farm(model)
+    number = await begun(model, waves=("1", "2", "rest"))  # the second has the one refused
+    editing = Refusing(ServerProjection(model.secrets, self_signed))
+    await step(model, editing)
+    await applied(model)
+    await step(model, editing)
+    assert (await model.ask("rollout.show", id=number))["state"] == "paused"
+    assert "left_out" not in await model.ask("rollout.resume", id=number)
+    await step(model, editing)
+    assert (await model.ask("rollout.show", id=number))["message"] == "this one not"
+    resumed = await model.ask("rollout.resume", id=number, past_failure=True)
+    assert resumed == {"id": number, "state": "running", "left_out": 2}
+    assert await step(model, editing) == "moved"
+    assert await changed(model) == [WEB[0], WEB[1]]
+    await applied(model)
+    await step(model, editing)
+    assert (await model.ask("rollout.show", id=number))["state"] == "done"
+
+
 @attrs.frozen
 class Mistaken(ServerEditing):
     """Fails for web servers, by a mistake of ours."""

@@ -257,6 +257,14 @@ MUTANTS = (
         (f"{_HELD}::test_what_is_sent_twice_is_held_once_and_approved_once",),
     ),
     Mutant(
+        "hazards.wave-left-out",
+        "P10",
+        "controller/hosting/rollouts.py",
+        "    left_out = request.past_failure and row[6] is None",
+        "    left_out = False",
+        (f"{_ROLLOUTS}::test_a_wave_that_is_refused_is_left_out_by_who_goes_on_past_it",),
+    ),
+    Mutant(
         "hazards.mistake-in-a-wave",
         "P4",
         WAVES,
