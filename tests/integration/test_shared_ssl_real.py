@@ -106,7 +106,8 @@ async def test_r278_names_below_a_domain_share_its_certificate_and_others_do_not
     pair = certificate("*.shared.test")
     await shop.share(("shared.test", pair))
     # Without a word to the sites: a plain one, one with settings, and a name that nobody has.
-    for name, status in (("plain", 200), ("set", 200), ("nobody", 404)):
+    # Apache's * stands for more than one label: deeper names present what is not for them.
+    for name, status in (("plain", 200), ("set", 200), ("nobody", 404), ("deep.er", 404)):
         told = await shop.told(f"{name}.shared.test")
         assert (told.certificate, told.status) == (digest(pair), status), name
     assert "<h1>plain.shared.test</h1>" in (await shop.told("plain.shared.test")).body
