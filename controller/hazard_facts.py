@@ -107,7 +107,8 @@ async def _unserved(tx: Transaction, rows: Sequence[ChangedRow]) -> tuple[str, .
         for (relation, key), after in last.items()
         if relation == "zone" and after is None and ("domain", key) not in last
     }
-    retired, fewer = sorted(_retired(rows)), list(redelegated(rows))
+    retired = sorted(_retired(rows))
+    fewer = list(redelegated(rows))
     if retired or fewer:
         # Of two boxes that are retired at once, the second is judged when the first is committed.
         await tx.run("SELECT pg_advisory_xact_lock(hashtext('retired boxes'))")
