@@ -87,8 +87,6 @@ NOT_THERE = {
     "ssl.show": "ssl.unknown",
     "change.show-held": "change.held.unknown",
     "rollout.show": "rollout.unknown",
-    "rollout.show": "rollout.unknown",
-    "change.show-held": "change.held.unknown",
 }
 """Reads of what this model has none of: what boxes say, moves, what is held or shared."""
 QUERIES = {
