@@ -42,6 +42,13 @@ async def until_agreed(cluster: FleetCluster, server: str, agent: SimulatedAgent
     )
 
 
+async def until_ahead(cluster: FleetCluster, agent: SimulatedAgent) -> None:
+    """Wait until a lane is ahead and its box has its session, which begins after the row is."""
+    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    while not cluster.fleet.connected(agent.tls.name.subject):
+        await deferLater(reactor, 0.005, lambda: None)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_box_that_lost_everything_is_filled_anew(cluster: FleetCluster) -> None:
     server, agent = await filled(cluster, 30)
@@ -140,7 +147,7 @@ async def test_a_lane_of_another_history_is_left_alone(
     execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
     await cluster.change(server, {"new.test": b"1", "z1.test": None})
     await agent.connect(reactor, cluster.agent_port)
-    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    await until_ahead(cluster, agent)
     await cluster.fleet._dispatcher.rescan()
     assert not agent.said(Batch)
     assert not agent.said(InventoryRequest)
@@ -152,7 +159,7 @@ async def test_a_lane_that_stored_more_than_is_known_is_left_alone(cluster: Flee
     agent.lanes[server].stored = 9
     await cluster.change(server, {"new.test": b"1"})
     await agent.connect(reactor, cluster.agent_port)
-    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    await until_ahead(cluster, agent)
     await cluster.fleet._dispatcher.rescan()
     assert not agent.said(Batch)
 
@@ -166,7 +173,7 @@ async def test_adopting_without_overwriting_keeps_what_the_box_has(
     agent.lanes[server].stored = 4
     execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
     await agent.connect(reactor, cluster.agent_port)
-    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    await until_ahead(cluster, agent)
     assert cluster.fleet.adopt(server, overwrite=False) == 1
     await agent.until(lambda: bool(agent.said(Batch)))
     assert agent.said(Adopt)
@@ -204,7 +211,7 @@ async def test_adopting_with_overwriting_makes_the_box_as_the_model(
     lane.stored = 9
     execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
     await agent.connect(reactor, cluster.agent_port)
-    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    await until_ahead(cluster, agent)
     assert cluster.fleet.adopt(server, overwrite=True) == 1
     await agent.until(lambda: bool(agent.said(Forget)) and bool(agent.said(Batch)))
     await cluster.until_settled(server)
@@ -235,7 +242,7 @@ async def test_what_an_operator_chose_to_keep_is_kept_though_the_database_fails(
     agent.lanes[server].stored = 4
     execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
     await agent.connect(reactor, cluster.agent_port)
-    await cluster.until("SELECT condition = 'ahead' FROM lane")
+    await until_ahead(cluster, agent)
     cluster.fleet.adopt(server, overwrite=False)
     await agent.until(lambda: bool(agent.said(Batch)))
     assert failures == []

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import tempfile
 import threading
@@ -246,6 +247,18 @@ def test_what_was_made_is_there_after_a_stop_and_a_start(cluster: Cluster, shop:
     assert fetch(before["web1"], shop)[0] == 200
 
 
+@contextlib.contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Have somebody listen on a port of loopback meanwhile."""
+    with socket.socket() as held:
+        try:
+            held.bind(("127.0.0.1", port))
+            held.listen()
+        except OSError:  # somebody does
+            pass
+        yield
+
+
 def test_an_ordinary_user_gets_a_cluster_beside_it_and_leaves_nothing_behind(
     cluster: Cluster,
 ) -> None:
@@ -259,7 +272,8 @@ def test_an_ordinary_user_gets_a_cluster_beside_it_and_leaves_nothing_behind(
         shutil.rmtree(home)
         pytest.skip("the checkout or its Python lies where an ordinary user cannot enter")
     try:
-        up = mine.local("up", "--detach")
+        with taken(8443):
+            up = mine.local("up", "--detach")
         assert up.code == 0, up
         assert "was taken" in up.out
         mine.good("account", "add", "acme")
