@@ -60,6 +60,7 @@ def set_settings(type: str, given: tuple[str, ...], waves: str) -> Mapping[str, 
 @rollout.command("list")
 @reads(
     "rollout.list",
+    view=dict,  # whole: its number is its name
     columns=("id", "started_at", "by", "type", "settings", "waves", "written", "state", "message"),
     paged=True,
     empty="no rollouts",

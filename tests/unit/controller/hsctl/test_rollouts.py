@@ -1,11 +1,13 @@
-"""``hsctl rollout``: the exit code that following one comes to."""
+"""``hsctl rollout``: how they are listed, and the exit code that following one comes to."""
 
 from typing import Any
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from controller.client import exit_codes
 from controller.hsctl.rollouts import judge
+from tests.unit.controller.hsctl.conftest import Cli
 
 
 def rollout(state: str, written: int, message: str = "") -> dict[str, Any]:
@@ -38,3 +40,11 @@ def test_only_one_that_is_live_everywhere_is_done(
     verdict = judge(state)
     assert verdict is not None
     assert (verdict.exit_code, verdict.words) == (code, words)
+
+
+@ensureDeferred
+async def test_a_list_names_each_by_its_number(cli: Cli) -> None:
+    cli.answers({"items": [{**rollout("running", 1), "settings": {"timeout": 45}}], "next": None})
+    listed = (await cli.run("rollout", "list")).out.splitlines()
+    assert listed[0].split()[0] == "id"
+    assert listed[1].split()[0] == "2"
