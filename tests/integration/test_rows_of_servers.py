@@ -10,8 +10,10 @@ from pytest_twisted import ensureDeferred
 
 from controller.cluster.boxes.boxes import AddBox
 from controller.cluster.servers.logical_servers import AddServer
+from controller.registry import EnrolmentInfo, build_registry
+from controller.runner import CommandRunner
 from tests.form_walk import SeenPage
-from tests.integration.model import Model
+from tests.integration.model import NOW, Model, NotedFleet
 from tests.panel_site import PanelSite, panel_site
 
 pytest_plugins = ("tests.integration.model",)
@@ -145,3 +147,90 @@ async def test_r369_r370_a_name_server_takes_zones_of_those_that_it_is_for(
     # Until there are resellers, every account is the provider's own customer.
     assert ("ns1.example.net" in on) is (used_by == "master-admin")
     assert "ns2.example.net" in on
+
+
+@ensureDeferred
+async def test_r14_a_second_controller_knows_all_of_it_from_the_database_alone(
+    model: Model,
+) -> None:
+    await model.shop()
+    await model.ask("record.add", domain="shop.test", name="www2", type="A", values=("192.0.2.7",))
+    second = attrs.evolve(
+        model,
+        runner=CommandRunner(
+            model.database,
+            build_registry(
+                EnrolmentInfo("198.51.100.99", 8445, "ab" * 32),
+                lambda: float(NOW),
+                fleet=NotedFleet(),
+                secrets=model.secrets,
+            ),
+        ),
+    )
+    for command, fields in (
+        ("pserver.list", {}),
+        ("lserver.list", {}),
+        ("ip.list", {"lserver": "web1.example.net"}),
+        ("account.list", {}),
+        ("domain.show", {"name": "shop.test"}),
+        ("record.list", {"domain": "shop.test"}),
+        ("change.list", {}),
+    ):
+        told = await model.ask(command, **fields)
+        assert told == await second.ask(command, **fields)
+        assert told.get("items", True)
+
+
+@pytest.mark.parametrize("os_family", ["linux", "freebsd", "windows"])
+@ensureDeferred
+async def test_r32_a_box_has_one_of_three_kinds_of_systems(model: Model, os_family: str) -> None:
+    box = {"ip": "198.51.100.7", "mask": "24", "groups": ("vps",)}
+    await model.ask("pserver.add", name="b1", os_family=os_family, **box)
+    assert (await model.ask("pserver.show", name="b1"))["os_family"] == os_family
+    error = await model.refused("pserver.add", name="b2", os_family="solaris", **box)
+    assert error.field == "os_family"
+
+
+@pytest.mark.parametrize(
+    ("group", "type_", "refusal"),
+    [
+        ("dns", "apache", "lserver.type.invalid"),
+        ("mail", "qmail", "lserver.group.not-on-box"),
+        ("nobody", "apache", "lserver.group.invalid"),
+    ],
+)
+@ensureDeferred
+async def test_r265_a_server_is_added_to_a_group_that_its_type_and_its_box_are_of(
+    model: Model, group: str, type_: str, refusal: str
+) -> None:
+    await model.box("web9", 9, ("web", "dns"))
+    error = await model.refused(
+        "lserver.add", name="x.example.net", group=group, type=type_, pserver="web9"
+    )
+    assert error.id == refusal
+
+
+@ensureDeferred
+async def test_r281_a_server_that_is_kept_off_is_for_the_customer_it_is_given_to(
+    model: Model,
+) -> None:
+    await model.shop()
+    await model.box("web2", 9, ("web",))
+    await model.server("web2", "web", "apache")
+    await model.ask(
+        "ip.add", lserver="web2.example.net", first="192.0.2.9", mask="24", type="shared"
+    )
+    for number in range(8):
+        added = await model.ask("domain.add", name=f"more{number}.test", account="acme")
+        assert added["site"]["logical_server"] == "web1.example.net"
+    own = await model.ask("domain.add", name="own.test", account="acme", on="web2.example.net")
+    assert own["site"]["logical_server"] == "web2.example.net"
+
+
+@ensureDeferred
+async def test_r295_rsync_connects_from_the_shared_ip_unless_said(model: Model) -> None:
+    await model.cluster()
+    shown = await model.ask("lserver.show", name="web1.example.net")
+    (option,) = (each for each in shown["options"] if each["name"] == "rsync_ips")
+    assert option["value"] in ([], ())
+    assert "empty: the shared IP of the server" in option["help"]

@@ -77,7 +77,7 @@ _KNOWN = (
         True,
         False,
         False,
-        "all outgoing mail leaves from it",
+        "all outgoing mail leaves from it, as when the server's own is on a blacklist",
     ),
     AddressType(
         "bouncing",
@@ -86,7 +86,7 @@ _KNOWN = (
         True,
         False,
         False,
-        "bounced mail leaves from it",
+        "bounced mail leaves from it, so that whoever blocks bounces blocks no other mail",
     ),
 )
 TYPES: Mapping[str, AddressType] = MappingProxyType({known.name: known for known in _KNOWN})
