@@ -3,7 +3,8 @@
 Blocks on the journal; runs on the worker thread within the round's transaction.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from node_agent.planning import (
@@ -70,10 +71,13 @@ class Chooser:
         found = self._journal.applied(self._lane, [SERVER_ID]).get(SERVER_ID)
         self.server = None if found is None else self._decode(found)
 
-    def window(self) -> tuple[list[Step], list[Verdict]]:
+    def window(
+        self, put_off: Mapping[ObjectId, int] = MappingProxyType({})
+    ) -> tuple[list[Step], list[Verdict]]:
         """Plan the oldest pending objects that are ready; judge those that cannot be.
 
-        A change of the server itself is worked alone, before anything else.
+        A change of the server itself is worked alone, before anything else. Objects that are
+        ``put_off`` at the revision that is pending are passed over.
         """
         window = self._journal.pending(self._lane, WINDOW)
         required = {need for each in window for need in each.requires}
@@ -83,6 +87,7 @@ class Chooser:
         ready = judged.ready
         if any(each.id == SERVER_ID for each in ready):
             ready = tuple(each for each in ready if each.id == SERVER_ID)
+        ready = tuple(each for each in ready if put_off.get(each.id) != each.revision)
         changes, verdicts = self._decode_all(ready)
         steps, refused = self.plan(changes)
         return steps, [*judged.verdicts, *verdicts, *refused]

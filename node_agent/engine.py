@@ -5,6 +5,7 @@ ADR 0005). A round takes what is ready; a step that fails is undone alone, and n
 before something known good has been probed.
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -20,6 +21,7 @@ from node_agent.planning import Step
 from node_agent.previewing import Previews
 from node_agent.quick_steps import place, quick_steps
 from node_agent.records import Received
+from node_agent.reload_limit import ReloadLimit
 from node_agent.repairing import Repairs
 from node_agent.round import KEPT, Round, insist
 from node_agent.standing import stand_up
@@ -28,7 +30,9 @@ from templates.service_type import LaneContext, ServiceType
 
 
 class Engine:
-    """Works one lane, one round at a time. ``at`` is called after each step (see `Point`)."""
+    """Works one lane, one round at a time. ``at`` is called after each step (see `Point`); ``now``
+    tells seconds, for rests between reloads.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Engine:
         *,
         blocking: Blocking,
         at: Callable[[Point], None] = pass_by,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lane = lane
         self._type = service_type
@@ -53,6 +58,7 @@ class Engine:
         self._entries = Entries(lane, journal, self.box.files, at)
         refusal = partial(box.refusal, service_type)
         self._chooser = Chooser(lane, service_type, journal, self._context_of, refusal)
+        self.reloads = ReloadLimit(now, self._rest)
         self.anew = Anew(lane, service_type, journal, self._context)
         self.repairs = Repairs(self.anew, self._begin, self.settle, refusal)
         self.previews = Previews(
@@ -160,6 +166,7 @@ class Engine:
             entries=self._entries,
             chooser=self._chooser,
             box=self.box,
+            reloads=self.reloads,
             context_of=self._context_of,
             blocking=self._blocking,
             at=self._at,
@@ -190,6 +197,10 @@ class Engine:
     def close(self) -> None:
         """Let go of the box; the daemon runs on."""
         self.box.close()
+
+    def _rest(self) -> float:
+        server = self._chooser.server
+        return 0.0 if server is None else self._type.reload_rest(server)
 
     def _context(self) -> LaneContext:
         return self._context_of(self._chooser.server)

@@ -158,8 +158,10 @@ class HeavySteps:
             await work.box.control(effect)
             work.at("controlled")
         if alive and any(one.step.plan.restart for one in admitted):
+            work.reloads.spend()
             await work.box.restart()
         elif alive and any(one.step.plan.reload for one in admitted):
+            work.reloads.spend()
             await work.box.reload()
         work.at("reloaded")
         await work.baseline()
@@ -176,6 +178,7 @@ class HeavySteps:
                 if words:
                     # It was broken by hand: a daemon that reads it ends, and this one serves.
                     raise BoxUnavailableError(f"what was put back is refused as well: {words}")
+                work.reloads.spend()
                 await work.box.reload()
             else:
                 await work.box.start()

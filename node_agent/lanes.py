@@ -46,6 +46,7 @@ WATCH_EVERY = 5.0
 INVENTORY_PAGE = 5000
 HELD = "held on the box by hs-agent"
 AHEAD = "the controller's history is another one; adopt or overwrite"
+RESTING = "some changes wait for the next reload of the daemon, which rests between them"
 RETRIED: tuple[OutcomeName, ...] = ("quarantined", "failed", "held", "waiting")
 
 
@@ -90,6 +91,7 @@ class Lane:
         self._failures = 0
         self._retry_call: IDelayedCall | None = None
         self._failed_call: IDelayedCall | None = None
+        self._reload_call: IDelayedCall | None = None
         self._failed_tries = 0
         self._watchdog: IDelayedCall | None = None
         self._idle: list[Deferred[None]] = []
@@ -123,7 +125,7 @@ class Lane:
         self.zones.stop()
         self.drift.verifier.stop()
         self.drift.turn_away("the agent stops working this logical server")
-        for call in (self._retry_call, self._failed_call, self._watchdog):
+        for call in (self._retry_call, self._failed_call, self._reload_call, self._watchdog):
             if call is not None and call.active():
                 call.cancel()
         await self.idle()
@@ -389,8 +391,17 @@ class Lane:
         self._failures = 0
         if work.done or work.verdicts or batch is not None or self._queue or not self._may_apply:
             return True
-        self._say("ok", "")
+        if self._engine.reloads.put_off:
+            self._rest()
+        else:
+            self._say("ok", "")
         return False
+
+    def _rest(self) -> None:
+        """Come back to what waits for a reload once there may be one."""
+        self._say("behind", RESTING)
+        if self._reload_call is None or not self._reload_call.active():
+            self._reload_call = self._clock.callLater(self._engine.reloads.seconds, self.wake)
 
     async def _store_only(self) -> bool:
         """Store one batch without working it; tell whether there are more."""

@@ -14,6 +14,7 @@ from node_agent.entries import Entries, Opened, Point
 from node_agent.journal import Journal
 from node_agent.planning import Change, Step
 from node_agent.records import Received, Verdict
+from node_agent.reload_limit import ReloadLimit
 from node_agent.wire.messages import OutcomeName
 from templates.objects import ObjectId
 from templates.overrides import blamed
@@ -45,6 +46,7 @@ class Round:
         entries: Entries,
         chooser: Chooser,
         box: LaneBox,
+        reloads: ReloadLimit,
         context_of: Callable[[object], LaneContext],
         blocking: Blocking,
         at: Callable[[Point], None],
@@ -53,6 +55,7 @@ class Round:
         self.service_type = service_type
         self.entries = entries
         self.box = box
+        self.reloads = reloads
         self.blocking = blocking
         self.at = at
         self.done: list[Opened] = []
@@ -97,8 +100,8 @@ class Round:
         with self._journal.transaction():
             if received is not None:
                 self._journal.store(self._lane, received)
-            steps, verdicts = self._chooser.window()
-            opened, prevented = self._open(steps)
+            steps, verdicts = self._chooser.window(self.reloads.put_off)
+            opened, prevented = self._open(self.reloads.admit(steps))
             verdicts += prevented
             self._journal.judge(self._lane, verdicts)
             ids = frozenset(change.id for one in opened for change in one.step.changes)

@@ -114,6 +114,15 @@ def _anything_follows(before: Unit, after: Unit) -> None:
     """Refuse nothing."""
 
 
+RELOAD_REST = 20
+"""Seconds between reloads, where a service type does not say."""
+
+
+def _usual_rest(server: Any) -> float:
+    """Let the daemon rest as usual."""
+    return RELOAD_REST
+
+
 def _no_directories(server: Any) -> tuple[str, ...]:
     """Name no directory outside the lane's own."""
     return ()
@@ -160,6 +169,9 @@ class ServiceType(KnownType):
     """The absolute directories outside the lane's own that a configuration for this specification
     of the object ``server`` (None: there is none yet) names: the box's owner must have granted
     them."""
+    reload_rest: Callable[[Any], float] = _usual_rest
+    """By the specification of the object ``server``: seconds between reloads for what customers
+    change, once a few came right after each other. 0 lets them come as they may."""
     rendered: type[Spec] | None = None
     """The part of ``settings`` that the object ``server`` carries; None where that is all of it.
     The rest is for the model alone and changes nothing on a box."""

@@ -6,7 +6,7 @@ import msgspec
 
 from templates.apache.names import MAILBOX
 from templates.objects import Disturbance, ObjectKind, Spec
-from templates.service_type import Endpoint
+from templates.service_type import RELOAD_REST, Endpoint
 from templates.settings import (
     ADDRESS,
     LOCAL,
@@ -58,6 +58,16 @@ class ApacheSettings(Spec, frozen=True, omit_defaults=True):
             description="Port for TLS on the server's addresses; 0 means none.",
         ),
     ] = 0
+    reload_rest: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=3600,
+            title="Rest between reloads",
+            description="Seconds between graceful reloads for changes of sites, once a few came "
+            "right after each other: all changes of that time take one reload. 0: no rest.",
+        ),
+    ] = RELOAD_REST
     miva: MivaVersion = "none"
     home_root: Annotated[
         str,

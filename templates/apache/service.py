@@ -46,4 +46,5 @@ APACHE = ServiceType(
     rendered=ApacheSettings,
     standing=frozenset({DEDICATED.name}),
     directories=named_directories,
+    reload_rest=lambda server: server.settings.reload_rest,
 )

@@ -194,7 +194,7 @@ class RealLane:
             made: Spec = ApacheServer(
                 name="web1.cluster.test",
                 endpoints=(self.endpoint,),
-                settings=ApacheSettings(**settings),
+                settings=ApacheSettings(**{"reload_rest": 0, **settings}),
             )
         else:
             made = ServerSpec(

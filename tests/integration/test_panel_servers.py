@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from html import unescape
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 from pytest_twisted import ensureDeferred
 
@@ -60,6 +61,26 @@ async def test_r297_settings_are_saved_and_a_wrong_one_is_marked(panel: PanelSit
     assert reply.status == 409
     assert "its TLS port" in unescape(reply.body.decode())
     assert await panel.model.footprint() == before
+
+
+@pytest.mark.parametrize(
+    ("condition", "alert"), [("behind", "alert-info"), ("daemon-down", "alert-danger")]
+)
+@ensureDeferred
+async def test_a_server_that_rests_is_no_alarm_and_one_that_is_down_is(
+    panel: PanelSite, condition: str, alert: str
+) -> None:
+    await panel.model.cluster()
+    await panel.model.write(
+        """UPDATE lane SET condition = %s, message = 'some words' FROM logical_server s
+           WHERE s.id = lane.logical_server_id AND s.name = 'web1.example.net'""",
+        (condition,),
+    )
+    visitor = await panel.signed_in()
+    page = await visitor.text("/servers/server/web1.example.net")
+    assert re.findall(r'class="alert (alert-[a-z]+)"(?:(?!class="alert).)*some words', page) == [
+        alert
+    ]
 
 
 @ensureDeferred

@@ -82,6 +82,7 @@ def sites() -> Iterator[Sites]:
         servers = broken.cluster.folder / "boxes" / "web1" / "state" / "lservers"
         (lane,) = servers.iterdir()
         broken.cluster.good("account", "add", "acme")
+        broken.cluster.good("lserver", "set", NEUTRAL, "reload_rest=0")
         yield Sites(broken, Asker(box.endpoint.address, box.endpoint.port, box.tls.port), lane)
 
 

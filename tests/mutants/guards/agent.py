@@ -17,9 +17,45 @@ _S12 = "tests/security/test_s12_search_path.py"
 _S14 = "tests/security/test_s14_secrets.py"
 _S16 = "tests/security/test_s16_links_that_change.py"
 
+_RELOADS = "tests/unit/node_agent/test_reload_limit.py"
 _GRANTS = "tests/unit/node_agent/test_grants.py"
 
 MUTANTS = (
+    Mutant(
+        "agent.reloads-rest",
+        "P10",
+        "node_agent/reload_limit.py",
+        "        if self.seconds == 0:\n            return steps",
+        "        return steps",
+        (
+            f"{_RELOADS}::test_p10_500_edits_in_a_minute_are_a_few_reloads",
+            f"{_RELOADS}::test_a_lane_that_rests_says_so_and_comes_back_by_itself",
+        ),
+    ),
+    Mutant(
+        "agent.reloads-noted",
+        "P10",
+        "node_agent/heavy_steps.py",
+        "            work.reloads.spend()\n            await work.box.reload()",
+        "            await work.box.reload()",
+        (f"{_RELOADS}::test_p10_500_edits_in_a_minute_are_a_few_reloads",),
+    ),
+    Mutant(
+        "agent.rest-ends",
+        "P10",
+        "node_agent/lanes.py",
+        "self._clock.callLater(self._engine.reloads.seconds, self.wake)",
+        "self._clock.callLater(86400, self.wake)",
+        (f"{_RELOADS}::test_a_lane_that_rests_says_so_and_comes_back_by_itself",),
+    ),
+    Mutant(
+        "agent.server-does-not-rest",
+        "P10",
+        "node_agent/reload_limit.py",
+        "(step.plan.reload or step.plan.restart) and not own",
+        "step.plan.checks",
+        (f"{_RELOADS}::test_what_needs_no_reload_and_the_server_itself_do_not_wait",),
+    ),
     Mutant(
         "agent.grants-asked",
         "S20",

@@ -33,8 +33,8 @@ def item(kind: str, key: str, revision: int, spec: Spec | None, *requires: tuple
     return Item(kind, key, revision, 1, data, tuple(requires))
 
 
-def server(revision: int, setting: str = "plain") -> Item:
-    return item("server", "", revision, ToyServer(setting=setting))
+def server(revision: int, setting: str = "plain", reload_rest: int = 0) -> Item:
+    return item("server", "", revision, ToyServer(setting=setting, reload_rest=reload_rest))
 
 
 def zone(name: str, revision: int, serial: int = 1, config: str = "", refuse: str = "") -> Item:

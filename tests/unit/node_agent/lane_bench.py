@@ -50,7 +50,15 @@ class LaneBench:
         """Begin a life of the agent."""
         self.lane = Lane(
             self.journal.lane(LANE),
-            engine=Engine(LANE, TOY, self.box, self.journal, blocking=inline, at=self._at),
+            engine=Engine(
+                LANE,
+                TOY,
+                self.box,
+                self.journal,
+                blocking=inline,
+                at=self._at,
+                now=self.clock.seconds,
+            ),
             journal=self.journal,
             blocking=inline,
             clock=self.clock,

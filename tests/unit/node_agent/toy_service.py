@@ -40,6 +40,7 @@ class ToySettings(Spec):
 class ToyServer(Spec):
     endpoints: tuple[Endpoint, ...] = (Endpoint(address="127.0.0.1", port=5300),)
     setting: str = "plain"
+    reload_rest: int = 0
 
 
 class ToyZone(Spec):
@@ -181,6 +182,7 @@ TOY = ServiceType(
         ),
     },
     plan=_plan,
+    reload_rest=lambda server: server.reload_rest,
     daemon=Daemon(
         program="toy",
         start=_start,
