@@ -346,7 +346,7 @@ async def test_a_long_inventory_has_the_time_that_its_objects_take(
 
 
 @pytest_twisted.ensureDeferred
-async def test_nothing_is_lost_or_taken_twice_when_all_come_back(cluster: FleetCluster) -> None:
+async def test_p7_nothing_is_lost_or_taken_twice_when_all_come_back(cluster: FleetCluster) -> None:
     servers, agents = await fleet_of(cluster, 40)
     for server in servers:
         await cluster.change(server, {"a.test": b"one"})

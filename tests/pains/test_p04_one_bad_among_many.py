@@ -40,7 +40,7 @@ def poison(name: str) -> tuple[str, str, Spec]:
 
 @pytest.mark.timeout(200)
 @pytest_twisted.ensureDeferred
-async def test_one_poison_zone_in_a_thousand_is_quarantined_alone(lane: RealLane) -> None:
+async def test_p4_one_poison_zone_in_a_thousand_is_quarantined_alone(lane: RealLane) -> None:
     await lane.take(lane.server())
     names = [f"z{number}.test" for number in range(ZONES)]
     bad = names[ZONES // 2]
@@ -58,7 +58,7 @@ async def test_one_poison_zone_in_a_thousand_is_quarantined_alone(lane: RealLane
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_dead_box_in_fifty_holds_back_none_of_the_others(cluster: FleetCluster) -> None:
+async def test_p4_one_dead_box_in_fifty_holds_back_no_other(cluster: FleetCluster) -> None:
     """It has a session, and takes what it is sent without a word."""
     boxes = [await cluster.add_box() for _ in range(BOXES)]
     server = await cluster.add_server(*(box for box, _ in boxes))

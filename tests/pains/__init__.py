@@ -1,0 +1,1 @@
+"""The pains of this field, one module for each: what hurt elsewhere, tried on real daemons."""
