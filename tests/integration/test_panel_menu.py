@@ -153,6 +153,25 @@ async def test_r323_the_page_of_a_server_takes_its_addresses(panel: PanelSite) -
     assert SeenPage(page).form("Add", fields)[0] == "/servers/server/web1.example.net/addresses"
 
 
+@ensureDeferred
+async def test_r353_r357_mask_tag_and_port_of_an_address_are_edited(panel: PanelSite) -> None:
+    await panel.model.cluster()
+    visitor = await panel.signed_in()
+    page = await followed(visitor, "L.Servers", "web1.example.net", "Edit")
+    fields = {"Network mask": "25", "Tag": "4", "Port": "8080"}
+    reply = await visitor.send(*SeenPage(page).form("Save", fields))
+    assert reply.status == 303, reply.body.decode()
+    shown = await panel.model.ask("ip.show", ip="192.0.2.3")
+    assert (shown["prefix"], shown["tag"], shown["port"]) == (25, 4, 8080)
+    page = await followed(visitor, "L.Servers", "web1.example.net", "Edit")
+    before = await panel.model.footprint()
+    reply = await visitor.send(*SeenPage(page).form("Save", {"Port": "99999"}))
+    assert reply.status == 422
+    assert 'id="f-new_port"' in reply.body.decode()
+    assert "is-invalid" in reply.body.decode()
+    assert await panel.model.footprint() == before
+
+
 @pytest.mark.parametrize("server", [NS1, "web1.example.net"])
 @ensureDeferred
 async def test_r289_the_options_of_a_type_are_at_the_bottom_of_the_page(

@@ -1,0 +1,46 @@
+"""Which side is right, where boxes know more than the database (design of *ahead*)."""
+
+from controller.web.panel.answers import Answer, Page, Redirect, local
+from controller.web.panel.menu import L_SERVERS
+from controller.web.panel.routing import Route
+from controller.web.panel.visits import Form, RefusedError, Visit
+
+_FIELDS = ("mode", "removed")
+
+
+async def ask(visit: Visit, server: str) -> Page:
+    """Ask which side is right."""
+    return await _page(visit, server, Form.of(*_FIELDS))
+
+
+async def choose(visit: Visit, server: str) -> Answer:
+    """Go on as it was chosen."""
+    form = visit.form
+    try:
+        done = await visit.write(
+            "lserver.recover",
+            name=server,
+            mode=form.text("mode"),
+            removed=form.text("removed") or None,
+        )
+    except RefusedError as error:
+        return await _page(visit, server, form.refused(error.refusal, *_FIELDS))
+    return Redirect(local("servers", "server", server, change=done.change_id))
+
+
+async def _page(visit: Visit, server: str, form: Form) -> Page:
+    shown = await visit.ask("lserver.show", name=server)
+    return Page(
+        "server-recover",
+        f"Which side is right for {shown['name']}?",
+        "servers",
+        {"server": shown, "form": form},
+        crumbs=(L_SERVERS, (shown["name"], local("servers", "server", shown["name"]))),
+        status=form.refusal.status if form.refusal else 200,
+    )
+
+
+ROUTES = (
+    Route("GET", "/servers/server/{}/recovery", ask),
+    Route("POST", "/servers/server/{}/recovery", choose),
+)

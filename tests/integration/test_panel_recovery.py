@@ -1,0 +1,77 @@
+"""Lanes that are ahead: the panel asks which side is right, and does it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from pytest_twisted import ensureDeferred
+
+from tests.form_walk import SeenPage
+from tests.integration.model import Model
+from tests.panel_site import PanelSite, panel_site
+
+pytest_plugins = ("tests.integration.model",)
+
+SERVER = "ns1.example.net"
+OWN = f"/servers/server/{SERVER}"
+
+
+@pytest_twisted.async_yield_fixture
+async def panel(model: Model, tmp_path: Path) -> AsyncIterator[PanelSite]:
+    await model.shop()
+    async with panel_site(model, tmp_path) as running:
+        await running.connect("ns1")
+        yield running
+
+
+async def ahead(panel: PanelSite, condition: str = "ahead", message: str = "another one") -> None:
+    await panel.model.write(
+        """UPDATE lane SET condition = %s, message = %s FROM logical_server s
+           WHERE s.id = lane.logical_server_id AND s.name = %s""",
+        (condition, message, SERVER),
+    )
+
+
+@pytest.mark.parametrize(("mode", "removed"), [("adopt", ""), ("overwrite", "7")])
+@ensureDeferred
+async def test_the_page_of_a_server_that_is_ahead_leads_to_the_choice(
+    panel: PanelSite, mode: str, removed: str
+) -> None:
+    await ahead(panel)
+    visitor = await panel.signed_in()
+    page = await visitor.text(SeenPage(await visitor.text(OWN)).links["Choose which side is right"])
+    action, values = SeenPage(page).form("Go on", {"Objects that may go": removed})
+    reply = await visitor.send(action, {**values, "mode": mode})
+    assert reply.status == 303, reply.body.decode()
+    shown = await panel.model.ask("lserver.show", name=SERVER)
+    number = int(removed) if removed else None
+    assert panel.model.fleet.adopted == [(shown["id"], mode == "overwrite", number)]
+
+
+@ensureDeferred
+async def test_without_a_choice_nothing_is_done(panel: PanelSite) -> None:
+    await ahead(panel)
+    visitor = await panel.signed_in()
+    await visitor.text(f"{OWN}/recovery")
+    reply = await visitor.send(f"{OWN}/recovery", {"mode": "", "removed": ""})
+    assert reply.status == 422
+    assert "adopt or overwrite" in reply.body.decode()
+    assert panel.model.fleet.adopted == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "message", "leads"),
+    [
+        ("held", "the repair would remove 90 of 100 objects: overwrite with 90", True),
+        ("held", "held on the box by hs-agent", False),
+        ("ok", "", False),
+    ],
+)
+@ensureDeferred
+async def test_the_choice_is_offered_where_there_is_one(
+    panel: PanelSite, condition: str, message: str, leads: bool
+) -> None:
+    await ahead(panel, condition, message)
+    visitor = await panel.signed_in()
+    assert ("Choose which side is right" in await visitor.text(OWN)) is leads
