@@ -135,7 +135,7 @@ class Agent:
 
     async def start(self) -> None:
         """Look after what is here already; no controller is needed for it."""
-        for record in await self._blocking(self._journal.lanes):
+        for record in await self._blocking(self._journal.lanes.all):
             if record.assigned:
                 await self._add(record)
         self._every("hold", HOLD_EVERY, self.notice_holds)
@@ -167,14 +167,14 @@ class Agent:
         if version == self._seen_version:
             return ()
         self._seen_version = version
-        return self._journal.lanes()
+        return self._journal.lanes.all()
 
     # --- the session's side ---
 
     async def hello(self) -> Hello:
         """Describe the box and its lanes."""
         lanes = list(self.lanes.values())
-        reports = await self._blocking(lambda: [lane.report() for lane in lanes])
+        reports = await self._blocking(lambda: [lane.reports.report() for lane in lanes])
         return Hello(
             protocol_min=PROTOCOL_MIN,
             protocol_max=PROTOCOL_MAX,
@@ -265,7 +265,7 @@ class Agent:
             case Observe():
                 lane.zones.watch(message.zone, message.serial)
             case InventoryRequest():
-                self._detach(lane.inventory())
+                self._detach(lane.reports.inventory())
             case Forget():
                 self._detach(lane.forget(message.items))
             case Retry():
@@ -284,14 +284,14 @@ class Agent:
             event("declined", level=logging.WARNING, lane=each.name, type=each.service_type)
         wanted = [(each.lane, each.name, each.service_type) for each in known]
         drift = {each.lane: each.drift for each in known}
-        await self._blocking(lambda: self._journal.assign(wanted, drift))
+        await self._blocking(lambda: self._journal.lanes.assign(wanted, drift))
         for id, lane in self.lanes.items():
             if id in drift:
                 await lane.drift.set_policy(drift[id])
         for id in [id for id in self.lanes if id not in {each.lane for each in known}]:
             await self.lanes.pop(id).stop()
             event("unassigned", lane=id)
-        for record in await self._blocking(self._journal.lanes):
+        for record in await self._blocking(self._journal.lanes.all):
             if record.assigned and record.id not in self.lanes:
                 await self._add(record)
         await self._report_lanes()
@@ -299,7 +299,7 @@ class Agent:
     async def _report_lanes(self) -> None:
         """Say all of each lane once, then what was kept meanwhile."""
         send, lanes = self._send, list(self.lanes.values())
-        reports = await self._blocking(lambda: [lane.outcomes() for lane in lanes])
+        reports = await self._blocking(lambda: [lane.reports.outcomes() for lane in lanes])
         drifts = await self._blocking(lambda: [lane.drift.verifier.report() for lane in lanes])
         if send is None or send is not self._send:
             return
@@ -307,7 +307,7 @@ class Agent:
         for lane, pages, drift in zip(lanes, reports, drifts, strict=True):
             for outcomes in pages:
                 send(outcomes)
-            send(lane.state())
+            send(lane.reports.state())
             send(drift)
         for each in self._declined:
             send(LaneState(lane=each.lane, condition="held", message=declined(each)))
@@ -321,7 +321,7 @@ class Agent:
             return
 
         def prepare() -> Engine:
-            if self._journal.set_renderer(record.id, self._renderer(service_type)):
+            if self._journal.lanes.set_renderer(record.id, self._renderer(service_type)):
                 # Another renderer may accept what the former one refused.
                 self._journal.retry(record.id, None, ("quarantined",))
             return Engine(
@@ -352,7 +352,13 @@ class Agent:
 
     async def _report_system(self) -> None:
         facts = [
-            LaneFacts(lane.id, lane.name, lane.service_type, lane.condition, await lane.running())
+            LaneFacts(
+                lane.id,
+                lane.name,
+                lane.service_type,
+                lane.reports.condition,
+                await lane.daemon.running(),
+            )
             for lane in list(self.lanes.values())
         ]
         report = await self._aside(lambda: sample(facts))

@@ -49,7 +49,7 @@ class Anew:
 
     def plan(self, unit: str) -> UnitPlan:
         """Plan one applied unit as if it came anew, to a daemon that runs already."""
-        applied = self.journal.applied_units(self.lane, (unit,)).values()
+        applied = self.journal.applied.of_units(self.lane, (unit,)).values()
         plan = plan_anew(self.service_type, self.context(), unit, applied)
         if unit == SERVER_UNIT and plan.files and not plan.restart:
             return msgspec.structs.replace(plan, reload=True)

@@ -50,7 +50,9 @@ def agent_running(config: Config) -> bool:
 def status(config: Config) -> dict[str, Any]:
     """Describe the agent and its lanes, as plain data."""
     with _journal(config) as journal:
-        lanes = [] if journal is None else [_describe(journal, each) for each in journal.lanes()]
+        lanes = (
+            [] if journal is None else [_describe(journal, each) for each in journal.lanes.all()]
+        )
     return {"running": agent_running(config), "lanes": lanes}
 
 
@@ -65,9 +67,9 @@ def _describe(journal: Journal, lane: LaneRecord) -> dict[str, Any]:
         "held": lane.held,
         "stored_revision": lane.stored_revision,
         "settled_revision": journal.settled_revision(lane.id),
-        "served": journal.served(lane.id),
+        "served": journal.applied.count(lane.id),
         "faults": len(journal.exceptions(lane.id)),
-        "unfinished": len(journal.open_entries(lane.id)),
+        "unfinished": len(journal.entries.still_open(lane.id)),
     }
 
 
@@ -85,7 +87,7 @@ def faults(config: Config) -> list[dict[str, Any]]:
                 "outcome": each.outcome,
                 "message": each.message,
             }
-            for lane in journal.lanes()
+            for lane in journal.lanes.all()
             for each in journal.exceptions(lane.id)
         ]
 
@@ -93,20 +95,24 @@ def faults(config: Config) -> list[dict[str, Any]]:
 def set_held(config: Config, lane: str, *, held: bool) -> Iterator[str]:
     """Hold or release lanes by name, id or ``all``; give a line for each. Raises LookupError."""
     with _journal(config) as journal:
-        lanes = [] if journal is None else list(journal.lanes())
+        lanes = [] if journal is None else list(journal.lanes.all())
         chosen = [each for each in lanes if lane in ("all", each.name, each.id)]
         if journal is None or not chosen:
             known = ", ".join(each.name for each in lanes) or "none"
             raise LookupError(f"no lane {lane!r} here; there are: {known}")
         for each in chosen:
-            journal.set_held(each.id, held)
+            journal.lanes.set_held(each.id, held)
         waiting = agent_running(config)
         deadline = time.monotonic() + HOLD_SECONDS
         for each in chosen:
             while waiting and each.assigned and time.monotonic() < deadline:
-                if (journal.lane(each.id).condition == "held") == held:
+                if (journal.lanes.get(each.id).condition == "held") == held:
                     break
                 time.sleep(0.05)
-            late = waiting and each.assigned and (journal.lane(each.id).condition == "held") != held
+            late = (
+                waiting
+                and each.assigned
+                and (journal.lanes.get(each.id).condition == "held") != held
+            )
             word = "held" if held else "released"
             yield f"{each.name} {word}" + (": the agent has not noticed it yet" if late else "")

@@ -27,40 +27,40 @@ WAITS_NAMED = 50
 
 
 class Served(Protocol):
-    """What choosing reads of a lane: the journal, or what would stand in it (see `foreseen`)."""
+    """What a box serves: as the journal has it, or as it would be (see `foreseen`)."""
 
-    def pending(self, lane: str, limit: int) -> tuple[StoredObject, ...]:
-        """Give the objects to be worked next."""
-
-    def applied(self, lane: str, ids: Iterable[ObjectId]) -> dict[ObjectId, AppliedObject]:
+    def find(self, lane: str, ids: Iterable[ObjectId]) -> dict[ObjectId, AppliedObject]:
         """Give those of ``ids`` that the box serves."""
 
-    def applied_units(self, lane: str, units: Iterable[str]) -> dict[ObjectId, AppliedObject]:
+    def of_units(self, lane: str, units: Iterable[str]) -> dict[ObjectId, AppliedObject]:
         """Give the applied objects of these render units."""
 
     def dependents(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
         """Give applied objects that require ``id``; at most ``limit``."""
 
-    def served_besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
+    def besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
         """Give applied objects other than ``id``; at most ``limit``."""
 
 
 class Chooser:
-    """Chooses for one lane. ``context_of`` gives the planning context for a server's spec,
-    ``refusal`` what the box does not grant of a plan.
+    """Chooses for one lane. ``pending`` gives the objects to be worked next, ``context_of`` the
+    planning context for a server's spec, ``refusal`` what the box does not grant of a plan.
     """
 
     def __init__(
         self,
         lane: str,
         service_type: ServiceType,
-        journal: Served,
+        *,
+        applied: Served,
+        pending: Callable[[str, int], tuple[StoredObject, ...]],
         context_of: Callable[[object], LaneContext],
         refusal: Refusal,
     ) -> None:
         self._lane = lane
         self._type = service_type
-        self._journal = journal
+        self._applied = applied
+        self._pending = pending
         self._context_of = context_of
         self._refusal = refusal
         self.server: object | None = None
@@ -68,7 +68,7 @@ class Chooser:
 
     def read_server(self) -> None:
         """Read the server's applied specification."""
-        found = self._journal.applied(self._lane, [SERVER_ID]).get(SERVER_ID)
+        found = self._applied.find(self._lane, [SERVER_ID]).get(SERVER_ID)
         self.server = None if found is None else self._decode(found)
 
     def window(
@@ -79,9 +79,9 @@ class Chooser:
         A change of the server itself is worked alone, before anything else. Objects that are
         ``put_off`` at the revision that is pending are passed over.
         """
-        window = self._journal.pending(self._lane, WINDOW)
+        window = self._pending(self._lane, WINDOW)
         required = {need for each in window for need in each.requires}
-        present = self._journal.applied(self._lane, {*required, SERVER_ID})
+        present = self._applied.find(self._lane, {*required, SERVER_ID})
         dependents = {each.id: self._dependents(each.id) for each in window if each.spec is None}
         judged = readiness(window, present.keys(), dependents)
         ready = judged.ready
@@ -99,7 +99,7 @@ class Chooser:
         changes = tuple(changes)
         units = {unit for change in changes for unit in change.units}
         applied: dict[str, dict[ObjectId, object]] = {unit: {} for unit in units}
-        for each in self._journal.applied_units(self._lane, units).values():
+        for each in self._applied.of_units(self._lane, units).values():
             applied[each.unit][each.id] = self._decode(each)
         for change in in_effect:
             for objects in applied.values():
@@ -117,7 +117,7 @@ class Chooser:
         return steps, verdicts
 
     def _decode_all(self, ready: tuple[StoredObject, ...]) -> tuple[list[Change], list[Verdict]]:
-        before = self._journal.applied(self._lane, (each.id for each in ready))
+        before = self._applied.find(self._lane, (each.id for each in ready))
         changes: list[Change] = []
         verdicts: list[Verdict] = []
         for each in ready:
@@ -133,5 +133,5 @@ class Chooser:
 
     def _dependents(self, id: ObjectId) -> tuple[ObjectId, ...]:
         if id == SERVER_ID:
-            return self._journal.served_besides(self._lane, id, WAITS_NAMED)
-        return self._journal.dependents(self._lane, id, WAITS_NAMED)
+            return self._applied.besides(self._lane, id, WAITS_NAMED)
+        return self._applied.dependents(self._lane, id, WAITS_NAMED)

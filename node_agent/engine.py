@@ -51,13 +51,20 @@ class Engine:
         self._blocking = blocking
         self._at = at
         self._host = box
-        self._secret = journal.lane(lane).control_secret
+        self._secret = journal.lanes.get(lane).control_secret
         self.keep = False
         """Whether a file that somebody else changed is kept from changes."""
         self.box: LaneBox = box.lane(service_type, lane)
         self._entries = Entries(lane, journal, self.box.files, at)
         refusal = partial(box.refusal, service_type)
-        self._chooser = Chooser(lane, service_type, journal, self._context_of, refusal)
+        self._chooser = Chooser(
+            lane,
+            service_type,
+            applied=journal.applied,
+            pending=journal.pending,
+            context_of=self._context_of,
+            refusal=refusal,
+        )
         self.reloads = ReloadLimit(now, self._rest)
         self.anew = Anew(lane, service_type, journal, self._context)
         self.repairs = Repairs(self.anew, self._begin, self.settle, refusal)

@@ -122,7 +122,7 @@ class Entries:
             files=_files_of(step, last.values(), after),
             gone=(*(e for e in last.values() if isinstance(e, RemovePath)), *step.plan.retire),
         )
-        return Opened(self._journal.open_entry(self._lane, "apply", _encode(undo)), step, undo)
+        return Opened(self._journal.entries.open(self._lane, "apply", _encode(undo)), step, undo)
 
     def changed_by_others(self, step: Step) -> tuple[str, ...]:
         """Name the files of ours that the step would write or remove and that look otherwise."""
@@ -179,7 +179,7 @@ class Entries:
         Not durable: after a power cut the daemon begins anew as well.
         """
         with self._journal.transaction(durable=False):
-            self._journal.mark_live(one.entry for one in done)
+            self._journal.entries.mark_live(one.entry for one in done)
         self._at("remembered")
 
     def settle(
@@ -203,10 +203,10 @@ class Entries:
                 )
                 self._journal.files.wrote(self._lane, one.undo.files, one.undo.gone)
             self._journal.judge(self._lane, verdicts)
-            self._journal.close_entries([*(one.entry for one in done), *undone])
+            self._journal.entries.close([*(one.entry for one in done), *undone])
             for one in retiring:
                 body = _encode(one.step.plan.retire)
-                retired.append(self._journal.open_entry(self._lane, "retire", body))
+                retired.append(self._journal.entries.open(self._lane, "retire", body))
         self._at("settled")
         if retired:
             self._retire(retired, [path for one in retiring for path in one.step.plan.retire])
@@ -217,7 +217,7 @@ class Entries:
         live: list[Leftover] = []
         undone: list[int] = []
         claimed: set[object] = set()
-        for entry in reversed(self._journal.open_entries(self._lane)):
+        for entry in reversed(self._journal.entries.still_open(self._lane)):
             if entry.phase == "retire":
                 self._retire([entry.id], _retire.decode(entry.body))
                 continue
@@ -254,9 +254,9 @@ class Entries:
                     assert stored is not None, "looked at in _stands"
                     self._journal.settle(self._lane, [_served(stored, unit)])
                 self._journal.files.wrote(self._lane, one.undo.files, one.undo.gone)
-            self._journal.close_entries([*(one.entry for one in live), *undone])
+            self._journal.entries.close([*(one.entry for one in live), *undone])
             retired = [
-                self._journal.open_entry(self._lane, "retire", _encode(one.undo.retire))
+                self._journal.entries.open(self._lane, "retire", _encode(one.undo.retire))
                 for one in live
                 if one.undo.retire
             ]
@@ -267,7 +267,7 @@ class Entries:
     def close(self, ids: Sequence[int]) -> None:
         """Delete entries that were undone."""
         with self._journal.transaction(durable=False):
-            self._journal.close_entries(ids)
+            self._journal.entries.close(ids)
 
     def _retire(self, ids: Sequence[int], effects: Iterable[RemovePath]) -> None:
         """Remove what is useless. Raises `DiskFullError`; then `leftovers` has to end it."""

@@ -50,16 +50,16 @@ class Foreseen:
         """Give those of the wanted objects of which nothing has become yet."""
         return tuple(self._pending.values())[:limit]
 
-    def applied(self, lane: str, ids: Iterable[ObjectId]) -> dict[ObjectId, AppliedObject]:
+    def find(self, lane: str, ids: Iterable[ObjectId]) -> dict[ObjectId, AppliedObject]:
         """Give those of ``ids`` that the box would serve."""
         wanted = set(ids)
-        found = self._served.applied(lane, wanted - self._now.keys())
+        found = self._served.find(lane, wanted - self._now.keys())
         return found | {id: now for id, now in self._standing() if id in wanted}
 
-    def applied_units(self, lane: str, units: Iterable[str]) -> dict[ObjectId, AppliedObject]:
+    def of_units(self, lane: str, units: Iterable[str]) -> dict[ObjectId, AppliedObject]:
         """Give the objects of these render units that the box would serve."""
         wanted = set(units)
-        found = self._served.applied_units(lane, wanted)
+        found = self._served.of_units(lane, wanted)
         kept = {id: each for id, each in found.items() if id not in self._now}
         return kept | {id: now for id, now in self._standing() if now.unit in wanted}
 
@@ -69,9 +69,9 @@ class Foreseen:
         mine = [other for other, now in self._standing() if id in now.requires]
         return self._with(found, mine, limit)
 
-    def served_besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
+    def besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
         """Give the objects other than ``id`` that the box would serve; at most ``limit``."""
-        found = self._served.served_besides(lane, id, limit + len(self._now))
+        found = self._served.besides(lane, id, limit + len(self._now))
         mine = [other for other, _ in self._standing() if other != id]
         return self._with(found, mine, limit)
 

@@ -1,5 +1,9 @@
 """The format of the journal's file, and what leads from one format to the next."""
 
+import json
+
+from templates.objects import ObjectId
+
 _SCHEMA = """
 CREATE TABLE lane (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, service_type TEXT NOT NULL,
@@ -60,3 +64,8 @@ PRAGMA user_version = 4;
 """
 FORMATS = (_SCHEMA, _LIVE, _CHANGE, _FILES)
 """What leads from one format of the file to the next."""
+
+
+def ids_of(text: str) -> tuple[ObjectId, ...]:
+    """Read the objects that a row names, as pairs of kind and key."""
+    return tuple(ObjectId(kind, key) for kind, key in json.loads(text))

@@ -14,36 +14,22 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from node_agent.box.interface import LaneBox
 from node_agent.concurrency import Blocking
+from node_agent.daemon_watch import DaemonWatch
 from node_agent.drift_desk import DriftDesk
-from node_agent.effects.failures import BoxUnavailableError, DiskFullError, EffectFailedError
+from node_agent.effects.failures import BoxUnavailableError, DiskFullError
 from node_agent.engine import Engine
 from node_agent.journal import Journal
+from node_agent.lane_reports import LaneReports
 from node_agent.logs import event
 from node_agent.observing import ZoneWatch
 from node_agent.records import LaneRecord, Received
-from node_agent.round import Round
-from node_agent.telling import LONGEST_WORDS, outcome, outcome_pages, verdicts_of
 from node_agent.verifying import VERIFY_EVERY
-from node_agent.wire.messages import (
-    Batch,
-    FromAgent,
-    Inventory,
-    LaneCondition,
-    LaneReport,
-    LaneState,
-    Observed,
-    OutcomeName,
-    Outcomes,
-    Stored,
-)
+from node_agent.wire.messages import Batch, FromAgent, LaneCondition, OutcomeName, Stored
 from node_agent.wire.questions import Preview, PreviewedObject
 from templates.objects import ObjectId
 
 FIRST_RETRY, LONGEST_RETRY = 0.5, 60.0
 """Seconds until something put off is tried again: doubled each time, with jitter."""
-WATCH_EVERY = 5.0
-"""Seconds between two looks at the daemon."""
-INVENTORY_PAGE = 5000
 HELD = "held on the box by hs-agent"
 AHEAD = "the controller's history is another one; adopt or overwrite"
 RESTING = "some changes wait for the next reload of the daemon, which rests between them"
@@ -75,27 +61,30 @@ class Lane:
         self._blocking = blocking
         self._clock = clock
         self._send = send
-        self._watch_daemon = watch_daemon
         self._held = record.held
         self._held_why = (record.condition == "held" and record.message) or HELD
         self._ahead = record.condition == "ahead"
         self._history = record.history
-        self._message = record.message
-        self._condition: LaneCondition = record.condition
         self._queue: deque[Batch] = deque()
         self._busy = False
         self._woken = False
         self._stopped = False
-        self._suspect = True
-        self._restart = False
         self._failures = 0
         self._retry_call: IDelayedCall | None = None
         self._failed_call: IDelayedCall | None = None
         self._reload_call: IDelayedCall | None = None
         self._failed_tries = 0
-        self._watchdog: IDelayedCall | None = None
         self._idle: list[Deferred[None]] = []
-        self.zones = ZoneWatch(clock, engine.box, self._observed)
+        self.reports = LaneReports(record, journal=journal, blocking=blocking, send=send)
+        self.daemon = DaemonWatch(
+            record.name,
+            engine,
+            clock,
+            looking=watch_daemon,
+            resting=lambda: self._busy or self._held,
+            wake=self.wake,
+        )
+        self.zones = ZoneWatch(clock, engine.box, self.reports.observed)
         self._repaired = False
         """Whether the last turn was a repair: then a batch that waits goes first."""
         self.drift = DriftDesk(
@@ -115,7 +104,7 @@ class Lane:
 
     def start(self) -> None:
         """Look after the daemon and work what is pending; no controller is needed for it."""
-        self._watch_later()
+        self.daemon.start()
         self.drift.verifier.start()
         self.wake()
 
@@ -123,9 +112,10 @@ class Lane:
         """Finish the round under way and rest. The daemon runs on."""
         self._stopped = True
         self.zones.stop()
+        self.daemon.stop()
         self.drift.verifier.stop()
         self.drift.turn_away("the agent stops working this logical server")
-        for call in (self._retry_call, self._failed_call, self._reload_call, self._watchdog):
+        for call in (self._retry_call, self._failed_call, self._reload_call):
             if call is not None and call.active():
                 call.cancel()
         await self.idle()
@@ -160,12 +150,12 @@ class Lane:
         if self._history in ("", history):
             if self._ahead:
                 self._ahead = False
-                self._say("behind", "")
+                self.reports.say("behind", "")
                 self.wake()
             return True
         if not self._ahead:
             self._ahead = True
-            self._say("ahead", AHEAD)
+            self.reports.say("ahead", AHEAD)
         return False
 
     async def adopt(self, history: str, *, overwrite: bool) -> None:
@@ -175,10 +165,10 @@ class Lane:
         new history and must be stored under it.
         """
         self._queue = deque(batch for batch in self._queue if batch.history == history)
-        await self._blocking(lambda: self._journal.adopt(self.id, history))
+        await self._blocking(lambda: self._journal.lanes.adopt(self.id, history))
         event("adopted", lane=self.name, history=history, overwrite=overwrite)
         self._history, self._ahead = history, False
-        self._say("behind", "")
+        self.reports.say("behind", "")
         self.wake()
 
     async def forget(self, items: tuple[tuple[str, str], ...]) -> None:
@@ -196,55 +186,6 @@ class Lane:
         self._failures = self._failed_tries = 0
         self._work_now()
 
-    async def inventory(self) -> None:
-        """Tell what is here, page by page."""
-        after = ObjectId("", "")
-        while True:
-            page = await self._blocking(
-                lambda after=after: self._journal.live(self.id, after, INVENTORY_PAGE)  # type: ignore[misc]
-            )
-            last = len(page) < INVENTORY_PAGE
-            self._send(Inventory(lane=self.id, items=page, last=last))
-            if last:
-                return
-            after = ObjectId(page[-1][0], page[-1][1])
-
-    def report(self) -> LaneReport:
-        """Describe the lane for a `Hello`. Blocks on the journal."""
-        record = self._journal.lane(self.id)
-        return LaneReport(
-            lane=self.id,
-            history=record.history,
-            stored_revision=record.stored_revision,
-            settled_revision=self._journal.settled_revision(self.id),
-            object_hash=record.object_hash,
-            renderer=record.renderer,
-            condition=self._condition,
-        )
-
-    def outcomes(self) -> tuple[Outcomes, ...]:
-        """Give the settled revision and all exceptions, for a new session. Blocks."""
-        settled = self._journal.settled_revision(self.id)
-        return outcome_pages(self.id, settled, self._journal.exceptions(self.id))
-
-    def state(self) -> LaneState:
-        """Give the condition, for a new session."""
-        return LaneState(
-            lane=self.id, condition=self._condition, message=self._message[:LONGEST_WORDS]
-        )
-
-    @property
-    def condition(self) -> LaneCondition:
-        """What was last seen."""
-        return self._condition
-
-    async def running(self) -> bool:
-        """Tell whether the lane's daemon lives."""
-        try:
-            return self._engine.has_server and await self._engine.box.running()
-        except BoxUnavailableError:
-            return False
-
     # --- what is asked of its daemon ---
 
     @property
@@ -261,11 +202,6 @@ class Lane:
     def held(self) -> bool:
         """Whether nothing is to be touched here."""
         return self._held
-
-    @property
-    def message(self) -> str:
-        """The words of the condition."""
-        return self._message
 
     async def preview(self, objects: Sequence[PreviewedObject], seconds: float) -> Preview:
         """Tell what these objects would come to, between two rounds; nothing is touched.
@@ -285,7 +221,7 @@ class Lane:
 
     async def restart_daemon(self) -> None:
         """Stop the daemon where it runs and start it, between two rounds; then see it answer."""
-        self._restart = self._suspect = True
+        self.daemon.restart()
         self._failures = 0
         self._work_now()
         await self.idle()
@@ -293,13 +229,7 @@ class Lane:
     async def stop_daemon(self) -> None:
         """Stop the daemon of a lane that is held: it would be started again else."""
         await self.idle()
-        await self._stop_box()
-
-    async def _stop_box(self) -> None:
-        try:
-            await self._engine.box.stop()
-        except EffectFailedError as failed:
-            raise BoxUnavailableError(f"the daemon does not stop: {failed}") from failed
+        await self.daemon.stop_daemon()
 
     # --- what the operator on the box says ---
 
@@ -309,9 +239,9 @@ class Lane:
             return
         self._held, self._held_why = held, why
         event("held" if held else "released", lane=self.name)
-        self._suspect = True
+        self.daemon.suspect = True
         if held and not self._busy:
-            self._say("held", why)
+            self.reports.say("held", why)
         self._work_now()
 
     # --- working ---
@@ -346,12 +276,12 @@ class Lane:
         except BoxUnavailableError as unavailable:
             # Whatever could not be written down stands open in the journal: it is ended before
             # anything new is begun on top of it.
-            self._suspect = True
+            self.daemon.suspect = True
             self._put_off(unavailable)
         except Exception as error:
             # The border of a lane: a mistake of ours stops this lane for a while and no other.
             logging.getLogger("hs-agent").exception("lane %s", self.id)
-            self._suspect = True
+            self.daemon.suspect = True
             self._put_off(None, f"internal error: {type(error).__name__}: {error}")
         finally:
             self._busy = False
@@ -363,14 +293,16 @@ class Lane:
 
     async def _work_once(self) -> bool:
         """Do one round or store one batch; tell whether there may be more to do."""
-        if self._suspect and self._may_touch:
-            await self._make_well()
+        if self.daemon.suspect and self._may_touch:
+            await self.daemon.make_well()
         if not self._may_apply:
             if self._held:
-                self._say("held", self._held_why)
+                self.reports.say("held", self._held_why)
             elif self._ahead and self._may_touch:
-                self._say("ahead", AHEAD)
-            self.drift.turn_away(f"nothing is touched now: {self._message or self._condition}")
+                self.reports.say("ahead", AHEAD)
+            self.drift.turn_away(
+                f"nothing is touched now: {self.reports.message or self.reports.condition}"
+            )
             return await self._store_only()
         self._repaired = self.drift.waiting and not (self._repaired and self._queue)
         if self._repaired:
@@ -382,7 +314,9 @@ class Lane:
             lambda revision, object_hash: self._stored(batch, revision, object_hash),
         )
         await work.remember()
-        await self._tell(work, stored=batch is not None)
+        await self.reports.tell(work, stored=batch is not None)
+        if any(verdict.outcome == "failed" for verdict in work.verdicts):
+            self._retry_failed_later()
         await self._engine.settle(work)
         if work.done:
             self.drift.verifier.wrote()
@@ -394,12 +328,12 @@ class Lane:
         if self._engine.reloads.put_off:
             self._rest()
         else:
-            self._say("ok", "")
+            self.reports.say("ok", "")
         return False
 
     def _rest(self) -> None:
         """Come back to what waits for a reload once there may be one."""
-        self._say("behind", RESTING)
+        self.reports.say("behind", RESTING)
         if self._reload_call is None or not self._reload_call.active():
             self._reload_call = self._clock.callLater(self._engine.reloads.seconds, self.wake)
 
@@ -412,70 +346,11 @@ class Lane:
         def store() -> tuple[int, str]:
             with self._journal.transaction():
                 self._journal.store(self.id, _received(batch))
-            record = self._journal.lane(self.id)
+            record = self._journal.lanes.get(self.id)
             return record.stored_revision, record.object_hash
 
         self._stored(batch, *await self._blocking(store))
         return bool(self._queue)
-
-    async def _make_well(self) -> None:
-        """After a start or a failure: end what was begun, and see the daemon answer."""
-        taken_back = await self._engine.recover()
-        if taken_back:
-            event("recovered", lane=self.name, taken_back=len(taken_back))
-        if self._engine.has_server:
-            restart, self._restart = self._restart, False
-            if restart:
-                event("restarting", lane=self.name)
-                await self._stop_box()
-            if not await self._engine.box.running():
-                event("starting", lane=self.name)
-                await self._engine.start()
-            await self._engine.baseline()
-        self._suspect = False
-
-    def _put_off(self, why: BoxUnavailableError | None, message: str = "") -> None:
-        """Rest a while; nothing is blamed."""
-        condition: LaneCondition = "behind"
-        if why is not None:
-            condition = "disk-full" if isinstance(why, DiskFullError) else "daemon-down"
-            message = str(why)
-        delay = self._delay(self._failures)
-        self._failures += 1
-        event("put-off", level=logging.WARNING, lane=self.name, seconds=f"{delay:.1f}", why=message)
-        self._say(condition, message)
-        if self._retry_call is not None and self._retry_call.active():
-            self._retry_call.cancel()
-        if not self._stopped:
-            self._retry_call = self._clock.callLater(delay, self._work_now)
-
-    @staticmethod
-    def _delay(failures: int) -> float:
-        longest = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 10))
-        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-
-    def _watch_later(self) -> None:
-        if self._watch_daemon and not self._stopped:
-            self._watchdog = self._clock.callLater(
-                WATCH_EVERY, lambda: Deferred.fromCoroutine(self._look_at_daemon())
-            )
-
-    async def _look_at_daemon(self) -> None:
-        """See that the daemon lives and answers: one that hangs has a process all the same."""
-        resting = self._busy or self._held or self._suspect or not self._engine.has_server
-        try:
-            if not resting:
-                if not await self._engine.box.running():
-                    raise BoxUnavailableError("it does not run")
-                await self._engine.baseline()
-        except BoxUnavailableError as unavailable:
-            event("daemon-gone", level=logging.WARNING, lane=self.name, why=unavailable)
-            self._suspect = True
-            self.wake()
-        finally:
-            self._watch_later()
-
-    # --- telling ---
 
     def _stored(self, batch: Batch | None, stored_revision: int, object_hash: str) -> None:
         if batch is None:
@@ -494,29 +369,25 @@ class Lane:
             )
         )
 
-    async def _tell(self, work: Round, *, stored: bool) -> None:
-        """Say what the round came to; also where all of a batch was known or superseded."""
-        settled = work.settles
-        if work.unavailable is not None:
-            settled = await self._blocking(
-                lambda: self._journal.settled_revision(self.id, work.settled)
-            )
-        verdicts = verdicts_of(work)
-        if not verdicts and not stored:
-            return
-        outcomes = tuple(map(outcome, verdicts))
-        self._send(Outcomes(lane=self.id, settled_revision=settled, outcomes=outcomes))
-        for verdict in verdicts:
-            event(
-                verdict.outcome,
-                change=verdict.object.change,
-                lane=self.name,
-                object=f"{verdict.object.id.kind}/{verdict.object.id.key}",
-                revision=verdict.object.revision,
-                why=verdict.message,
-            )
-        if any(verdict.outcome == "failed" for verdict in work.verdicts):
-            self._retry_failed_later()
+    def _put_off(self, why: BoxUnavailableError | None, message: str = "") -> None:
+        """Rest a while; nothing is blamed."""
+        condition: LaneCondition = "behind"
+        if why is not None:
+            condition = "disk-full" if isinstance(why, DiskFullError) else "daemon-down"
+            message = str(why)
+        delay = self._delay(self._failures)
+        self._failures += 1
+        event("put-off", level=logging.WARNING, lane=self.name, seconds=f"{delay:.1f}", why=message)
+        self.reports.say(condition, message)
+        if self._retry_call is not None and self._retry_call.active():
+            self._retry_call.cancel()
+        if not self._stopped:
+            self._retry_call = self._clock.callLater(delay, self._work_now)
+
+    @staticmethod
+    def _delay(failures: int) -> float:
+        longest = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 10))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
 
     def _retry_failed_later(self) -> None:
         if self._failed_call is None or not self._failed_call.active():
@@ -534,23 +405,6 @@ class Lane:
             return
         if found:
             self.wake()
-
-    def _say(self, condition: LaneCondition, message: str) -> None:
-        if (condition, message) == (self._condition, self._message):
-            return
-        self._condition, self._message = condition, message
-        self._send(LaneState(lane=self.id, condition=condition, message=message[:LONGEST_WORDS]))
-        Deferred.fromCoroutine(self._remember(condition, message))
-
-    async def _remember(self, condition: LaneCondition, message: str) -> None:
-        try:
-            await self._blocking(lambda: self._journal.set_condition(self.id, condition, message))
-        except DiskFullError:
-            return  # it is seen again, and said again
-
-    def _observed(self, zone: str, serial: int) -> None:
-        event("observed", lane=self.name, zone=zone, serial=serial)
-        self._send(Observed(lane=self.id, zone=zone, serial=serial))
 
 
 def _received(batch: Batch) -> Received:

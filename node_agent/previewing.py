@@ -69,7 +69,7 @@ class Previews:
         Raises `EffectFailedError` for too many of them, `BoxUnavailableError` where files stand as
         a round left them that has yet to be ended: they would pass for changed by hand.
         """
-        if self.journal.open_entries(self.lane):
+        if self.journal.entries.still_open(self.lane):
             raise BoxUnavailableError(UNENDED)
         size = sum(len(each.spec or b"") for each in objects)
         if len(objects) > MOST_PREVIEWED or size > MOST_PREVIEWED_BYTES:
@@ -89,8 +89,15 @@ class Previews:
         )
 
     def _rounds(self, wanted: tuple[StoredObject, ...]) -> tuple[list[_Thought], list[Verdict]]:
-        thought = Foreseen(self.journal, wanted)
-        chooser = Chooser(self.lane, self.service_type, thought, self.context_of, self.refusal)
+        thought = Foreseen(self.journal.applied, wanted)
+        chooser = Chooser(
+            self.lane,
+            self.service_type,
+            applied=thought,
+            pending=thought.pending,
+            context_of=self.context_of,
+            refusal=self.refusal,
+        )
         rounds: list[_Thought] = []
         judged: dict[ObjectId, Verdict] = {}
         for _ in range(_ROUNDS):

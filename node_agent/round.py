@@ -106,7 +106,7 @@ class Round:
             self._journal.judge(self._lane, verdicts)
             ids = frozenset(change.id for one in opened for change in one.step.changes)
             self.settles = self._journal.settled_revision(self._lane, ids)
-            record = self._journal.lane(self._lane)
+            record = self._journal.lanes.get(self._lane)
             self.stored_revision, self.object_hash = record.stored_revision, record.object_hash
         self.verdicts += verdicts
         self.open.update((one.entry, one) for one in opened)

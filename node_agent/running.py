@@ -37,7 +37,8 @@ from node_agent.enrolment import EnrolmentFailedError, controllers_met, enrol
 from node_agent.entries import pass_by
 from node_agent.grants import told
 from node_agent.identity import NotEnrolledError, boot_id, load_identity, machine_id
-from node_agent.journal import Journal, JournalError
+from node_agent.journal import Journal
+from node_agent.journal_file import JournalError
 from node_agent.logs import event
 from node_agent.packages import MANAGERS
 from node_agent.services import ServiceDesk

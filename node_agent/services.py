@@ -117,17 +117,17 @@ class ServiceDesk:
             await self._stop(lane)
         elif by_request:
             await self._release(lane)
-        elif action == "restart" or not await lane.running():
+        elif action == "restart" or not await lane.daemon.running():
             await lane.restart_daemon()
-        if action != "stop" and not await lane.running():
-            raise EffectFailedError(lane.message or "it does not run")
+        if action != "stop" and not await lane.daemon.running():
+            raise EffectFailedError(lane.reports.message or "it does not run")
 
     async def _stop(self, lane: Lane) -> None:
         """Hold the lane, durably, before its daemon goes: nothing starts it again."""
 
         def hold() -> None:
             self.stopped.add(lane.id)
-            self.journal.set_held(lane.id, True)
+            self.journal.lanes.set_held(lane.id, True)
 
         await self.blocking(hold)
         lane.hold(True, STOPPED)
@@ -135,7 +135,7 @@ class ServiceDesk:
 
     async def _release(self, lane: Lane) -> None:
         def release() -> None:
-            self.journal.set_held(lane.id, False)
+            self.journal.lanes.set_held(lane.id, False)
             self.stopped.discard(lane.id)
 
         await self.blocking(release)
@@ -144,7 +144,7 @@ class ServiceDesk:
 
     async def _lane_facts(self, lane: Lane) -> ServiceFacts:
         by_request = lane.held and lane.id in self.stopped
-        state: ServiceState = "running" if await lane.running() else "stopped"
+        state: ServiceState = "running" if await lane.daemon.running() else "stopped"
         if not (lane.has_server or by_request):
             state = "unknown"
         actions: tuple[ServiceAction, ...] = (

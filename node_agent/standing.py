@@ -32,7 +32,7 @@ async def stand_up(
 
     Raises `BoxUnavailableError` where the box cannot be asked; then it is called again.
     """
-    applied = await blocking(lambda: journal.applied_of(lane, service_type.standing))
+    applied = await blocking(lambda: journal.applied.of_kinds(lane, service_type.standing))
     lost: list[tuple[AppliedObject, UnitPlan]] = []
 
     async def again(each: AppliedObject, plan: UnitPlan) -> None:

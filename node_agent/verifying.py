@@ -200,7 +200,7 @@ class Verifier:
 
     def _look(self) -> _Page | None:
         files = self._journal.files
-        if self._journal.open_entries(self._lane):
+        if self._journal.entries.still_open(self._lane):
             return None  # a step that is neither done nor taken back stands in the files
         units = files.unfilled(self._lane, UNITS_FILLED)
         if units is not None:

@@ -33,7 +33,7 @@ def measure(count: int, folder: Path) -> dict[str, float]:
     """Verify ``count`` zone files in ``folder``; give what it took."""
     files = PosixFiles(folder / "lane")
     journal = Journal(folder / "journal.sqlite")
-    journal.assign([(_LANE, "ns1", "bind")])
+    journal.lanes.assign([(_LANE, "ns1", "bind")])
     written = [_write(folder / "lane", number) for number in range(count)]
     with journal.transaction():
         journal.files.wrote(_LANE, written, ())

@@ -120,7 +120,7 @@ async def survive(bench: Bench, batch: tuple[Item, ...], allowed: list[dict[str,
     await bench.engine.recover()
     if bench.engine.has_server and not bench.lane.alive:
         await bench.engine.start()
-    assert bench.journal.open_entries(LANE) == ()
+    assert bench.journal.entries.still_open(LANE) == ()
     assert toy_check(bench.lane.files, TOY.daemon.check(None)) == ""  # type: ignore[arg-type]
     now = parts(bench)
     for name in {*now, *allowed[0], *allowed[1]}:

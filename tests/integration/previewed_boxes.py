@@ -154,14 +154,14 @@ class PreviewedBoxes:
 
 def _note(lane: RealLane, done: Done) -> None:
     """Have what a lane opens in its journal, and says to its daemon, be noted."""
-    opens, box = lane.journal.open_entry, lane.lane.box
+    opens, box = lane.journal.entries.open, lane.lane.box
 
     def open_entry(id: str, phase: Any, body: bytes) -> int:
         if phase == "apply":
             done.undos.append(_undo.decode(body))
         return opens(id, phase, body)
 
-    lane.journal.open_entry = open_entry  # type: ignore[method-assign]
+    lane.journal.entries.open = open_entry  # type: ignore[method-assign]
     control = box.control
 
     async def told(effect: ControlEffect) -> None:

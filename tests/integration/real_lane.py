@@ -62,7 +62,7 @@ class RealLane:
         self.endpoint = Endpoint(address="127.0.0.1", port=free_port())
         self.control_port = free_port()
         self.journal = Journal(self.home / "journal.sqlite")
-        self.journal.assign([(id, "one", service_type)], {id: policy})
+        self.journal.lanes.assign([(id, "one", service_type)], {id: policy})
         self.said: list[FromAgent] = []
         self.revision = 0
         self.batches = 0
@@ -85,7 +85,7 @@ class RealLane:
         blocking = threaded(reactor, self._pool)
         engine = Engine(self.id, self.type, box, self.journal, blocking=blocking)
         self.lane = Lane(
-            self.journal.lane(self.id),
+            self.journal.lanes.get(self.id),
             engine=engine,
             journal=self.journal,
             blocking=blocking,

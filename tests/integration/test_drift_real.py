@@ -148,7 +148,7 @@ async def test_a_configuration_that_apache_refuses_kills_nothing_and_is_brought_
 async def test_the_difference_of_named_conf_shows_no_key(dns: RealLane) -> None:
     path = dns.root / "named.conf"
     text = path.read_text(encoding="ascii")
-    secret = dns.journal.lane(LANE).control_secret
+    secret = dns.journal.lanes.get(LANE).control_secret
     assert secret in text
     path.write_text(text.replace("recursion no", "recursion yes"), encoding="ascii")
     shown = await dns.lane.drift.difference("named.conf")
@@ -252,7 +252,7 @@ async def test_p2_overrides_of_apache_hold_and_no_upgrade_touches_them(web: Real
     before = put_overrides(web)
     await web.take(web.server(timeout=30))
     assert "Location: http://own.test/yours" in (await web.status("own.test", "/mine"))[1]
-    web.journal.set_renderer(LANE, "another digest")
+    web.journal.lanes.set_renderer(LANE, "another digest")
     await web.restart()
     await web.take(web.server(timeout=31), site("own.test", 2, settings=own("other.html")))
     (web.root / "apache2.conf").unlink()
@@ -267,7 +267,7 @@ async def test_p2_overrides_of_apache_hold_and_no_upgrade_touches_them(web: Real
 @pytest_twisted.ensureDeferred
 async def test_p2_overrides_of_bind_hold_and_no_upgrade_touches_them(dns: RealLane) -> None:
     before = put_overrides(dns)
-    dns.journal.set_renderer(LANE, "another digest")
+    dns.journal.lanes.set_renderer(LANE, "another digest")
     await dns.restart()
     assert (await dns.take(dns.server()))[""] == "applied"
     (dns.root / "named.conf").unlink()
@@ -297,9 +297,9 @@ async def test_a_broken_override_takes_no_daemon_down_and_blames_no_customer(
     process = web.process
     web.said.clear()
     change = Deferred.fromCoroutine(web.take(site("own.test", 2, settings=own("other.html"))))
-    await web.until(lambda: web.lane.condition == "daemon-down")
-    assert "override file is refused" in web.lane.message
-    assert str(broken) in web.lane.message
+    await web.until(lambda: web.lane.reports.condition == "daemon-down")
+    assert "override file is refused" in web.lane.reports.message
+    assert str(broken) in web.lane.reports.message
     assert web.outcomes() == {}
     assert web.process == process
     assert (await web.status("a.test"))[0] == 200
@@ -332,8 +332,8 @@ async def test_a_broken_override_of_bind_is_told_before_named_reads_it(dns: Real
     broken.write_text("recursion maybe;\n", encoding="ascii")
     process = dns.process
     change = Deferred.fromCoroutine(dns.take(dns.server()))
-    await dns.until(lambda: dns.lane.condition == "daemon-down")
-    assert "override file is refused" in dns.lane.message
+    await dns.until(lambda: dns.lane.reports.condition == "daemon-down")
+    assert "override file is refused" in dns.lane.reports.message
     assert dns.process == process
     assert await dns.serial("a.test") == 1
     broken.unlink()

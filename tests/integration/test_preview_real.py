@@ -185,7 +185,7 @@ async def test_a_hostile_controller_learns_nothing_by_asking(boxes: PreviewedBox
 
 
 def _journal(lane: Any) -> list[str]:
-    return list(lane.journal._db.iterdump())
+    return list(lane.journal.db.iterdump())
 
 
 def _processes(lane: Any) -> list[tuple[int, float]]:

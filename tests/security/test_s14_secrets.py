@@ -145,7 +145,7 @@ def install(folder: Path) -> Install:
         (agent / CA_FILE).write_bytes(authority.certificate_pem)
         renewal.accept(issued.certificate_pem, authority.certificate_pem)
         journal = Journal(agent / "journal.sqlite")
-        journal.assign([("l1", "ns1", "bind")])
+        journal.lanes.assign([("l1", "ns1", "bind")])
         journal.close()
         return Install(config, agent)
     finally:
@@ -159,7 +159,7 @@ def test_two_installs_share_no_secret(tmp_path: Path) -> None:
     assert Authority.load(one.config.pki).cluster != Authority.load(two.config.pki).cluster
     assert len({set_up.new_password() for _ in range(100)}) == 100
     lanes = [Journal(it.agent / "journal.sqlite") for it in (one, two)]
-    assert lanes[0].lane("l1").control_secret != lanes[1].lane("l1").control_secret
+    assert lanes[0].lanes.get("l1").control_secret != lanes[1].lanes.get("l1").control_secret
     for journal in lanes:
         journal.close()
 
@@ -244,7 +244,7 @@ def test_a_journal_that_others_can_read_is_closed_to_them(
 ) -> None:
     path = tmp_path / "journal.sqlite"
     kept = Journal(path)
-    kept.assign([("l1", "ns1", "bind")])
+    kept.lanes.assign([("l1", "ns1", "bind")])
     opened = path.with_name(f"{path.name}{end}")
     opened.chmod(0o644)
     with caplog.at_level("WARNING", "hs-agent"):

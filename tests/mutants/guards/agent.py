@@ -280,7 +280,7 @@ MUTANTS = (
     Mutant(
         "agent.journal-is-its-owners",
         "S14",
-        "node_agent/journal.py",
+        "node_agent/journal_file.py",
         "                each.chmod(0o600)\n",
         "",
         (f"{_S14}::test_a_journal_that_others_can_read_is_closed_to_them[]",),

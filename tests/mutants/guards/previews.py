@@ -85,7 +85,7 @@ MUTANTS = (
         "agent.preview-of-what-is-unended",
         "P2",
         "node_agent/previewing.py",
-        "        if self.journal.open_entries(self.lane):",
+        "        if self.journal.entries.still_open(self.lane):",
         "        if False:",
         (f"{_AGENT}::test_a_step_that_is_not_ended_does_not_pass_for_a_change_by_hand",),
     ),

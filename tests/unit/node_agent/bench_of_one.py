@@ -63,7 +63,7 @@ class CutJournal(Journal):
         with super().transaction(durable=durable):
             yield
         if durable:
-            self.kept = self._db.serialize()
+            self.kept = self.db.serialize()
 
 
 @attrs.define
@@ -80,7 +80,7 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         self.box = MemoryBox(self.world)
         self.journal = CutJournal(self.path)
-        self.journal.assign([(LANE, "toy1", "toy")])
+        self.journal.lanes.assign([(LANE, "toy1", "toy")])
         self._engine()
 
     def _engine(self) -> None:
@@ -104,7 +104,7 @@ class Bench:
         ``keep_files`` and ``keep_journal`` are the other extremes that a disk may choose: files,
         or the journal, as they were last.
         """
-        kept = self.journal._db.serialize() if keep_journal else self.journal.kept
+        kept = self.journal.db.serialize() if keep_journal else self.journal.kept
         self.journal.close()
         assert self.path is not None
         for each in self.path.parent.glob(f"{self.path.name}*"):
@@ -118,7 +118,7 @@ class Bench:
 
     def clone(self, path: Path) -> "Bench":
         """A second world in the same state; the daemon and its files with it."""
-        path.write_bytes(self.journal._db.serialize())
+        path.write_bytes(self.journal.db.serialize())
         twin = Bench(path=path)
         mine, theirs = self.lane, twin.lane
         theirs.files.nodes = dict(mine.files.nodes)

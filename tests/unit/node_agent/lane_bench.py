@@ -39,7 +39,7 @@ class LaneBench:
         self.world = World(check=toy_check, starts=toy_starts)
         self.box = MemoryBox(self.world)
         self.journal = FillingJournal(None)
-        self.journal.assign([(LANE, "toy1", "toy")])
+        self.journal.lanes.assign([(LANE, "toy1", "toy")])
         self.clock = Clock()
         self.said: list[FromAgent] = []
         self.at = at
@@ -49,7 +49,7 @@ class LaneBench:
     def start(self) -> None:
         """Begin a life of the agent."""
         self.lane = Lane(
-            self.journal.lane(LANE),
+            self.journal.lanes.get(LANE),
             engine=Engine(
                 LANE,
                 TOY,

@@ -108,7 +108,7 @@ async def test_a_batch_is_stored_first_and_live_after(
     assert running.box.lanes[LANE].serials == {"a.test": 9}
     (stored,) = controller.said(Stored)
     assert stored.stored_revision == 2
-    assert stored.object_hash == running.journal.lane(LANE).object_hash
+    assert stored.object_hash == running.journal.lanes.get(LANE).object_hash
 
 
 @pytest_twisted.ensureDeferred
@@ -142,7 +142,7 @@ async def test_a_batch_of_another_history_makes_the_lane_ahead_until_it_is_adopt
     controller.send_batch(LANE, zone("a.test", 2, serial=2))
     await controller.until(lambda: any(m.condition == "ahead" for m in controller.said(LaneState)))
     assert running.box.lanes[LANE].serials == {"a.test": 9}
-    assert running.journal.lane(LANE).stored_revision == 9
+    assert running.journal.lanes.get(LANE).stored_revision == 9
     controller.send(Adopt(lane=LANE, history="restored", overwrite=True))
     controller.send_batch(LANE, zone("a.test", 2, serial=10))
     await controller.until(lambda: controller.said(Stored)[-1].stored_revision == 2)

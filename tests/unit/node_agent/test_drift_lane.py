@@ -25,7 +25,7 @@ ZONE = "zones/a.test.zone"
 
 def running(policy: DriftPolicy = "report", zones: int = 1) -> LaneBench:
     bench = LaneBench()
-    bench.journal.assign([(LANE, "toy1", "toy")], {LANE: policy})
+    bench.journal.lanes.assign([(LANE, "toy1", "toy")], {LANE: policy})
     bench.start()
     names = ["a.test", *(f"z{n:04}.test" for n in range(zones - 1))]
     bench.take(server(1), *(zone(name, n) for n, name in enumerate(names, 2)), page("p", 5000))
@@ -309,14 +309,14 @@ def test_a_daemon_that_serves_is_never_told_to_read_what_was_broken_by_hand() ->
 def test_what_an_unfinished_step_left_is_no_drift_yet() -> None:
     bench = running()
     with bench.journal.transaction():
-        entry = bench.journal.open_entry(
+        entry = bench.journal.entries.open(
             LANE, "apply", b"of a step that is neither done nor undone"
         )
     EDITS["changed"](bench)
     answer = asked(bench, bench.lane.drift.verify(3.0))
     assert (answer.drifted, answer.ended) == (0, False)
     with bench.journal.transaction():
-        bench.journal.close_entries([entry])
+        bench.journal.entries.close([entry])
     bench.pass_time(5)
     assert bench.heard(Drift)[-1].total == 1, "the look that was asked for goes on"
 
@@ -373,7 +373,7 @@ async def test_a_repair_that_is_killed_ends_before_or_after(kind: str, tmp_path:
             bench.at = lambda point: None
             bench.restart()
             await bench.engine.recover()
-            assert not bench.journal.open_entries(LANE)
+            assert not bench.journal.entries.still_open(LANE)
             assert bench.lane.files.content(path) in (b"by hand", written)
             assert bench.journal.exceptions(LANE) == ()
         else:
@@ -386,7 +386,7 @@ def test_a_journal_of_an_older_agent_takes_what_stands_there_as_written() -> Non
     bench = running()
     known = bench.journal.files.page(LANE, "", 100)
     bench.journal.files.forget(LANE, [each.path for each in known])
-    bench.journal._db.execute("UPDATE lane SET unfilled = ''")
+    bench.journal.db.execute("UPDATE lane SET unfilled = ''")
     EDITS["changed"](bench)
     assert verified(bench).total == 0
     assert {each.path for each in bench.journal.files.page(LANE, "", 100)} == {

@@ -13,7 +13,7 @@ async def test_the_server_comes_first_then_the_rest() -> None:
     assert bench.lane.serials == {"a.test": 7}
     assert bench.lane.files.content("accounts/1.conf") == b"w.test \n"
     assert bench.journal.settled_revision(LANE) == 3
-    assert bench.journal.open_entries(LANE) == ()
+    assert bench.journal.entries.still_open(LANE) == ()
 
 
 @pytest_twisted.ensureDeferred
@@ -254,7 +254,7 @@ async def test_the_removal_of_what_was_never_there_is_done() -> None:
     await bench.apply(gone("zone", "bad.test", 4))
     assert bench.outcomes() == {}
     assert bench.journal.settled_revision(LANE) == 4
-    assert bench.journal.open_entries(LANE) == ()
+    assert bench.journal.entries.still_open(LANE) == ()
 
 
 @pytest_twisted.ensureDeferred

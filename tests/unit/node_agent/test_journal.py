@@ -5,7 +5,8 @@ import pytest
 import pytest_twisted
 
 from node_agent.effects.failures import DiskFullError
-from node_agent.journal import Journal, JournalError
+from node_agent.journal import Journal
+from node_agent.journal_file import JournalError
 from node_agent.records import Received
 from node_agent.wire import object_hash
 from node_agent.wire.messages import Item
@@ -22,7 +23,7 @@ def store(journal: Journal, *items: Item, history: str = HISTORY, through: int =
 @pytest.fixture
 def journal() -> Journal:
     made = Journal(None)
-    made.assign([(LANE, "toy1", "toy")])
+    made.lanes.assign([(LANE, "toy1", "toy")])
     return made
 
 
@@ -32,7 +33,7 @@ def test_the_hash_is_that_of_the_live_objects(journal: Journal) -> None:
     live = zone("a.test", 3, serial=2)
     assert live.spec is not None
     expected = object_hash.element("zone", "a.test", 3, live.spec)
-    assert journal.lane(LANE).object_hash == object_hash.as_text(expected)
+    assert journal.lanes.get(LANE).object_hash == object_hash.as_text(expected)
     assert journal.live(LANE, ObjectId("", ""), 10) == (("zone", "a.test", 3),)
 
 
@@ -48,16 +49,16 @@ def test_what_came_ahead_of_older_objects_is_worked_first(journal: Journal) -> N
 
 def test_an_older_or_equal_revision_is_passed_by(journal: Journal) -> None:
     store(journal, zone("a.test", 5, serial=5))
-    before = journal.lane(LANE).object_hash
+    before = journal.lanes.get(LANE).object_hash
     store(journal, zone("a.test", 4, serial=4), zone("a.test", 5, serial=6))
-    assert journal.lane(LANE).object_hash == before
+    assert journal.lanes.get(LANE).object_hash == before
     assert [each.revision for each in journal.pending(LANE, 9)] == [5]
 
 
 def test_after_an_adoption_any_revision_is_newer(journal: Journal) -> None:
     store(journal, zone("a.test", 50))
-    journal.adopt(LANE, "restored")
-    assert journal.lane(LANE).stored_revision == 0
+    journal.lanes.adopt(LANE, "restored")
+    assert journal.lanes.get(LANE).stored_revision == 0
     store(journal, zone("a.test", 4), history="restored")
     assert [each.revision for each in journal.pending(LANE, 9)] == [4]
 
@@ -79,20 +80,20 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
 
 def test_a_lane_that_is_assigned_no_more_is_kept(journal: Journal) -> None:
     store(journal, zone("a.test", 1))
-    journal.assign([])
-    assert not journal.lane(LANE).assigned
-    journal.assign([(LANE, "renamed", "toy")])
-    assert journal.lane(LANE).stored_revision == 1
+    journal.lanes.assign([])
+    assert not journal.lanes.get(LANE).assigned
+    journal.lanes.assign([(LANE, "renamed", "toy")])
+    assert journal.lanes.get(LANE).stored_revision == 1
 
 
 def test_a_full_disk_stores_nothing_of_a_batch(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite")
-    journal.assign([(LANE, "toy1", "toy")])
-    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
-    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    journal.lanes.assign([(LANE, "toy1", "toy")])
+    (pages,) = journal.db.execute("PRAGMA page_count").fetchone()
+    journal.db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DiskFullError):
         store(journal, *(zone(f"z{n}.test", n + 1) for n in range(500)))
-    assert journal.lane(LANE).stored_revision == 0
+    assert journal.lanes.get(LANE).stored_revision == 0
     assert journal.pending(LANE, 9) == ()
     journal.close()
 
@@ -111,16 +112,16 @@ async def test_a_click_costs_the_same_with_many_zones() -> None:
             steps += 1
             return 0
 
-        bench.journal._db.set_progress_handler(count, 10)
+        bench.journal.db.set_progress_handler(count, 10)
         await bench.apply(zone("z7.test", size + 5, serial=2))
-        bench.journal._db.set_progress_handler(None, 0)
+        bench.journal.db.set_progress_handler(None, 0)
         costs.append(steps)
     assert costs[1] < costs[0] * 1.5
 
 
 def test_the_change_behind_an_object_is_kept_for_the_log(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.sqlite")
-    journal.assign([(LANE, "toy1", "toy")])
+    journal.lanes.assign([(LANE, "toy1", "toy")])
     store(journal, Item("zone", "a.test", 1, 1, b"spec", change=15))
     assert [each.change for each in journal.pending(LANE, 10)] == [15]
     found = journal.desired(LANE, ObjectId("zone", "a.test"))
@@ -132,7 +133,7 @@ def test_the_change_behind_an_object_is_kept_for_the_log(tmp_path: Path) -> None
 def test_a_journal_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     journal = Journal(path)
-    journal.assign([(LANE, "toy1", "toy")])
+    journal.lanes.assign([(LANE, "toy1", "toy")])
     store(journal, zone("a.test", 1))
     journal.close()
     with sqlite3.connect(path) as older:
@@ -142,9 +143,9 @@ def test_a_journal_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
             "ALTER TABLE lane DROP COLUMN unfilled; PRAGMA user_version = 1;"
         )
     again = Journal(path)
-    assert again.lane(LANE).stored_revision == 1
+    assert again.lanes.get(LANE).stored_revision == 1
     assert [each.change for each in again.pending(LANE, 10)] == [0]
-    assert again.open_entries(LANE) == ()
+    assert again.entries.still_open(LANE) == ()
     assert again.files.unfilled(LANE, 10) == (), "its files are to be noted, once"
     again.close()
 

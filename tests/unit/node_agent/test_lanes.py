@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from node_agent import lanes, telling
+from node_agent import daemon_watch, telling
 from node_agent.entries import Point, pass_by
 from node_agent.wire.messages import LaneState, Outcome, Outcomes, Stored
 from tests.unit.node_agent.bench_of_one import LANE, gone, server, zone
@@ -27,7 +27,7 @@ def test_whichever_journal_write_meets_a_full_disk_nothing_older_comes_back(writ
     bench.take(zone("a.test", 6, serial=3))
     bench.take(zone("b.test", 7, serial=2))
     bench.pass_time()
-    assert bench.journal.open_entries(LANE) == ()
+    assert bench.journal.entries.still_open(LANE) == ()
     bench.start()
     bench.daemon.kill()
     bench.pass_time()
@@ -39,13 +39,13 @@ def test_whichever_journal_write_meets_a_full_disk_nothing_older_comes_back(writ
 def test_a_daemon_that_hangs_is_told_as_down_and_as_well_again() -> None:
     bench = LaneBench()
     bench.take(server(1), zone("a.test", 2))
-    assert bench.lane.condition == "ok"
+    assert bench.lane.reports.condition == "ok"
     bench.world.refuses = lambda effect: "no answer"
-    bench.pass_time(lanes.WATCH_EVERY + 1)
-    assert bench.lane.condition == "daemon-down"
+    bench.pass_time(daemon_watch.WATCH_EVERY + 1)
+    assert bench.lane.reports.condition == "daemon-down"
     bench.world.refuses = lambda effect: ""
     bench.pass_time()
-    assert bench.lane.condition == "ok"
+    assert bench.lane.reports.condition == "ok"
 
 
 def test_a_retry_that_falls_due_while_a_batch_is_stored_is_not_lost(
@@ -55,8 +55,8 @@ def test_a_retry_that_falls_due_while_a_batch_is_stored_is_not_lost(
     bench.take(server(1), zone("a.test", 2, serial=1))
     bench.daemon.kill()
     bench.world.starts = lambda files: False
-    bench.pass_time(lanes.WATCH_EVERY + 1)
-    assert bench.lane.condition == "daemon-down"
+    bench.pass_time(daemon_watch.WATCH_EVERY + 1)
+    assert bench.lane.reports.condition == "daemon-down"
     bench.world.starts = lambda files: True
     store = bench.journal.store
 
@@ -66,7 +66,7 @@ def test_a_retry_that_falls_due_while_a_batch_is_stored_is_not_lost(
 
     monkeypatch.setattr(bench.journal, "store", store_for_long)
     bench.take(zone("a.test", 3, serial=2))
-    assert bench.lane.condition == "ok"
+    assert bench.lane.reports.condition == "ok"
     assert bench.daemon.serials == {"a.test": 2}
 
 
@@ -75,7 +75,7 @@ def test_a_batch_that_its_session_did_not_see_stored_is_acknowledged_to_no_other
     bench.take(server(1))
     bench.journal.full_at = 1
     bench.take(zone("a.test", 2))
-    assert bench.lane.condition == "disk-full"
+    assert bench.lane.reports.condition == "disk-full"
     bench.said.clear()
     bench.lane.session_over()
     bench.pass_time()
@@ -122,10 +122,10 @@ def test_what_is_tried_again_keeps_its_outcome_until_there_is_another() -> None:
     bench.take(server(1), zone("a.test", 2, refuse="no"), zone("b.test", 3))
     bench.daemon.kill()
     bench.world.starts = lambda files: False
-    bench.pass_time(lanes.WATCH_EVERY + 1)
-    assert bench.lane.condition == "daemon-down"
+    bench.pass_time(daemon_watch.WATCH_EVERY + 1)
+    assert bench.lane.reports.condition == "daemon-down"
     run(bench.lane.retry("zone", "a.test"))
-    (told,) = bench.lane.outcomes()
+    (told,) = bench.lane.reports.outcomes()
     assert [(o.key, o.outcome) for o in told.outcomes] == [("a.test", "quarantined")]
     assert told.settled_revision == 3
 
@@ -136,7 +136,7 @@ def test_many_exceptions_are_told_in_pages_that_are_each_true(
     monkeypatch.setattr(telling, "OUTCOMES_PAGE", 2)
     bench = LaneBench()
     bench.take(server(1), *(zone(f"z{n}.test", n, refuse="n" * 5000) for n in range(2, 7)))
-    pages = bench.lane.outcomes()
+    pages = bench.lane.reports.outcomes()
     assert [[o.revision for o in page.outcomes] for page in pages] == [[2, 3], [4, 5], [6]]
     assert [page.settled_revision for page in pages] == [3, 5, 6]
     words: list[Outcome] = [o for page in pages for o in page.outcomes]

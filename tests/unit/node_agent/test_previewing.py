@@ -67,15 +67,15 @@ def test_a_changed_zone_is_shown_with_its_lines_and_its_reload() -> None:
 
 def test_nothing_is_stored_written_run_or_said_for_it() -> None:
     bench = running()
-    nodes, journal = dict(bench.daemon.files.nodes), list(bench.journal._db.iterdump())
-    version = bench.journal._db.total_changes
+    nodes, journal = dict(bench.daemon.files.nodes), list(bench.journal.db.iterdump())
+    version = bench.journal.db.total_changes
     found = preview(
         bench, server(9, "other"), zone("b.test", 10), gone("zone", "a.test", 11), page("q", 12)
     )
     assert len(found.files) == 4
     assert bench.daemon.files.nodes == nodes
-    assert list(bench.journal._db.iterdump()) == journal
-    assert bench.journal._db.total_changes == version
+    assert list(bench.journal.db.iterdump()) == journal
+    assert bench.journal.db.total_changes == version
     assert (bench.daemon.log, bench.said) == ([], [])
 
 
@@ -212,7 +212,7 @@ def test_a_step_that_is_not_ended_does_not_pass_for_a_change_by_hand() -> None:
     bench = running()
     bench.journal.full_at = 3  # the step is live, and cannot be written down
     bench.take(zone("a.test", 8, serial=7))
-    assert bench.lane.condition == "disk-full"
+    assert bench.lane.reports.condition == "disk-full"
     with pytest.raises(BoxUnavailableError, match=UNENDED):
         preview(bench, zone("a.test", 9, serial=9))
     bench.pass_time(2)

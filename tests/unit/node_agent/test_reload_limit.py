@@ -33,7 +33,7 @@ def test_p10_500_edits_in_a_minute_are_a_few_reloads() -> None:
     assert within_the_minute <= AT_ONCE + 60 / (REST * 0.75)
     bench.pass_time(REST + 1)
     assert reloads(bench) <= within_the_minute + 1
-    assert bench.lane.condition == "ok"
+    assert bench.lane.reports.condition == "ok"
     assert bench.journal.exceptions(LANE) == ()
     assert bench.journal.settled_revision(LANE) == 501
     served = b"".join(
@@ -45,12 +45,12 @@ def test_p10_500_edits_in_a_minute_are_a_few_reloads() -> None:
 def test_a_lane_that_rests_says_so_and_comes_back_by_itself() -> None:
     bench = resting_bench()
     bench.take(page("late.test", 9))
-    assert (bench.lane.condition, bench.lane.message) == ("behind", RESTING)
+    assert (bench.lane.reports.condition, bench.lane.reports.message) == ("behind", RESTING)
     assert bench.journal.settled_revision(LANE) == 8
     bench.pass_time(REST / 4 - 1)
     assert reloads(bench) == AT_ONCE
     bench.pass_time(REST)
-    assert (bench.lane.condition, bench.lane.message) == ("ok", "")
+    assert (bench.lane.reports.condition, bench.lane.reports.message) == ("ok", "")
     assert bench.journal.settled_revision(LANE) == 9
     assert b"late.test" in (bench.daemon.files.content("accounts/1.conf") or b"")
 
@@ -90,5 +90,5 @@ def test_an_agent_that_starts_anew_makes_live_what_waited() -> None:
     bench.take(page("late.test", 9))
     bench.start()
     bench.pass_time(1)
-    assert bench.lane.condition == "ok"
+    assert bench.lane.reports.condition == "ok"
     assert b"late.test" in (bench.daemon.files.content("accounts/1.conf") or b"")

@@ -165,7 +165,7 @@ async def test_r251_a_lane_is_restarted_and_serves_what_it_served(box: Box) -> N
         "start",
     ]
     assert box.bench.daemon.serials == {"a.test": 1}
-    assert box.bench.lane.condition == "ok"
+    assert box.bench.lane.reports.condition == "ok"
 
 
 @ensureDeferred
@@ -174,7 +174,7 @@ async def test_a_restart_that_fails_is_told_with_the_daemons_words(box: Box) -> 
     found = await box.act("toy1", "restart")
     assert isinstance(found, Declined)
     assert "did not stay up" in found.words
-    assert box.bench.lane.condition == "daemon-down"
+    assert box.bench.lane.reports.condition == "daemon-down"
 
 
 @ensureDeferred
@@ -188,15 +188,15 @@ async def test_r251_a_stopped_lane_stays_down_takes_its_changes_and_comes_back_b
     box.bench.take(zone("a.test", 3, serial=2))
     box.bench.pass_time()
     assert not box.bench.daemon.alive
-    assert box.bench.lane.condition == "held"
+    assert box.bench.lane.reports.condition == "held"
     await box.bench.lane.stop()
     box.bench.start()
     box.bench.pass_time()
-    assert box.bench.lane.state().message.startswith("stopped by request")
+    assert box.bench.lane.reports.state().message.startswith("stopped by request")
     assert not box.bench.daemon.alive, "a new life of the agent started what was stopped"
     assert isinstance(await box.act("toy1", "start"), ActionDone)
     assert box.bench.daemon.serials == {"a.test": 2}
-    assert box.bench.lane.condition == "ok"
+    assert box.bench.lane.reports.condition == "ok"
 
 
 @pytest.mark.parametrize("action", ["start", "stop", "restart"])
@@ -204,7 +204,7 @@ async def test_r251_a_stopped_lane_stays_down_takes_its_changes_and_comes_back_b
 async def test_a_hold_set_on_the_box_is_never_ended_from_outside(
     box: Box, action: ServiceAction
 ) -> None:
-    box.bench.journal.set_held(LANE, True)
+    box.bench.journal.lanes.set_held(LANE, True)
     box.bench.lane.hold(True)
     found = await box.act("toy1", action)
     assert isinstance(found, Declined)
@@ -218,7 +218,7 @@ async def test_a_lane_released_on_the_box_and_held_there_anew_is_the_boxs_own_ag
     box: Box,
 ) -> None:
     await box.act("toy1", "stop")
-    box.bench.journal.set_held(LANE, False)
+    box.bench.journal.lanes.set_held(LANE, False)
     box.bench.lane.hold(False)
     box.desk.released(LANE)
     box.bench.lane.hold(True)
