@@ -31,7 +31,8 @@ from controller.fleet.monitoring import SampleStore, monitored_among
 from controller.fleet.presence import Presence, known_boxes
 from controller.fleet.questions import BoxAwayError, NoAnswerError
 from controller.fleet.reporting import ReportStore
-from controller.fleet.sessions import Services, SessionTable
+from controller.fleet.session_table import SessionTable
+from controller.fleet.sessions import Services
 from controller.fleet.words import FLEET, ConditionWord
 from controller.storage.database import Database
 from node_agent.wire.messages import PROTOCOL_PREVIEW, Retry, SystemRequest

@@ -6,9 +6,11 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
 
+from controller.fleet.bounds import check_hello
 from controller.fleet.hello import Greeting, SessionRefusedError
 from controller.fleet.reception import Reception
-from controller.fleet.sessions import Services, Session, SessionTable, check_hello
+from controller.fleet.session_table import SessionTable
+from controller.fleet.sessions import Services, Session
 from controller.storage.errors import StorageError
 from node_agent.wire.codec import WireError, decode_from_agent, printable
 from node_agent.wire.framing import FrameProtocol

@@ -14,7 +14,8 @@ from controller.fleet.liveness import (
     is_silent,
     must_speak,
 )
-from controller.fleet.sessions import Session, SessionTable
+from controller.fleet.session_table import SessionTable
+from controller.fleet.sessions import Session
 from controller.fleet.words import FLEET
 from controller.storage.database import Database, Transaction
 from node_agent.wire.messages import Alive

@@ -5,8 +5,7 @@ another's is refused, and the log says so.
 """
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -16,10 +15,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from controller.crash_points import CrashSite, pass_by
+from controller.fleet.bounds import storable, stored_text
 from controller.fleet.certificates import Issuer, record
 from controller.fleet.comparison import Comparisons
 from controller.fleet.dispatch import Dispatcher
-from controller.fleet.hello import Beginning, SessionRefusedError
+from controller.fleet.hello import Beginning
 from controller.fleet.lanes import LaneRow, Verdict
 from controller.fleet.link import LaneLink
 from controller.fleet.monitoring import Dated, SampleStore
@@ -40,7 +40,6 @@ from node_agent.wire.messages import (
     Hello,
     Inventory,
     LaneAssignment,
-    LaneReport,
     LaneState,
     Message,
     Monitor,
@@ -55,15 +54,11 @@ from node_agent.wire.messages import (
     SystemReport,
     Welcome,
 )
-from node_agent.wire.object_hash import from_text
 from pki.keys import KeyRefusedError
 from pki.policy import Peer
 
 log = Logger()
 
-LONGEST_MESSAGE = 4000
-"""Characters kept of a daemon's own words."""
-LONGEST_NAME = 200
 LONGEST_FILE = 1000
 """Bytes of a file's path, at most: an index takes no more than 2,700 (S8)."""
 LONGEST_WORDS = 500
@@ -72,43 +67,8 @@ MOST_FILES = 2**31
 LONGEST_AGO = 10 * 365 * 86400.0
 MOST_UNWRITTEN = 64
 """Words of one session on their way to the database, about; nothing more is read meanwhile."""
-FORMER_BOOTS = 8
-"""Boots remembered of a box whose session went over to another one."""
 RENEWAL_SECONDS = 60.0
 """A box may renew its certificate this often, at most."""
-
-
-def stored_text(text: str) -> str:
-    """Give a peer's text as it may be stored and shown: bounded, line ends kept, no controls."""
-    kept = "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for c in text[:LONGEST_MESSAGE]
-    )
-    return kept if len(text) <= LONGEST_MESSAGE else kept + "..."
-
-
-def check_hello(hello: Hello) -> None:
-    """Refuse a Hello whose words could not be stored; raises `WireError`."""
-    for text in (hello.agent_version, hello.boot_id, hello.machine_id, hello.os_family):
-        if len(text) > LONGEST_NAME or not text.isprintable():
-            raise WireError("a name in the Hello is too long or not printable")
-    if not hello.machine_id:
-        raise WireError("the Hello names no machine")
-    if len({report.lane for report in hello.lanes}) != len(hello.lanes):
-        raise WireError("the Hello names a lane twice")
-    for report in hello.lanes:
-        _check_report(report)
-
-
-def _check_report(report: LaneReport) -> None:
-    try:
-        from_text(report.object_hash)
-    except ValueError:
-        raise WireError("an object hash is not hexadecimal") from None
-    if min(report.stored_revision, report.settled_revision) < 0:
-        raise WireError("a revision is negative")
-    if len(report.renderer) > LONGEST_NAME or not report.renderer.isprintable():
-        raise WireError("a renderer digest is too long or not printable")
 
 
 class FormerLaneError(Exception):
@@ -423,69 +383,3 @@ class Session:
         recorded.addErrback(
             lambda failure: log.error("renewal of {box}: {why}", box=self.box_name, why=failure)
         )
-
-
-def storable(value: object) -> object:
-    """Give free-form data as jsonb takes it: text without controls, names as text, no bytes."""
-    if isinstance(value, str):
-        return stored_text(value)
-    if isinstance(value, dict):
-        return {stored_text(str(key)): storable(inner) for key, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [storable(inner) for inner in value]
-    if isinstance(value, bool | int | float | None):
-        return value
-    return stored_text(repr(value))
-
-
-class SessionTable:
-    """The live sessions of this controller, one a box."""
-
-    def __init__(self) -> None:
-        self._by_box: dict[str, Session] = {}
-        self._former_boots: dict[str, deque[str]] = {}
-        """Boots of each box that gave way to another one, the newest ones: none of them returns."""
-
-    def __len__(self) -> int:
-        return len(self._by_box)
-
-    def __iter__(self) -> Iterator[Session]:
-        return iter(tuple(self._by_box.values()))
-
-    def get(self, box: str) -> Session | None:
-        """Give a box's session."""
-        return self._by_box.get(box)
-
-    def make_way(self, box: str, hello: Hello) -> None:
-        """Decide what becomes of a live session when its box says Hello anew.
-
-        The same machine came back: its old connection is dead. Another machine with the same
-        certificate: the newcomer is refused, and the operator is told. A machine that was copied
-        whole has the same id; but no machine returns to an earlier boot, so the one that comes
-        back after the other took its place is refused, and the two do not chase each other.
-        """
-        living = self._by_box.get(box)
-        if living is None:
-            return
-        if living.machine_id != hello.machine_id:
-            raise SessionRefusedError(
-                "duplicate-identity", "another machine has a session with this certificate"
-            )
-        if living.boot_id != hello.boot_id:
-            former = self._former_boots.setdefault(box, deque(maxlen=FORMER_BOOTS))
-            if hello.boot_id in former:
-                raise SessionRefusedError(
-                    "duplicate-identity",
-                    "a copy of this machine, booted by itself, has a session with this certificate",
-                )
-            former.append(living.boot_id)
-        living.lose("replaced by a newer session of the same machine")
-
-    def add(self, session: Session) -> None:
-        """Take a session in."""
-        self._by_box[session.box] = session
-
-    def remove(self, session: Session) -> None:
-        """Let a session go; a newer one of the same box stays."""
-        if self._by_box.get(session.box) is session:
-            del self._by_box[session.box]

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from controller.hsctl import views
+from controller.hsctl import change_views, views
 from controller.hsctl.verbs import DEFAULT_TIMEOUT, reads, session, writes
 from controller.hsctl.waiting import Followed, follow
 
@@ -35,7 +35,7 @@ def change() -> None:
     "change.list",
     columns=("id", "at", "actor", "command", "about", "state", "reason"),
     paged=True,
-    view=views.change_row,
+    view=change_views.change_row,
     empty="no changes",
 )
 def list_changes(actor: str, command: str, thing: str, since: str, until: str) -> Mapping[str, Any]:
@@ -52,7 +52,7 @@ def list_changes(actor: str, command: str, thing: str, since: str, until: str) -
 
 @change.command()
 @click.argument("id", type=click.IntRange(min=1))
-@reads("change.show", view=views.change)
+@reads("change.show", view=change_views.change)
 def show(id: int) -> Mapping[str, Any]:
     """Show a change: what it touched, before and after, and how far each lane is.
 
@@ -84,7 +84,7 @@ def watch(id: int, timeout: float) -> None:
 
 @change.command()
 @click.argument("id", type=click.IntRange(min=1))
-@writes("change.undo", "change {id} undone", view=views.undone)
+@writes("change.undo", "change {id} undone", view=change_views.undone)
 def undo(id: int) -> Mapping[str, Any]:
     """Undo a change: a new change writes back what was before, all of it or nothing.
 
@@ -104,7 +104,7 @@ def undo(id: int) -> Mapping[str, Any]:
     "change.held",
     columns=("id", "held_at", "asked_by", "command", "about", "hazards", "state"),
     paged=True,
-    view=views.held_row,
+    view=change_views.held_row,
     empty="no change is held back",
 )
 def held(*, ended: bool) -> Mapping[str, Any]:
@@ -118,7 +118,7 @@ def held(*, ended: bool) -> Mapping[str, Any]:
 
 @change.command("show-held")
 @click.argument("id", type=click.IntRange(min=1))
-@reads("change.show-held", view=views.held)
+@reads("change.show-held", view=change_views.held)
 def show_held(id: int) -> Mapping[str, Any]:
     """Show a change that is held back: who asked for what, what it would do, its hazards.
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from controller.client.printable import clean
-from controller.hsctl import views
+from controller.hsctl import change_views
 from controller.hsctl.terminal import paint, print_json, print_table, write
 from controller.hsctl.verbs import Output, output_option, pages, session
 
@@ -51,7 +51,7 @@ def history(
     elif diff:
         _print_differences(items)
     else:
-        print_table(_COLUMNS, map(views.version, items))
+        print_table(_COLUMNS, map(change_views.version, items))
 
 
 setattr(history.callback, "__hsctl_command__", "object.history")  # noqa: B010 (as decorators do)

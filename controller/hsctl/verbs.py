@@ -17,7 +17,7 @@ from controller.client import exit_codes
 from controller.client.client import Client, Written
 from controller.client.errors import UsageError
 from controller.client.profiles import Profile, chosen
-from controller.hsctl import displays, views
+from controller.hsctl import change_views, displays, views
 from controller.hsctl.differences import print_differences
 from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say, warn
 from controller.hsctl.waiting import Followed, Verdict, follow
@@ -282,7 +282,7 @@ def _show_plan(answer: Written, output: Output, view: views.View) -> None:
         return
     _show_result(answer, view)
     told = answer.plan or {}
-    if plan := views.plan(told):
+    if plan := change_views.plan(told):
         click.echo()
         print_record(plan)
     if (lanes := told.get("differences")) is not None:

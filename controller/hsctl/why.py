@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from controller.hsctl import views
+from controller.hsctl import change_views
 from controller.hsctl.verbs import reads
 
 
 @click.command()
 @click.argument("box")
 @click.argument("place", metavar="FILE[:LINE]")
-@reads("pserver.why", view=views.why)
+@reads("pserver.why", view=change_views.why)
 def why(box: str, place: str) -> Mapping[str, Any]:
     """Tell where a line of a file on a box comes from: the object, the change, who and when.
 

@@ -6,16 +6,14 @@ leave effects to `Transaction.after_commit`.
 """
 
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
 import psycopg2
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from controller.principal import Principal
@@ -27,6 +25,7 @@ from controller.storage.errors import (
 )
 from controller.storage.link import Link, plight_of
 from controller.storage.listener import Listener
+from controller.storage.pool import POOL_SECONDS, Pool
 
 __all__ = [
     "CommitUnknownError",
@@ -42,7 +41,6 @@ T = TypeVar("T")
 
 _log = Logger()
 
-POOL_SECONDS = 10.0
 ATTEMPTS = 8
 _RETRIED = ("40001", "40P01")
 
@@ -204,17 +202,8 @@ class Database:
             from twisted.internet import reactor as installed  # noqa: PLC0415 installs a reactor
 
             reactor = cast("IReactorTime", installed)
-        self._url = url
-        self._reactor: Any = reactor
-        self._pool_seconds = pool_seconds
-        self._jitter = jitter
-        self._idle: list[Link] = []
-        self._used: set[Link] = set()
-        self._free = size
-        self._waiting: deque[Deferred[None]] = deque()
-        self._pausing: set[Deferred[None]] = set()
-        self._listener = Listener(url, self._reactor, jitter)
-        self._closed = False
+        self._pool = Pool(url, size=size, seconds=pool_seconds, reactor=reactor, jitter=jitter)
+        self._listener = Listener(url, reactor, jitter)
 
     @classmethod
     async def connect(
@@ -230,8 +219,7 @@ class Database:
         ``url`` may name the owner or `hs_runtime`: the work is done as `hs_runtime` either way.
         """
         database = cls(url, size=size, pool_seconds=pool_seconds, jitter=jitter)
-        link = await database._lease()
-        database._put_away(link)
+        database._pool.put_away(await database._pool.lease())
         return database
 
     async def transaction(
@@ -259,7 +247,7 @@ class Database:
             raise NestedTransactionError(f"{name}: asked for inside another transaction")
         attempt = 1
         while True:
-            link = await self._lease()
+            link = await self._pool.lease()
             transaction = Transaction(link, principal, single=single, reads=reads)
             _current.set(transaction)
             try:
@@ -281,7 +269,7 @@ class Database:
             finally:
                 _current.set(outer)
                 self._give_back(link, transaction)
-            await self._pause(attempt)
+            await self._pool.pause(attempt)
             attempt += 1
         for hook in hooks:
             try:
@@ -324,88 +312,11 @@ class Database:
         except psycopg2.Error:
             link.abandon()  # the server rolls back what a closed connection had open
 
-    async def _pause(self, attempt: int) -> None:
-        """Wait before the next attempt: doubling from 10 ms to 0.64 s, up to half of it random."""
-        longest = 0.01 * 2.0 ** min(attempt - 1, 6)
-        pause: Deferred[None] = deferLater(self._reactor, longest * (0.5 + 0.5 * self._jitter()))
-        self._pausing.add(pause)
-        try:
-            await pause
-        except CancelledError:
-            if self._closed:
-                raise DatabaseUnavailableError("the database was closed") from None
-            raise
-        finally:
-            self._pausing.discard(pause)
-
-    async def _lease(self) -> Link:
-        if self._closed:
-            raise DatabaseUnavailableError("the database was closed")
-        deadline = self._reactor.seconds() + self._pool_seconds
-        if self._free > 0:
-            self._free -= 1
-        else:
-            await self._turn()
-        try:
-            return await self._live_link(deadline)
-        except BaseException:
-            self._release()
-            raise
-
-    async def _turn(self) -> None:
-        turn: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(turn)
-
-        def too_late() -> None:
-            self._waiting.remove(turn)
-            turn.errback(
-                DatabaseUnavailableError(
-                    f"every connection was busy for {self._pool_seconds:g} seconds", "busy"
-                )
-            )
-
-        late = self._reactor.callLater(self._pool_seconds, too_late)
-        try:
-            await turn
-        finally:
-            if late.active():
-                late.cancel()
-
-    async def _live_link(self, deadline: float) -> Link:
-        while self._idle:
-            link = self._idle.pop()
-            if link.usable:
-                self._used.add(link)
-                return link
-        attempt = 1
-        while True:
-            link = Link(self._reactor, lost=self._forget)
-            self._used.add(link)
-            try:
-                await link.open(self._url)
-            except psycopg2.Error as error:
-                self._used.discard(link)
-                if self._closed or self._reactor.seconds() >= deadline:
-                    raise DatabaseUnavailableError(
-                        f"no connection to the database: {str(error).strip()}",
-                        plight_of(error) or "away",
-                    ) from error
-                await self._pause(attempt)
-                attempt += 1
-            except BaseException as error:
-                self._used.discard(link)
-                link.abandon()
-                if self._closed and isinstance(error, Exception):  # closed under its hands
-                    raise DatabaseUnavailableError("the database was closed") from error
-                raise
-            else:
-                return link
-
     def _give_back(self, link: Link, transaction: Transaction) -> None:
-        if link.usable and not self._closed and (transaction.left or link.prepares):
+        if link.usable and not self._pool.closed and (transaction.left or link.prepares):
             Deferred.fromCoroutine(self._tidy(link, transaction))
         else:
-            self._put_away(link)
+            self._pool.put_away(link)
 
     async def _tidy(self, link: Link, transaction: Transaction) -> None:
         """End what only read and prepare what is asked again, while nobody waits for it."""
@@ -416,25 +327,7 @@ class Database:
         except (psycopg2.Error, ConnectionDone):
             link.abandon()
         finally:
-            self._put_away(link)
-
-    def _put_away(self, link: Link) -> None:
-        self._used.discard(link)
-        if link.usable and not self._closed:
-            self._idle.append(link)
-        else:
-            link.abandon()
-        self._release()
-
-    def _release(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().callback(None)
-        else:
-            self._free += 1
-
-    def _forget(self, link: Link) -> None:
-        if link in self._idle:
-            self._idle.remove(link)
+            self._pool.put_away(link)
 
     async def listen(
         self,
@@ -455,12 +348,5 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection; transactions under way fail, waiting ones are refused."""
-        self._closed = True
         self._listener.close()
-        for pause in tuple(self._pausing):
-            pause.cancel()
-        for link in [*self._idle, *self._used]:
-            link.abandon()
-        self._idle.clear()
-        while self._waiting:
-            self._waiting.popleft().errback(DatabaseUnavailableError("the database was closed"))
+        self._pool.close()

@@ -2,7 +2,9 @@
 
 from tests.mutants.mutant import Mutant
 
+BOUNDS = "controller/fleet/bounds.py"
 SESSIONS = "controller/fleet/sessions.py"
+SESSION_TABLE = "controller/fleet/session_table.py"
 FLEET = "controller/fleet/fleet.py"
 LISTENER = "controller/fleet/listener.py"
 HELLO = "controller/fleet/hello.py"
@@ -263,7 +265,7 @@ MUTANTS = (
     Mutant(
         "fleet.copied-machine",
         "S4",
-        SESSIONS,
+        SESSION_TABLE,
         "            if hello.boot_id in former:",
         "            if False:",
         (
@@ -346,7 +348,7 @@ MUTANTS = (
     Mutant(
         "fleet.stored-words",
         "S8",
-        SESSIONS,
+        BOUNDS,
         '        c if c.isprintable() or c in "\\n\\t" else',
         '        c if c != "\\0" else',
         (f"{_S8}::test_hostile_words_are_kept_as_bounded_plain_text",),
@@ -354,7 +356,7 @@ MUTANTS = (
     Mutant(
         "fleet.hello-names",
         "S8",
-        SESSIONS,
+        BOUNDS,
         "        if len(text) > LONGEST_NAME or not text.isprintable():\n"
         '            raise WireError("a name in the Hello is too long or not printable")',
         "        pass",
@@ -372,7 +374,7 @@ MUTANTS = (
     Mutant(
         "fleet.another-machine",
         "S4",
-        SESSIONS,
+        SESSION_TABLE,
         "        if living.machine_id != hello.machine_id:",
         "        if False:",
         (

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from controller.hsctl import views
+from controller.hsctl import change_views, views
 from controller.hsctl.displays import LineDisplay
 from controller.hsctl.lanes import sums, where
 from controller.hsctl.status import WIDTH, picture
@@ -125,9 +125,9 @@ def test_a_difference_names_the_fields_that_were_set() -> None:
     before = {"signup": False, "name": "a", "records": [1, 2]}
     after = {"signup": True, "name": "a", "records": [2, 3, 4]}
     row = {"before": before, "after": after}
-    assert views.difference(row) == "signup no -> yes, records +2 -1"
-    assert views.difference({"before": None, "after": after}) == "added"
-    assert views.difference({"before": before, "after": None}) == "removed"
+    assert change_views.difference(row) == "signup no -> yes, records +2 -1"
+    assert change_views.difference({"before": None, "after": after}) == "added"
+    assert change_views.difference({"before": before, "after": None}) == "removed"
 
 
 def test_an_answer_of_another_release_is_shown_as_far_as_it_goes() -> None:
@@ -142,12 +142,12 @@ def test_an_answer_of_another_release_is_shown_as_far_as_it_goes() -> None:
         views.site,
         views.address,
         views.addresses_added,
-        views.change,
-        views.change_row,
-        views.undone,
-        views.version,
-        views.why,
-        views.plan,
+        change_views.change,
+        change_views.change_row,
+        change_views.undone,
+        change_views.version,
+        change_views.why,
+        change_views.plan,
         views.system,
     ):
         assert isinstance(view({}), dict)
@@ -161,7 +161,7 @@ def test_a_plan_names_things_in_the_words_of_the_field() -> None:
         {"action": "change", "relation": "logical_server", "key": "ns1.test"},
     ]
     own = {"action": "add", "kind": "server", "key": "", "logical_server": "ns1.test", "boxes": []}
-    shown = views.plan({"objects": [own], "rows": rows})
+    shown = change_views.plan({"objects": [own], "rows": rows})
     assert [row["thing"] for row in shown["would_change_in_the_model"]] == [
         "IP address 2001:db8::7, port 53",
         "enrolment line of ns1",
@@ -172,12 +172,14 @@ def test_a_plan_names_things_in_the_words_of_the_field() -> None:
 
 def test_a_plan_is_told_in_the_controllers_words_and_a_long_one_cut() -> None:
     rows = [{"action": "add", "relation": "zone", "key": f"z{number}"} for number in range(231)]
-    shown = views.plan({"words": ["touches ns1", "nothing reloads"], "rows": rows, "objects": []})
+    shown = change_views.plan(
+        {"words": ["touches ns1", "nothing reloads"], "rows": rows, "objects": []}
+    )
     assert shown["plan"] == "touches ns1; nothing reloads"
     table = shown["would_change_in_the_model"]
     assert len(table) == 21
     assert table[-1]["thing"] == "and 211 more: -o json has all"
-    assert len(views.plan({"rows": rows[:20]})["would_change_in_the_model"]) == 20
+    assert len(change_views.plan({"rows": rows[:20]})["would_change_in_the_model"]) == 20
 
 
 def test_the_objects_of_a_lane_are_summed_up_by_the_weightiest() -> None:
