@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 
 from tests.integration.named_lane import _daemon_user
+from tests.scratch import scratch
 
 
 class _Watch(ProcessProtocol):
@@ -32,7 +32,7 @@ class AgentProcess:
     """``hs-agent run`` for one state directory; may be killed and started again."""
 
     def __init__(self, controllers: list[int]) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="heliosphere-agent-"))
+        self.directory = scratch("heliosphere-agent-")
         self.directory.chmod(0o755)
         self.state = self.directory / "state"
         self.config = self.directory / "agent.toml"

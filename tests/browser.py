@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.scratch import scratch
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _ARGUMENTS = (
@@ -58,7 +59,7 @@ class Browser:
         scripts: bool = True,
         names: dict[str, str] | None = None,
     ) -> None:
-        self._profile = Path(tempfile.mkdtemp(prefix="hs-browser-"))
+        self._profile = scratch("hs-browser-")
         self._driver = subprocess.Popen(
             [shutil.which("chromedriver") or "chromedriver", "--port=0"],
             env={**os.environ, "TMPDIR": str(self._profile)},

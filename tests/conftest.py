@@ -3,8 +3,6 @@
 import gc
 import itertools
 import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from controller.storage.database import Database
 from controller.storage.embedded import EmbeddedPostgres
 from controller.storage.migrations import migrate
 from controller.storage.roles import OWNER_ROLE
+from tests.scratch import in_memory, scratch
 
 pytest_plugins = ("tests.integration.model",)
 
@@ -42,42 +41,28 @@ def _administer(server: EmbeddedPostgres, *statements: str) -> None:
         connection.close()
 
 
-_SWEEP = """
-read -r done && exit
-for lock in "$1"/postgresql/data/postmaster.pid "$1"/*/postgresql/data/postmaster.pid; do
-    [ -f "$lock" ] || continue
-    read -r pid < "$lock"
-    [ "$(readlink "/proc/$pid/cwd")" = "${lock%/*}" ] && kill -INT "$pid"
-done
-rm -rf "$1"
-"""
-
-
 @pytest.fixture(scope="session")
 def short_directory() -> Iterator[Path]:
-    """A directory that an unprivileged user may enter, with a path short enough for sockets.
-
-    A sweeper waits for the end of this process, however it comes, and ends the PostgreSQL servers
-    that still run below the directory.
-    """
-    directory = Path(tempfile.mkdtemp(prefix="hs-", dir="/tmp"))
+    """A directory that an unprivileged user may enter, with a path short enough for sockets."""
+    directory = scratch("hs-")
     directory.chmod(0o711)
-    sweeper = subprocess.Popen(
-        ["/bin/sh", "-c", _SWEEP, "sweeper", str(directory)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
-    sweeper.communicate(b"done\n")
 
 
 @pytest.fixture(scope="session")
-def postgres(short_directory: Path) -> Iterator[EmbeddedPostgres]:
+def memory_directory() -> Iterator[Path]:
+    """The same, for databases: in memory where there is room, where no program may be run."""
+    directory = scratch("hs-", in_memory())
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(memory_directory: Path) -> Iterator[EmbeddedPostgres]:
     """One server for the session, without fsync. Its database `hs_template` is migrated."""
-    server = EmbeddedPostgres(short_directory, settings={"fsync": "off", "max_connections": "200"})
+    server = EmbeddedPostgres(memory_directory, settings={"fsync": "off", "max_connections": "200"})
     server.start()
     try:
         _administer(server, f"CREATE DATABASE {TEMPLATE} OWNER {OWNER_ROLE}")

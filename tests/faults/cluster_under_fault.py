@@ -7,7 +7,6 @@ import os
 import shutil
 import ssl
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import psutil
 import psycopg2
 
 from tests.local_cluster import Cluster, Ran, ask, eventually
+from tests.scratch import scratch
 
 BOXES = ("ns1", "ns2", "web1")
 
@@ -267,7 +267,7 @@ class Broken:
 @contextlib.contextmanager
 def broken_cluster() -> Iterator[Broken]:
     """Bring a cluster up in a directory of its own, and remove it however the tests end."""
-    home = Path(tempfile.mkdtemp(prefix="hs-fault-", dir="/tmp"))
+    home = scratch("hs-fault-")
     home.chmod(0o755)
     cluster = Cluster(home / "c", home)
     try:

@@ -10,9 +10,9 @@ from controller.storage.embedded import EmbeddedPostgres
 
 
 @pytest.fixture(scope="module")
-def own_postgres(short_directory: Path) -> Iterator[EmbeddedPostgres]:
+def own_postgres(memory_directory: Path) -> Iterator[EmbeddedPostgres]:
     """A server that only one module uses."""
-    directory = Path(tempfile.mkdtemp(prefix="pg-", dir=short_directory))
+    directory = Path(tempfile.mkdtemp(prefix="pg-", dir=memory_directory))
     directory.chmod(0o711)
     server = EmbeddedPostgres(directory, settings={"fsync": "off"})
     server.start()

@@ -8,8 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import psutil
 from twisted.internet import reactor
@@ -22,6 +21,7 @@ from templates.bind.service import BIND
 from templates.effects import CheckBound, MakeDirectory, RemovePath, UnitPlan, WriteFile
 from templates.objects import ObjectId
 from templates.service_type import SERVER_ID, Endpoint, LaneContext, Unit
+from tests.scratch import scratch
 
 CONTROL_SECRET = "Y29udHJvbCBjaGFubmVsIGtleSBvZiBhIHRlc3QgbGE="
 TRANSFER_KEY = TsigKey(
@@ -54,7 +54,7 @@ class NamedLane:
     """Applies plans the plain way: files, control effects, probes, retired paths."""
 
     def __init__(self, name: str) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="heliosphere-named-"))
+        self.root = scratch("heliosphere-named-")
         self.root.chmod(0o755)
         self.endpoint = Endpoint(address="127.0.0.1", port=free_port())
         self.server = ServerSpec(

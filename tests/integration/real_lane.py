@@ -5,10 +5,9 @@ import pwd
 import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import psutil
@@ -33,6 +32,7 @@ from templates.objects import Spec, encode_spec
 from templates.registry import SERVICE_TYPES
 from templates.service_type import Endpoint
 from tests.integration.named_lane import TRANSFER_KEY, free_port
+from tests.scratch import scratch
 
 LANE = "6f2d0c9e-0000-4000-8000-000000000001"
 PROGRAMS = {
@@ -56,7 +56,7 @@ class RealLane:
     ) -> None:
         self.id = id
         self.type = SERVICE_TYPES[service_type]
-        self.home = Path(tempfile.mkdtemp(prefix="heliosphere-drift-"))
+        self.home = scratch("heliosphere-drift-")
         self.home.chmod(0o755)
         self.root = self.home / "lservers" / id
         self.endpoint = Endpoint(address="127.0.0.1", port=free_port())

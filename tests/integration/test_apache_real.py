@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path, PurePosixPath
 from threading import Event
@@ -52,6 +51,7 @@ from templates.service_type import (
     Unit,
 )
 from tests.certificates import certificate
+from tests.scratch import scratch
 
 TABLE = {"apache2": PurePosixPath("/usr/sbin/apache2")}
 
@@ -210,7 +210,7 @@ def key(domain: str) -> ObjectId:
 
 
 def lane_directory() -> Path:
-    root = Path(tempfile.mkdtemp(prefix="hs-apache-", dir="/tmp"))
+    root = scratch("hs-apache-")
     root.chmod(0o755)
     return root
 

@@ -6,7 +6,6 @@ import shutil
 import stat
 import subprocess
 import tarfile
-import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.local_cluster import Cluster, ask, eventually, fetch, serial
+from tests.scratch import scratch
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    home = Path(tempfile.mkdtemp(prefix="hs-backup-", dir="/tmp"))
+    home = scratch("hs-backup-")
     home.chmod(0o755)
     made = Cluster(home / "one", home)
     try:

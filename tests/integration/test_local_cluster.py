@@ -7,23 +7,22 @@ import shutil
 import signal
 import socket
 import stat
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import dns.exception
 import psutil
 import pytest
 
 from tests.local_cluster import Cluster, as_nobody, ask, eventually, fetch, serial
+from tests.scratch import scratch
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    home = Path(tempfile.mkdtemp(prefix="hs-local-", dir="/tmp"))
+    home = scratch("hs-local-")
     home.chmod(0o755)
     made = Cluster(home / "one", home)
     try:
@@ -262,7 +261,7 @@ def taken(port: int) -> Iterator[None]:
 def test_an_ordinary_user_gets_a_cluster_beside_it_and_leaves_nothing_behind(
     cluster: Cluster,
 ) -> None:
-    home = Path(tempfile.mkdtemp(prefix="hs-user-", dir="/tmp"))
+    home = scratch("hs-user-")
     if os.geteuid() == 0:
         os.chown(home, 65534, 65534)
     mine = Cluster(home / "mine", home, as_nobody())

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +13,14 @@ import pytest
 
 from controller.local import places
 from tests.local_cluster import HSCTL, Cluster, Ran, as_nobody, ask, eventually
+from tests.scratch import scratch
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="hs-rough-", dir="/tmp"))
+    folder = scratch("hs-rough-")
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

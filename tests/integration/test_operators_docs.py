@@ -10,7 +10,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from fnmatch import translate
 from pathlib import Path
@@ -19,6 +18,7 @@ import attrs
 import pytest
 
 from tests.local_cluster import Cluster
+from tests.scratch import scratch
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -43,7 +43,7 @@ def blocks(page: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    home = Path(tempfile.mkdtemp(prefix="hs-docs-", dir="/tmp"))
+    home = scratch("hs-docs-")
     home.chmod(0o755)
     made = Cluster(home / "one", home)
     try:

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.scratch import scratch
 
 TREE = Path(__file__).parents[2]
 PACKAGES = ("controller", "node_agent", "pki", "templates")
@@ -39,7 +40,7 @@ def run(*command: str | Path, **more: object) -> "subprocess.CompletedProcess[st
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """Short, for the database's socket; passable, for the database's user."""
-    made = Path(tempfile.mkdtemp(prefix="hs-wheel-", dir="/tmp"))
+    made = scratch("hs-wheel-")
     made.chmod(0o711)
     yield made
     shutil.rmtree(made, ignore_errors=True)

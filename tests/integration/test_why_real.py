@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import pytest
 
 from tests.local_cluster import Cluster
+from tests.scratch import scratch
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    home = Path(tempfile.mkdtemp(prefix="hs-why-", dir="/tmp"))
+    home = scratch("hs-why-")
     home.chmod(0o755)
     made = Cluster(home / "one", home)
     try:
