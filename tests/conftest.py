@@ -27,7 +27,26 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 TEMPLATE = "hs_template"
+_PLACES = ("faults", "bench", "integration", "security", "contract", "unit")
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker ends long after the other.
+
+    Longest is what was given most time, then what brings up most; else the order stays random.
+    """
+    given: dict[Path, float] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        seconds = float(mark.args[0]) if mark is not None and mark.args else 0.0
+        given[item.path] = max(seconds, given.get(item.path, 0.0))
+    here = Path(__file__).parent
+
+    def order(item: pytest.Item) -> tuple[float, int]:
+        return -given[item.path], _PLACES.index(item.path.relative_to(here).parts[0])
+
+    items.sort(key=order)
 
 
 def _administer(server: EmbeddedPostgres, *statements: str) -> None:
