@@ -95,7 +95,8 @@ def postgres(memory_directory: Path) -> Iterator[EmbeddedPostgres]:
 def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The owner's connection string of a fresh, migrated database."""
     name = f"test_{next(_numbers)}"
-    _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER_ROLE}")
+    clone = f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER_ROLE} STRATEGY FILE_COPY"
+    _administer(postgres, clone)
     yield postgres.url_of(OWNER_ROLE, name)
     if postgres.pid is not None:
         _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
