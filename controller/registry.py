@@ -31,8 +31,16 @@ from controller.history.undo import Undo
 from controller.history.why import Why
 from controller.history.write_back import WriteBack
 from controller.holding import Holding
-from controller.hosting import accounts, address_moves, rollouts, server_records, zone_moves
+from controller.hosting import (
+    accounts,
+    address_moves,
+    rollouts,
+    server_records,
+    service_domain,
+    zone_moves,
+)
 from controller.hosting.certificates import self_signed
+from controller.hosting.corporate_site import CorporateSite
 from controller.hosting.domains import Domains
 from controller.hosting.placement_preview import Preview
 from controller.hosting.record_commands import Records
@@ -93,6 +101,8 @@ def build_registry(
             *rollouts.COMMANDS,
             *accounts.COMMANDS,
             *domains.commands(),
+            *service_domain.COMMANDS,
+            *CorporateSite(domains, service_zone).commands(),
             *ZoneFiles(domains).commands(),
             *Records(clock).commands(),
             *Sites(clock, secrets).commands(),

@@ -68,6 +68,12 @@ class SshPort(Protocol):
 class ServiceZonePort(Protocol):
     """The zone of the provider's own names, which follows the servers and their addresses."""
 
+    async def check_name(self, work: Work, name: str, *, field: str) -> None:
+        """Check that a logical server may have a name beside the domains that are hosted there.
+
+        Raises `CommandError`.
+        """
+
     async def sync(self, work: Work, *about: str, leaving: str = "") -> None:
         """Bring the service zone up to the rows; ``leaving`` is a name server about to go.
 

@@ -120,6 +120,14 @@ DECISIONS: Mapping[str, Decision] = MappingProxyType(
         ),
         "rollout.resume": _not("it only lets a rollout go on", "hsctl rollout stop ends it"),
         "rollout.stop": _not("a rollout that was ended is over", "hsctl rollout set begins one"),
+        "service.host": _not(
+            "it is the provider's own site, and no domain of a customer", "hsctl service unhost"
+        ),
+        "service.set": _by("the uses that it changed are as they were"),
+        "service.unhost": _not(
+            "it was the provider's own site, and no domain of a customer",
+            "hsctl service host makes another; the files stayed on the web server",
+        ),
         "site.address": _by("the site has the very address that it had, if it is still free"),
         "site.set": _by(
             "the settings that it changed are as they were; a new certificate goes, and one that "

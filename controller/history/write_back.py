@@ -140,11 +140,16 @@ def _is_setting(place: tuple[str, ...]) -> bool:
     return place[0] == "settings" and len(place) == 2
 
 
+def _cluster(key: str, before: Kept, after: Kept, changed: Changed) -> Iterator[Step]:
+    yield Step("service.set", {place[0]: old for place, old in changed.items()})
+
+
 _CHANGES: Mapping[str, Callable[[str, Kept, Kept, Changed], Iterator[Step]]] = {
     "box": _box,
     "logical_server": _server,
     "ip_address": _address,
     "site": _site,
+    "cluster": _cluster,
 }
 
 

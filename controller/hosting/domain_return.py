@@ -13,6 +13,7 @@ from controller.commands import Work
 from controller.hosting.accounts import find_account
 from controller.hosting.domains import generated_records, project_new_site, system_records
 from controller.hosting.ownership import check_free
+from controller.hosting.third_level import delegate
 from controller.hosting.zones import create_zone
 from controller.projection.zones import NameServer, RecordRow, ZoneRow, second_endpoint
 from controller.refusal import CommandError
@@ -113,6 +114,7 @@ async def bring_back(work: Work, kept: KeptDomain, clock: Callable[[], float]) -
         records=kept.records,
     )
     await project_new_site(work, kept.name, account_shown)
+    await delegate(work, [kept.name], now=int(clock()))
 
 
 async def _name_servers(work: Work, kept: KeptDomain) -> tuple[NameServer, ...]:

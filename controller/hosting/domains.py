@@ -34,6 +34,7 @@ from controller.hosting.sites import (
     site_kept,
     site_shown,
 )
+from controller.hosting.third_level import delegate
 from controller.hosting.zones import create_zone, remove_zone, unknown_domain, zone_of_domain
 from controller.pages import after_text, limit, page, prefix_range
 from controller.projection.stored import drop_secrets
@@ -85,7 +86,9 @@ _OF_OWNER = "AND d.owner_id = %s"
 _LIST = """
 SELECT d.id, d.name, a.name, d.created_at FROM domain d JOIN account a ON a.id = d.owner_id
 WHERE d.name > %s AND d.name >= %s AND d.name < %s
+  AND d.name <> (SELECT service_domain FROM cluster)
 """
+"""The provider's own site is at a domain that is no customer's."""
 
 _SEEN = """
 SELECT s.name, min(CASE WHEN n.role = 'secondary' THEN v.serial
@@ -136,15 +139,8 @@ class Domains:
         account, account_shown = await find_account(work.tx, request.account, field="account")
         service_domain = await check_free(work.tx, name, account)
         servers = await self._name_servers(work)
-        web = await self._web_server(work, request.on)
-        work.tx.run_with_next(
-            """WITH made AS (
-                   INSERT INTO domain (owner_id, name, reversed) VALUES (%s, %s, %s)
-                   RETURNING id, owner_id
-               ) INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id)
-               SELECT owner_id, id, %s, %s FROM made""",
-            (account, name, names.reversed_name(name), web.id, web.ip_address_id),
-        )
+        web = await self.web_server(work, request.on)
+        write_domain(work, name, account, web)
         row = ZoneRow(
             id=0,
             name=name,
@@ -161,6 +157,8 @@ class Domains:
             records=generated_records(name, servers, web.address),
         )
         site = await project_new_site(work, name, account_shown)
+        if name.endswith(f".{service_domain}"):
+            await delegate(work, [name], now=int(self.clock()))
         return {
             "id": site.domain_id,
             "name": name,
@@ -186,7 +184,8 @@ class Domains:
             *(secondary.serving("secondary") for secondary in secondaries),
         )
 
-    async def _web_server(self, work: Work, on: str) -> WebServerCandidate:
+    async def web_server(self, work: Work, on: str) -> WebServerCandidate:
+        """Give the web server ``on`` with its shared address, or one that is drawn."""
         if not on:
             group = await read_for_draw(work.tx, "web", self.draw)
             chosen = draw_web_server(web_server_candidates(group), self.draw, group.policy)
@@ -270,15 +269,10 @@ class Domains:
         zone = await zone_of_domain(work.tx, name, lock=True)
         site = await load_site(work.tx, name)
         if site is not None:
-            await work.change.remove(site.row.logical_server, SITE, name, owner_id=site.row.account)
-            if site.dedicated:
-                await give_back(work, site)
-            await work.tx.run("DELETE FROM site WHERE id = %s", (site.row.id,))
-            await drop_secrets(work.tx, f"site:{site.row.id}")
-            work.change.row("site", name, site_kept(site), None)
+            await remove_site(work, site)
         await remove_zone(work, zone)
-        await work.tx.run("DELETE FROM domain WHERE id = %s", (domain_id,))
-        work.change.row("domain", name, _kept(domain_id, name, account), None)
+        await delegate(work, [name], now=int(self.clock()))
+        await remove_domain(work, domain_id, name, account)
         await project_parent_site(work, name)
         return {
             "name": name,
@@ -335,6 +329,35 @@ class Domains:
 def _kept(domain_id: int, name: str, account: str) -> dict[str, Any]:
     """Give a domain as changes keep it."""
     return {"id": domain_id, "name": name, "account": account}
+
+
+def write_domain(work: Work, name: str, account: int, web: WebServerCandidate) -> None:
+    """Make the rows of a domain and its site, with the next statement."""
+    work.tx.run_with_next(
+        """WITH made AS (
+               INSERT INTO domain (owner_id, name, reversed) VALUES (%s, %s, %s)
+               RETURNING id, owner_id
+           ) INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id)
+           SELECT owner_id, id, %s, %s FROM made""",
+        (account, name, names.reversed_name(name), web.id, web.ip_address_id),
+    )
+
+
+async def remove_site(work: Work, site: Site) -> None:
+    """Take a site from its web server and forget it; its files stay there."""
+    name = site.row.domain
+    await work.change.remove(site.row.logical_server, SITE, name, owner_id=site.row.account)
+    if site.dedicated:
+        await give_back(work, site)
+    await work.tx.run("DELETE FROM site WHERE id = %s", (site.row.id,))
+    await drop_secrets(work.tx, f"site:{site.row.id}")
+    work.change.row("site", name, site_kept(site), None)
+
+
+async def remove_domain(work: Work, domain_id: int, name: str, account: str) -> None:
+    """Forget a domain of ``account`` whose zone and site are gone."""
+    await work.tx.run("DELETE FROM domain WHERE id = %s", (domain_id,))
+    work.change.row("domain", name, _kept(domain_id, name, account), None)
 
 
 async def project_new_site(work: Work, name: str, account: str) -> Site:

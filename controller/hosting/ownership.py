@@ -1,12 +1,13 @@
 """Whose a domain name may be (S34): names above, below or beside another account's are refused."""
 
 from controller import names
+from controller.hosting.third_level import check_third_level, of_the_service_domain
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
 _RELATED = """
 SELECT pg_advisory_xact_lock(hashtext(%s));
-SELECT c.service_domain, d.name, d.owner_id FROM cluster c LEFT JOIN (
+SELECT c.service_domain, c.third_level, d.name, d.owner_id FROM cluster c LEFT JOIN (
     (SELECT name, owner_id FROM domain WHERE reversed = ANY(ARRAY(SELECT unnest(%s::text[]))))
     UNION ALL
     (SELECT name, owner_id FROM domain WHERE reversed > %s AND reversed < %s
@@ -36,18 +37,11 @@ async def check_free(tx: Transaction, name: str, account: int) -> str:
         ),
     )
     service: str = found[0][0]
-    if name == service or name.endswith(f".{service}") or service.endswith(f".{name}"):
-        raise CommandError(
-            "domain.service",
-            f"{service} is the service domain of the cluster",
-            field="name",
-            value=name,
-            allowed=f"a domain outside {service}",
-            status=409,
-        )
-    for _, other, owner in found:
-        if other is None:
-            continue
+    if name == service or service.endswith(f".{name}"):
+        raise of_the_service_domain(name, service, f"a domain outside {service}")
+    for _, _, other, owner in found:
+        if other is None or other == service:
+            continue  # the provider's own site stands in nobody's way
         if other == name:
             raise CommandError(
                 "domain.name.taken",
@@ -67,4 +61,6 @@ async def check_free(tx: Transaction, name: str, account: int) -> str:
                 allowed="a domain of its own, or the account that has the other one",
                 status=409,
             )
+    if name.endswith(f".{service}"):
+        await check_third_level(tx, name, service, switched_on=found[0][1])
     return service

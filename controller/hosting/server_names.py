@@ -51,6 +51,7 @@ class ServerNames:
             return {"name": name, "was": name, "settings": [], "parents": [], "by_hand": []}
         guard = await watch(work.tx, servers=[server.id])
         await _check_free(work.tx, name)
+        await self.service_zone.check_name(work, name, field="to")
         await work.tx.row("SELECT 1 FROM logical_server WHERE id = %s FOR UPDATE", (server.id,))
         await _check_no_zones(work.tx, server)
         parents = await glue(work.tx, server.id, server.name)

@@ -1,16 +1,19 @@
-"""The cluster's own zone: the service domain with the names of its servers (R17 to R20).
+"""The cluster's own zone: the service domain with the names of its servers (R17 to R23).
 
 It comes with the first name server that has its service address and goes with the last. Its records
-are all generated: NS of its servers, and an address for each logical server named under it.
+are all generated: NS of its servers, an address for each logical server named under it, for the
+control panel and the provider's own site, and the delegations of customers' domains below it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
+from itertools import chain
 
 import attrs
 
 from controller.cluster.placement.placement import SECONDARIES
 from controller.commands import Work
+from controller.hosting.third_level import LOCK, check_server_name, delegations
 from controller.hosting.zones import (
     ZoneHead,
     amend_zone,
@@ -41,20 +44,35 @@ def service_records(
     domain: str,
     servers: Sequence[NameServer],
     named: Sequence[tuple[str, str]],
-    panel: str,
+    own: Mapping[str, str],
 ) -> tuple[RecordRow, ...]:
     """Give the records of the service zone. Pure.
 
     ``named`` pairs names of logical servers with their addresses; those outside the domain are left
-    out. ``panel`` is the address of the control panel (R18), empty where it is not known.
+    out. ``own`` are the provider's own names with their addresses; see `own_names`.
     """
-    records = set(name_server_records(servers, TTL))
+    of_servers: set[RecordRow] = set()
     for name, address in named:
         if name.endswith(f".{domain}"):
-            records.update(address_records([name[: -len(domain) - 1]], [address], TTL))
-    if panel and not any(record.name == "cp" for record in records):
-        records.update(address_records(["cp"], [panel], TTL))
-    return in_order(records)
+            of_servers.update(address_records([name[: -len(domain) - 1]], [address], TTL))
+    taken = {record.name for record in of_servers}
+    others = {name: address for name, address in own.items() if name not in taken}
+    return in_order([*of_servers, *_own_records(servers, others)])
+
+
+def _own_records(servers: Sequence[NameServer], own: Mapping[str, str]) -> list[RecordRow]:
+    addresses = (address_records([name], [address], TTL) for name, address in own.items())
+    return [*name_server_records(servers, TTL), *chain.from_iterable(addresses)]
+
+
+def own_names(panel: str, site: str) -> dict[str, str]:
+    """Give the names that are no logical server's, relative to the domain, with addresses. Pure.
+
+    ``panel`` is the address of the control panel (R18), ``site`` that of the provider's own site
+    (R23); either is empty where it is not known. A logical server of such a name goes before it.
+    """
+    names = {"cp": panel, "@": site, "www": site}
+    return {name: address for name, address in names.items() if address}
 
 
 def assign_roles(
@@ -74,6 +92,14 @@ def assign_roles(
         for place, server in enumerate(order[: 1 + SECONDARIES])
     )
 
+
+_STATE = f"""
+{LOCK};
+SELECT c.service_domain, coalesce((
+    SELECT host(i.address) FROM domain d JOIN site s ON s.domain_id = d.id
+    JOIN ip_address i ON i.id = s.ip_address_id WHERE d.name = c.service_domain), '')
+FROM cluster c
+"""  # noqa: S608 put together of constants
 
 _NAMED = """
 SELECT s.name, host(i.address) FROM logical_server s
@@ -95,7 +121,7 @@ WITH named AS (
     UNION
     SELECT o.name, o.type, o.data, %s::int, true
     FROM unnest(%s::text[], %s::text[], %s::text[]) AS o(name, type, data)
-    WHERE o.name <> 'cp' OR NOT EXISTS (SELECT FROM named WHERE name = 'cp')
+    WHERE o.type = 'NS' OR NOT EXISTS (SELECT FROM named WHERE named.name = o.name)
 )
 SELECT r.id, name, type, data, ttl, generated FROM wanted
 FULL JOIN (SELECT * FROM record WHERE zone_id = %s AND name = ANY(%s::text[])) r
@@ -117,41 +143,57 @@ class ServiceZone:
     panel_host: str
     """Where the control panel answers; used where it is an address."""
 
+    async def check_name(self, work: Work, name: str, *, field: str) -> None:
+        """Check that a logical server may have a name; raises `CommandError`."""
+        await check_server_name(work.tx, name, field=field)
+
     async def sync(self, work: Work, *about: str, leaving: str = "") -> None:
         """Bring the service zone up to the rows; ``leaving`` is a name server about to go.
 
         ``about`` are the names of the logical server that changed, as it was and is: other names
         are not looked at. Of a zone that is there, only what differs is read, and written.
         """
-        (domain,) = await work.tx.row("SELECT service_domain FROM cluster")
         # Two first name servers at once: one makes the zone, the other waits and finds it.
-        await work.tx.run("SELECT pg_advisory_xact_lock(hashtext('service zone'))")
+        domain, site = await work.tx.row(_STATE)
+        own = own_names(self._panel(), site)
         zone = await lock_zone(work.tx, domain)
         servers = assign_roles(zone.servers if zone else (), await self._able(work.tx, leaving))
         if zone is None:
             if servers:
-                await self._create(work, domain, servers, leaving)
+                await self._create(work, domain, servers, own, leaving)
             return
         if _places(servers) != _places(zone.servers):
-            await self._rewrite(work, domain, servers, leaving)
+            await self._rewrite(work, domain, servers, own, leaving)
             return
-        gone, new = await self._difference(work.tx, zone, servers, about, leaving)
+        gone, new = await self._difference(
+            work.tx, zone, _own_records(servers, own), about, leaving
+        )
         if not gone and not new:
             return
         placed = attrs.evolve(zone, servers=servers)
         if not await amend_zone(work, placed, gone, new, now=int(self.clock())):
-            await self._rewrite(work, domain, servers, leaving)
+            await self._rewrite(work, domain, servers, own, leaving)
 
     async def _create(
-        self, work: Work, domain: str, servers: Sequence[NameServer], leaving: str
+        self,
+        work: Work,
+        domain: str,
+        servers: Sequence[NameServer],
+        own: Mapping[str, str],
+        leaving: str,
     ) -> None:
         now = int(self.clock())
         row = ZoneRow(0, domain, next_serial(0, now), TTL, f"hostmaster.{domain}.", None)
-        records = await self._records(work.tx, domain, servers, leaving)
+        records = await self._records(work.tx, domain, servers, own, leaving)
         await create_zone(work, row, domain=None, servers=servers, records=records)
 
     async def _rewrite(
-        self, work: Work, domain: str, servers: Sequence[NameServer], leaving: str
+        self,
+        work: Work,
+        domain: str,
+        servers: Sequence[NameServer],
+        own: Mapping[str, str],
+        leaving: str,
     ) -> None:
         """Write the zone from all of its rows; without a server it goes."""
         zone = await load_zone(work.tx, domain, lock=True)
@@ -159,37 +201,42 @@ class ServiceZone:
         if not servers:
             await remove_zone(work, zone)
             return
-        records = await self._records(work.tx, domain, servers, leaving)
+        records = await self._records(work.tx, domain, servers, own, leaving)
         await rewrite_zone(work, zone, records, now=int(self.clock()), servers=servers)
 
     async def _records(
-        self, tx: Transaction, domain: str, servers: Sequence[NameServer], leaving: str
+        self,
+        tx: Transaction,
+        domain: str,
+        servers: Sequence[NameServer],
+        own: Mapping[str, str],
+        leaving: str,
     ) -> tuple[RecordRow, ...]:
         named = await tx.rows(_NAMED, (leaving,))
-        return service_records(domain, servers, named, self._panel())
+        records = service_records(domain, servers, named, own)
+        return in_order([*records, *await delegations(tx, domain)])
 
     async def _difference(
         self,
         tx: Transaction,
         zone: ZoneHead,
-        servers: Sequence[NameServer],
+        own: Sequence[RecordRow],
         about: Sequence[str],
         leaving: str,
     ) -> tuple[list[RecordRow], list[RecordRow]]:
         """Give the records that the zone has and should not have, and those that it lacks.
 
-        Of the names ``about``, the zone itself and the panel it is what `service_records` gives,
-        compared where the rows are.
+        Of the names ``about`` and the ``own`` records it is what `service_records` gives, compared
+        where the rows are.
         """
         domain = zone.row.name
-        panel = [self._panel()] if self._panel() else []
-        own = [*name_server_records(servers, TTL), *address_records(["cp"], panel, TTL)]
+        asked = [*about, f"cp.{domain}", f"www.{domain}"]
         found = await tx.rows(
             _DIFFERENCE,
             (
-                *(domain, TTL, leaving, domain, domain, [*about, f"cp.{domain}"], TTL),
+                *(domain, TTL, leaving, domain, domain, asked, TTL),
                 *([row.name for row in own], [row.type for row in own], [row.data for row in own]),
-                *(zone.row.id, ["@", "cp", *(name.removesuffix(f".{domain}") for name in about)]),
+                *(zone.row.id, ["@", *(name.removesuffix(f".{domain}") for name in asked)]),
             ),
         )
         rows = [

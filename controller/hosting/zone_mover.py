@@ -15,6 +15,7 @@ from controller.commands import Work
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
 from controller.hosting.job import Job, Outcome, gone_boxes, judge
+from controller.hosting.third_level import delegate
 from controller.hosting.zone_phases import (
     GRACE_SECONDS,
     follow,
@@ -162,6 +163,8 @@ async def _write(tx: Transaction, part: Sequence[Moving], phase: Phase, now: flo
             await publish(work, zone, final, now=int(now))
         else:
             await leave(work, zone, final, now=int(now))
+    if phase == "published":
+        await delegate(work, [one.name for one in part], now=int(now))
     change_id = await change.close()
     await tx.run(
         """UPDATE zone_move_zone SET phase = %s, change_id = coalesce(%s, change_id),

@@ -57,8 +57,12 @@ SELECT count(*), count(*) FILTER (WHERE s.master <> ARRAY[%s::uuid]),
 _DELEGATED = f"""
 SELECT z.name {ELSEWHERE}
 AND NOT (s.servers @> %s::uuid[] AND s.servers <@ (%s::uuid[] || %s::uuid[])
-         AND cardinality(s.servers) = %s) ORDER BY z.name LIMIT %s
-"""
+         AND cardinality(s.servers) = %s)
+  AND NOT EXISTS (SELECT FROM cluster c
+                  WHERE right(z.name, length(c.service_domain) + 1) = '.' || c.service_domain)
+ORDER BY z.name LIMIT %s
+"""  # noqa: S608 put together of constants
+"""What the parent has to change; of the service domain that is done here (`third_level`)."""
 
 
 # Of the servers without a role those that come first keep a zone: see `wanted_servers`.

@@ -22,6 +22,7 @@ _VERBS: dict[str, tuple[str, str, str]] = {
     "domain": ("controller.hsctl.domains", "domain", "Domains: a zone and a site each."),
     "record": ("controller.hsctl.records", "record", "Records in the zones of domains."),
     "site": ("controller.hsctl.sites", "site", "Settings and certificates of web sites."),
+    "service": ("controller.hsctl.service_domain", "service", "The service domain and its uses."),
     "ssl": ("controller.hsctl.shared_certificates", "ssl", "Certificates that names share."),
     "change": ("controller.hsctl.changes", "change", "What was changed, by whom, how far it is."),
     "object": ("controller.hsctl.objects", "object_", "Every version of what boxes must serve."),

@@ -33,6 +33,7 @@ TABLES = (
     "(SELECT id, actor, command, request FROM change)",  # what the sealer adds comes by itself
     "change_object",
     "change_row",
+    "cluster",
     "desired_object",
     "domain",
     "enrolment_token",

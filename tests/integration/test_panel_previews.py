@@ -62,6 +62,7 @@ async def test_every_form_that_changes_the_model_has_a_preview(panel: PanelSite)
     await panel.model.ask(
         "ssl.upload", domain="shared.test", certificate=shared.chain, key=shared.key
     )
+    await panel.model.ask("service.host", account="acme", on="web1.example.net")
     visitor = await panel.signed_in()
     seen = set()
     for path, text in (await visitor.crawl()).items():
@@ -101,6 +102,8 @@ async def test_every_form_that_changes_the_model_has_a_preview(panel: PanelSite)
         "/ssl/add",
         "/ssl/domain/shared.test",
         "/ssl/domain/shared.test/delete",
+        "/service",
+        "/service/site/delete",
     } <= seen
 
 

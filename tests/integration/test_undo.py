@@ -58,6 +58,7 @@ CASES: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "record.delete": ({"name": "www"},),
     "record.set": ({"name": "www", "values": ("192.0.2.9", "192.0.2.8"), "ttl": 60},),
+    "service.set": ({"third_level": True},),
     "site.address": ({"type": "dedicated"},),
     "site.set": ({"index": ("a.html",), "indexes": True}, {"certificate": "a new one"}),
 }
@@ -171,6 +172,7 @@ async def test_a_deleted_domain_comes_back_with_its_ids(model: Model) -> None:
 
 DUMP = """
 SELECT 'account ' || id || name FROM account
+UNION ALL SELECT 'cluster ' || third_level FROM cluster
 UNION ALL SELECT 'domain ' || d::text FROM (SELECT id, owner_id, name, reversed FROM domain) d
 UNION ALL SELECT 'zone ' || z::text FROM
     (SELECT name, owner_id, domain_id, ttl, contact FROM zone) z

@@ -221,6 +221,7 @@ class Servers:
         await check_references(work.tx, service_type, read)
         box = await find_open_box(work.tx, request.pserver, field="pserver")
         guard = await watch(work.tx, boxes=[box.id])
+        await self.service_zone.check_name(work, name, field="name")
         ported = await with_control_port(work.tx, box.id, service_type, read)
         settings = merged(service_type, {}, ported)
         (server_id,) = await work.tx.row(

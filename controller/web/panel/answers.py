@@ -13,6 +13,7 @@ Room = Literal[
     "servers",
     "server-add",
     "ssl",
+    "service",
     "accounts",
     "domains",
     "changes",

@@ -87,6 +87,14 @@ MENU = (
                 local("ssl"),
                 ("Share a certificate", local("ssl", "add")),
             ),
+            Entry(
+                "service",
+                "Service domain",
+                "Service domain",
+                "The provider's own domain: the names of all servers, and what else it is for.",
+                "world",
+                local("service"),
+            ),
         ),
     ),
     Section(

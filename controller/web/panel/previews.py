@@ -29,6 +29,7 @@ _ROOMS: dict[str, Room] = {
     "accounts": "accounts",
     "domains": "domains",
     "ssl": "ssl",
+    "service": "service",
     "held": "held",
 }
 

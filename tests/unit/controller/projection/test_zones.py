@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.hosting.domains import generated_records
-from controller.hosting.service_zone import assign_roles, service_records
+from controller.hosting.service_zone import assign_roles, own_names, service_records
 from controller.projection.servers import AddressRow, ServerRow, endpoints, server_spec
 from controller.projection.sites import SiteRow, site_spec
 from controller.projection.zones import (
@@ -80,7 +80,8 @@ def test_a_server_without_an_endpoint_has_no_object() -> None:
 
 def test_service_zone_names_only_what_is_under_its_domain() -> None:
     named = [("ns1.example.net", "192.0.2.1"), ("web.other.test", "192.0.2.9")]
-    found = {(r.name, r.type) for r in service_records("example.net", SERVERS, named, "192.0.2.99")}
+    own = own_names("192.0.2.99", "")
+    found = {(r.name, r.type) for r in service_records("example.net", SERVERS, named, own)}
     assert found == {("@", "NS"), ("ns1", "A"), ("cp", "A")}
 
 

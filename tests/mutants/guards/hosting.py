@@ -1,0 +1,82 @@
+"""Guards of what is hosted: whose a name may be, below the service domain too."""
+
+from tests.mutants.mutant import Mutant
+
+THIRD_LEVEL = "controller/hosting/third_level.py"
+_SERVICE = "tests/integration/test_service_domain.py"
+
+MUTANTS = (
+    Mutant(
+        "hosting.third-level-off",
+        "S34",
+        THIRD_LEVEL,
+        "    if not switched_on or not label:",
+        "    if not label:",
+        (f"{_SERVICE}::test_r21_is_off_until_the_operator_switches_it_on",),
+    ),
+    Mutant(
+        "hosting.one-label",
+        "S34",
+        THIRD_LEVEL,
+        "    if not switched_on or not label:",
+        "    if not switched_on:",
+        (f"{_SERVICE}::test_r21_names_of_servers_are_not_for_customers",),
+    ),
+    Mutant(
+        "hosting.reserved-labels",
+        "S34",
+        THIRD_LEVEL,
+        "    if taken or is_reserved(label):",
+        "    if taken:",
+        (f"{_SERVICE}::test_r21_names_of_servers_are_not_for_customers",),
+    ),
+    Mutant(
+        "hosting.names-in-use",
+        "S34",
+        THIRD_LEVEL,
+        "    if taken or is_reserved(label):",
+        "    if is_reserved(label):",
+        (f"{_SERVICE}::test_r21_names_of_servers_are_not_for_customers",),
+    ),
+    Mutant(
+        "hosting.server-names",
+        "S34",
+        THIRD_LEVEL,
+        "    if found is not None:",
+        "    if False:",
+        (f"{_SERVICE}::test_r21_no_server_gets_a_name_that_a_customer_has",),
+    ),
+    Mutant(
+        "hosting.server-names-at-once",
+        "S34",
+        THIRD_LEVEL,
+        "LOCK = \"SELECT pg_advisory_xact_lock(hashtext('service zone'))\"",
+        'LOCK = "SELECT 1"',
+        (f"{_SERVICE}::test_r21_of_a_server_and_a_customer_at_once_one_gets_the_name",),
+    ),
+    Mutant(
+        "hosting.delegation-follows",
+        "S34",
+        "controller/hosting/zone_mover.py",
+        "        await delegate(work, [one.name for one in part], now=int(now))",
+        "        pass",
+        (f"{_SERVICE}::test_r21_the_delegation_follows_a_zone_to_other_name_servers",),
+    ),
+    Mutant(
+        "hosting.delegations-of-a-whole-zone",
+        "S34",
+        "controller/hosting/service_zone.py",
+        "        return in_order([*records, *await delegations(tx, domain)])",
+        "        return in_order(records)",
+        (f"{_SERVICE}::test_a_service_zone_that_is_written_whole_has_all_delegations",),
+    ),
+    Mutant(
+        "hosting.own-site-is-no-customers",
+        "S34",
+        "controller/hosting/ownership.py",
+        "        if other is None or other == service:",
+        "        if other is None:",
+        (f"{_SERVICE}::test_r23_the_own_site_stands_in_no_customers_way",),
+        dies_of=("CommandError",),
+    ),
+)
