@@ -13,6 +13,7 @@ import attrs
 from controller import names
 from controller.changes import secret_field
 from controller.cluster.boxes.boxes import time_text
+from controller.cluster.rules.certificates import ENDING_DAYS, ending_words
 from controller.commands import Command, Work
 from controller.hosting.certificates import CheckedPair, checked_shared_pair
 from controller.pages import after_text, limit, page
@@ -31,8 +32,6 @@ from templates.service_type import PlanRefusedError
 
 MOST = 20
 """Every web server has all that is shared in its one object, which has to fit into a frame."""
-ENDING = 30
-"""Days before the end of a certificate from which it is told of."""
 COUNTED = 1000
 """Sites that present a shared certificate are counted up to here."""
 _NAMED = 5
@@ -212,8 +211,7 @@ class SharedCertificates:
     def _ending(self, shown: dict[str, Any]) -> list[str]:
         now = datetime.fromtimestamp(self.clock(), UTC)
         left = (datetime.fromisoformat(shown["not_after"]) - now).days
-        words = "has expired" if left < 0 else f"ends in {left} days"
-        return [f"the certificate for *.{shown['domain']} {words}"] if left < ENDING else []
+        return [ending_words(shown["domain"], left)] if left < ENDING_DAYS else []
 
     def commands(self) -> tuple[Command[Any], ...]:
         """Give the commands for the registry."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -13,8 +14,9 @@ from controller.cluster.rules.book import BY_ID, RULES
 from controller.cluster.rules.health import KEPT_SECONDS, Health, ListFindings
 from controller.commands import Work
 from controller.storage.database import Transaction
-from tests.integration.model import OPERATOR, Model
+from tests.integration.model import NOW, OPERATOR, Model
 from tests.integration.repairs import repair
+from tests.integration.test_commands_hosting import pair
 
 pytest_plugins = ("tests.integration.model",)
 
@@ -208,6 +210,18 @@ async def _slave_without_a_master(model: Model) -> None:
     await model.ask("lserver.set", name="ns1.example.net", settings={"role": "slave1"})
 
 
+def _write_pair(certificate: str, key: str) -> None:
+    """Write the files that the repair names, in the present directory."""
+    Path("chain.pem").write_text(certificate)
+    Path("key.pem").write_text(key)
+
+
+async def _shared_certificate_ends(model: Model) -> None:
+    chain, key = pair("*.shared.test", days=10)
+    await model.ask("ssl.upload", domain="shared.test", certificate=chain, key=key)
+    _write_pair(*pair("*.shared.test", days=90))
+
+
 CASES = (
     Case(
         "pserver.separate.windows",
@@ -278,6 +292,12 @@ CASES = (
     ),
     Case("dns.audience.none", "dns for master-admin", _name_servers_for_resellers),
     Case("dns.roles.without-effect", "dns for resellers", _slave_without_a_master),
+    Case(
+        "ssl.shared.ending",
+        "shared.test",
+        _shared_certificate_ends,
+        {"CHAIN": "chain.pem", "KEY": "key.pem"},
+    ),
 )
 
 
@@ -299,8 +319,9 @@ def take_away(owner_url: str, statement: str) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
 @ensureDeferred
 async def test_the_repair_of_a_finding_makes_it_go(
-    model: Model, database_url: str, case: Case, monkeypatch: pytest.MonkeyPatch
+    model: Model, database_url: str, case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     if case.without:
         take_away(database_url, case.without)
     await case.breaks(model)
@@ -409,3 +430,23 @@ async def test_what_was_found_is_kept_for_a_minute_at_most(model: Model) -> None
     assert await rules() == {"lserver.group.not-on-box"}
     await model.ask("pserver.edit", name="ns1", groups=("dns",))
     assert await rules() == set()
+
+
+@ensureDeferred
+async def test_a_shared_certificate_is_told_of_from_thirty_days_before_its_end(
+    model: Model,
+) -> None:
+    for days, words in (
+        (31, []),
+        (30, []),
+        (29, ["the certificate for *.shared.test ends in 29 days"]),
+        (1, ["the certificate for *.shared.test ends in one day"]),
+        (-1, ["the certificate for *.shared.test has expired"]),
+    ):
+        chain, key = pair("*.shared.test", days=40)
+        await model.ask("ssl.upload", domain="shared.test", certificate=chain, key=key)
+        await model.write(
+            "UPDATE shared_certificate SET not_after = to_timestamp(%s)",
+            (NOW + days * 86400,),
+        )
+        assert [item["words"] for item in await findings(model, rule="ssl.shared.ending")] == words

@@ -117,7 +117,7 @@ def _place(placed: tuple[str, Breach]) -> str:
 
 _STAMP = """
 SELECT max(change_id), count(*) FROM change_row
-WHERE relation IN ('box', 'logical_server', 'lane', 'ip_address')
+WHERE relation IN ('box', 'logical_server', 'lane', 'ip_address', 'shared_certificate')
 """
 
 
@@ -185,7 +185,7 @@ class Health:
         try:
             if (found := self._known(stamp, kept=kept)) is None:
                 at = self.clock()
-                found = await judged(await load_view(tx, pause=self.pause), self.pause)
+                found = await judged(await load_view(tx, now=at, pause=self.pause), self.pause)
                 self._found, self._stamp, self._at = found, stamp, at
             return found
         finally:

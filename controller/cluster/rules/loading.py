@@ -13,6 +13,7 @@ from controller.cluster.rules.view import (
     ModelView,
     Server,
     SharedAddress,
+    SharedCertificate,
 )
 from controller.storage.database import Transaction
 
@@ -102,6 +103,12 @@ SELECT (SELECT count(*) FROM box),
 """
 
 
+_CERTIFICATES = """
+SELECT domain, floor(extract(epoch FROM not_after - to_timestamp(%s)) / 86400)::int
+FROM shared_certificate ORDER BY domain
+"""
+
+
 async def lock_boxes(tx: Transaction, part: Part) -> None:
     """Lock the boxes of a part: changes to what is on one box are judged one after the other."""
     await tx.rows(_LOCK, (list(part.boxes), list(part.servers)))
@@ -112,12 +119,14 @@ async def load_view(
     part: Part | None = None,
     *,
     servers_alone: bool = False,
+    now: float | None = None,
     pause: Callable[[], Awaitable[None]] | None = None,
 ) -> ModelView:
     """Read a part of the model, or all of it where ``part`` is None.
 
     ``servers_alone`` is for what is to be said of the logical servers of the part themselves, with
     nothing to be written: only their own addresses are read, of dedicated ones those judged.
+    ``now`` (seconds since the epoch) is when certificates are judged, of all of the model.
     ``pause`` gives others their turn while much is read.
     """
     if part is None:
@@ -145,6 +154,7 @@ async def load_view(
             addresses = await tx.rows(_ADDRESSES_OF_PART, (ids,))
             shared = await tx.rows(_SHARED_OF_PART, (ids,))
     count, groups = await tx.row(_CLUSTER)
+    certificates = [] if now is None or part else await tx.rows(_CERTIFICATES, (now,))
     servers = tuple(_server(row) for row in here)
     if pause is not None:
         await pause()
@@ -161,6 +171,7 @@ async def load_view(
         name_servers=tuple(_server(row) for row in found if row[2] == "dns"),
         groups=tuple(GroupCount(*row) for row in groups),
         boxes_in_cluster=count,
+        shared_certificates=tuple(SharedCertificate(*row) for row in certificates),
     )
 
 

@@ -14,7 +14,7 @@ from controller.cluster.rules.view import ModelView
 from controller.refusal import CommandError
 
 Severity = Literal["refuse", "warn"]
-ObjectKind = Literal["pserver", "lserver", "ip", "group", "cluster"]
+ObjectKind = Literal["pserver", "lserver", "ip", "group", "cluster", "certificate"]
 
 
 @attrs.frozen

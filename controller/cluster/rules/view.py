@@ -96,11 +96,20 @@ class GroupCount:
 
 
 @attrs.frozen
+class SharedCertificate:
+    """What all names directly below a domain present; ``days_left`` is negative after its end."""
+
+    domain: str
+    days_left: int
+
+
+@attrs.frozen
 class ModelView:
     """Boxes with all that is on them: of the whole model, or of the part that a change touches.
 
     ``name_servers``, ``groups`` and ``boxes_in_cluster`` are of the whole cluster in either case:
-    what they say is judged as a whole.
+    what they say is judged as a whole. ``shared_certificates`` are in the view of the whole model
+    alone: time ends them, and no change.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -110,6 +119,7 @@ class ModelView:
     name_servers: tuple[Server, ...] = ()
     groups: tuple[GroupCount, ...] = ()
     boxes_in_cluster: int = 0
+    shared_certificates: tuple[SharedCertificate, ...] = ()
     _by_box: Mapping[str, tuple[Server, ...]] = attrs.field(init=False, repr=False, eq=False)
     _by_server: Mapping[str, tuple[Addresses, ...]] = attrs.field(init=False, repr=False, eq=False)
     _boxes: Mapping[str, Box] = attrs.field(init=False, repr=False, eq=False)

@@ -79,4 +79,15 @@ MUTANTS = (
         (f"{_SERVICE}::test_r23_the_own_site_stands_in_no_customers_way",),
         dies_of=("CommandError",),
     ),
+    Mutant(
+        "hosting.ending-certificates",
+        "P6",
+        "controller/cluster/rules/certificates.py",
+        "        if shared.days_left < ENDING_DAYS:",
+        "        if shared.days_left < 0:",
+        (
+            "tests/integration/test_health.py::test_a_shared_certificate_is_told_of_from_thirty_days_"
+            "before_its_end",
+        ),
+    ),
 )

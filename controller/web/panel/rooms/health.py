@@ -4,7 +4,11 @@ from controller.web.panel.answers import Page, Redirect, local
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, Visit
 
-_PLACES = {"pserver": ("boxes", "box"), "lserver": ("servers", "server")}
+_PLACES = {
+    "pserver": ("boxes", "box"),
+    "lserver": ("servers", "server"),
+    "certificate": ("ssl", "domain"),
+}
 """Where the page of an object of a kind is."""
 
 
