@@ -290,6 +290,7 @@ def _kept_domain(name: str, domain: Kept, effect: Effect) -> KeptDomain:
             logical_server=site["logical_server"],
             address=site["address"],
             dedicated=site["dedicated"],
+            alias=site.get("alias", ""),
             settings=None if settings == SiteSettings() else site["settings"],
         ),
     )

@@ -12,6 +12,7 @@ import attrs
 
 from controller.cluster.ports import ServiceZonePort
 from controller.commands import Work
+from controller.hosting.names_below import follow as follow_below
 from controller.hosting.site_addresses import with_site_address
 from controller.hosting.sites import Site, load_site, project_site
 from controller.hosting.zones import Zone, rewrite_zone
@@ -154,6 +155,7 @@ async def follow_site(work: Work, zone: Zone, move: Move, *, now: int) -> int:
     records = with_site_address(zone.records, move.old, site.address)
     gone = set(zone.records) - set(records)
     await rewrite_zone(work, zone, records, now=now)
+    await follow_below(work, [zone.row.name], now=now)
     return max((row.ttl for row in gone), default=0)
 
 

@@ -12,8 +12,9 @@ from controller import names
 from controller.commands import Work
 from controller.hosting.accounts import find_account
 from controller.hosting.domains import generated_records, project_new_site, system_records
+from controller.hosting.instant_access import free_aliases
+from controller.hosting.names_below import follow
 from controller.hosting.ownership import check_free
-from controller.hosting.third_level import delegate
 from controller.hosting.zones import create_zone
 from controller.projection.zones import NameServer, RecordRow, ZoneRow, second_endpoint
 from controller.refusal import CommandError
@@ -30,6 +31,8 @@ class KeptSite:
     logical_server: str
     address: str
     dedicated: bool
+    alias: str
+    """The label before the service domain by which it answered too, or nothing."""
     settings: dict[str, object] | None
 
 
@@ -82,12 +85,16 @@ async def bring_back(work: Work, kept: KeptDomain, clock: Callable[[], float]) -
     servers = await _name_servers(work, kept)
     place = await _place(work, kept)
     _check_system_records(kept, servers, place.address)
+    if kept.site.alias and kept.site.alias not in await free_aliases(work.tx, [kept.site.alias]):
+        raise _not_to_be_had(f"its alias {kept.site.alias} is somebody else's now", kept.name)
     await work.tx.run(
         """WITH made AS (
                INSERT INTO domain (id, owner_id, name, reversed) OVERRIDING SYSTEM VALUE
                VALUES (%s, %s, %s, %s) RETURNING id, owner_id
-           ) INSERT INTO site (id, owner_id, domain_id, logical_server_id, ip_address_id, settings)
-           OVERRIDING SYSTEM VALUE SELECT %s, owner_id, id, %s, %s, %s::jsonb FROM made""",
+           ) INSERT INTO site (id, owner_id, domain_id, logical_server_id, ip_address_id, settings,
+                               alias)
+           OVERRIDING SYSTEM VALUE
+           SELECT %s, owner_id, id, %s, %s, %s::jsonb, nullif(%s, '') FROM made""",
         (
             kept.id,
             account,
@@ -97,6 +104,7 @@ async def bring_back(work: Work, kept: KeptDomain, clock: Callable[[], float]) -
             place.server,
             place.address_id,
             None if kept.site.settings is None else json.dumps(kept.site.settings),
+            kept.site.alias,
         ),
     )
     if kept.site.dedicated:
@@ -114,7 +122,7 @@ async def bring_back(work: Work, kept: KeptDomain, clock: Callable[[], float]) -
         records=kept.records,
     )
     await project_new_site(work, kept.name, account_shown)
-    await delegate(work, [kept.name], now=int(clock()))
+    await follow(work, [kept.name], now=int(clock()))
 
 
 async def _name_servers(work: Work, kept: KeptDomain) -> tuple[NameServer, ...]:

@@ -23,6 +23,8 @@ from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
+from controller.hosting.instant_access import free_alias
+from controller.hosting.names_below import follow
 from controller.hosting.ownership import check_free
 from controller.hosting.record_commands import zone_name
 from controller.hosting.site_addresses import give_back
@@ -34,7 +36,6 @@ from controller.hosting.sites import (
     site_kept,
     site_shown,
 )
-from controller.hosting.third_level import delegate
 from controller.hosting.zones import create_zone, remove_zone, unknown_domain, zone_of_domain
 from controller.pages import after_text, limit, page, prefix_range
 from controller.projection.stored import drop_secrets
@@ -137,16 +138,19 @@ class Domains:
                 allowed=f"a domain outside {RESERVED}",
             )
         account, account_shown = await find_account(work.tx, request.account, field="account")
-        service_domain = await check_free(work.tx, name, account)
+        service = await check_free(work.tx, name, account)
         servers = await self._name_servers(work)
         web = await self.web_server(work, request.on)
-        write_domain(work, name, account, web)
+        below = name.endswith(f".{service.name}")
+        wanted = service.instant_access and not below
+        alias = await free_alias(work.tx, name) if wanted else ""
+        write_domain(work, name, account, web, alias)
         row = ZoneRow(
             id=0,
             name=name,
             serial=next_serial(0, int(self.clock())),
             ttl=ZONE_TTL,
-            contact=f"hostmaster.{service_domain}.",
+            contact=f"hostmaster.{service.name}.",
             owner_id=account,
         )
         zone = await create_zone(
@@ -157,8 +161,8 @@ class Domains:
             records=generated_records(name, servers, web.address),
         )
         site = await project_new_site(work, name, account_shown)
-        if name.endswith(f".{service_domain}"):
-            await delegate(work, [name], now=int(self.clock()))
+        if below or alias:
+            await follow(work, [name], now=int(self.clock()))
         return {
             "id": site.domain_id,
             "name": name,
@@ -271,7 +275,8 @@ class Domains:
         if site is not None:
             await remove_site(work, site)
         await remove_zone(work, zone)
-        await delegate(work, [name], now=int(self.clock()))
+        left = "" if site is None else site.row.alias.partition(".")[0]
+        await follow(work, [name], now=int(self.clock()), left=left)
         await remove_domain(work, domain_id, name, account)
         await project_parent_site(work, name)
         return {
@@ -331,15 +336,20 @@ def _kept(domain_id: int, name: str, account: str) -> dict[str, Any]:
     return {"id": domain_id, "name": name, "account": account}
 
 
-def write_domain(work: Work, name: str, account: int, web: WebServerCandidate) -> None:
-    """Make the rows of a domain and its site, with the next statement."""
+def write_domain(
+    work: Work, name: str, account: int, web: WebServerCandidate, alias: str = ""
+) -> None:
+    """Make the rows of a domain and its site, with the next statement.
+
+    ``alias`` is a label before the service domain, by which the site answers too.
+    """
     work.tx.run_with_next(
         """WITH made AS (
                INSERT INTO domain (owner_id, name, reversed) VALUES (%s, %s, %s)
                RETURNING id, owner_id
-           ) INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id)
-           SELECT owner_id, id, %s, %s FROM made""",
-        (account, name, names.reversed_name(name), web.id, web.ip_address_id),
+           ) INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id, alias)
+           SELECT owner_id, id, %s, %s, nullif(%s, '') FROM made""",
+        (account, name, names.reversed_name(name), web.id, web.ip_address_id, alias),
     )
 
 

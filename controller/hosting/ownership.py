@@ -1,13 +1,25 @@
 """Whose a domain name may be (S34): names above, below or beside another account's are refused."""
 
+import attrs
+
 from controller import names
 from controller.hosting.third_level import check_third_level, of_the_service_domain
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
+
+@attrs.frozen
+class ServiceDomain:
+    """The service domain of the cluster, and whether new sites have an alias below it."""
+
+    name: str
+    instant_access: bool
+
+
 _RELATED = """
 SELECT pg_advisory_xact_lock(hashtext(%s));
-SELECT c.service_domain, c.third_level, d.name, d.owner_id FROM cluster c LEFT JOIN (
+SELECT c.service_domain, c.third_level, c.instant_access, d.name, d.owner_id
+FROM cluster c LEFT JOIN (
     (SELECT name, owner_id FROM domain WHERE reversed = ANY(ARRAY(SELECT unnest(%s::text[]))))
     UNION ALL
     (SELECT name, owner_id FROM domain WHERE reversed > %s AND reversed < %s
@@ -16,8 +28,8 @@ SELECT c.service_domain, c.third_level, d.name, d.owner_id FROM cluster c LEFT J
 """
 
 
-async def check_free(tx: Transaction, name: str, account: int) -> str:
-    """Check that ``account`` may host ``name``; give the service domain of the cluster.
+async def check_free(tx: Transaction, name: str, account: int) -> ServiceDomain:
+    """Check that ``account`` may host ``name``; give the service domain.
 
     Raises `CommandError` with status 409.
 
@@ -39,7 +51,7 @@ async def check_free(tx: Transaction, name: str, account: int) -> str:
     service: str = found[0][0]
     if name == service or service.endswith(f".{name}"):
         raise of_the_service_domain(name, service, f"a domain outside {service}")
-    for _, _, other, owner in found:
+    for _, _, _, other, owner in found:
         if other is None or other == service:
             continue  # the provider's own site stands in nobody's way
         if other == name:
@@ -63,4 +75,4 @@ async def check_free(tx: Transaction, name: str, account: int) -> str:
             )
     if name.endswith(f".{service}"):
         await check_third_level(tx, name, service, switched_on=found[0][1])
-    return service
+    return ServiceDomain(service, found[0][2])

@@ -1,6 +1,6 @@
 """What the service domain is for beside the names of servers: ``service.show`` and ``.set``.
 
-Each use is the operator's choice, and off until he makes it (R21, R23).
+Each use is the operator's choice, and off until he makes it (R21 to R23).
 """
 
 from typing import Any
@@ -26,10 +26,14 @@ class SetService:
     """What to change; None leaves a use as it is."""
 
     third_level: bool | None = None
+    instant_access: bool | None = None
+
+
+_USES = ("third_level", "instant_access")
 
 
 _SHOWN = """
-SELECT c.service_domain, c.third_level, z.records, z.servers
+SELECT c.service_domain, c.third_level, c.instant_access, z.records, z.servers
 FROM cluster c LEFT JOIN LATERAL (
     SELECT (SELECT count(*) FROM record r WHERE r.zone_id = z.id) AS records,
            array(SELECT s.name FROM zone_server n JOIN logical_server s
@@ -40,7 +44,7 @@ FROM cluster c LEFT JOIN LATERAL (
 
 
 async def _shown(tx: Transaction) -> dict[str, Any]:
-    domain, third_level, records, servers = await tx.row(_SHOWN)
+    domain, third_level, instant_access, records, servers = await tx.row(_SHOWN)
     reverse = names.reversed_name(domain)
     (below,) = await tx.row(
         """SELECT count(*) FROM (SELECT FROM domain WHERE reversed > %s AND reversed < %s
@@ -52,6 +56,7 @@ async def _shown(tx: Transaction) -> dict[str, Any]:
         "domain": domain,
         "third_level": third_level,
         "third_level_domains": below,
+        "instant_access": instant_access,
         "name_servers": list(servers or ()),
         "records": records or 0,
         "site": None if site is None else site_shown(site),
@@ -67,18 +72,24 @@ async def change(work: Work, request: SetService) -> dict[str, Any]:
     """Switch uses of the service domain on or off; what is hosted below it stays."""
     await work.tx.rows("SELECT FROM cluster FOR NO KEY UPDATE")
     before = await _shown(work.tx)
-    wanted = before["third_level"] if request.third_level is None else request.third_level
-    if wanted != before["third_level"]:
-        await work.tx.run("UPDATE cluster SET third_level = %s", (wanted,))
+    present = {use: before[use] for use in _USES}
+    asked = {use: getattr(request, use) for use in _USES}
+    wanted = {use: present[use] if asked[use] is None else asked[use] for use in _USES}
+    if wanted != present:
+        await work.tx.run(
+            "UPDATE cluster SET third_level = %s, instant_access = %s",
+            tuple(wanted[use] for use in _USES),
+        )
+        changed = [use for use in _USES if wanted[use] != present[use]]
         work.change.row(
             "cluster",
             before["domain"],
-            {"third_level": before["third_level"]},
-            {"third_level": wanted},
+            {use: present[use] for use in changed},
+            {use: wanted[use] for use in changed},
         )
     after = await _shown(work.tx)
     below = after["third_level_domains"]
-    stays = below and not wanted and before["third_level"]
+    stays = below and not wanted["third_level"] and present["third_level"]
     many = "one domain" if below == 1 else f"{below} domains"
     warnings = [f"{many} below {after['domain']} {'stays' if below == 1 else 'stay'}"]
     return {**after, "warnings": warnings if stays else []}
@@ -104,6 +115,7 @@ COMMANDS: tuple[Command[Any], ...] = (
         "Choose what the service domain is for",
         change,
         "`third_level` lets accounts have domains directly below it, each with a zone of its own "
-        "that the service zone delegates.",
+        "that the service zone delegates. `instant_access` gives the site of each new domain an "
+        "alias such as `shop-test` before the service domain, which answers at once.",
     ),
 )

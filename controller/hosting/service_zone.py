@@ -2,7 +2,7 @@
 
 It comes with the first name server that has its service address and goes with the last. Its records
 are all generated: NS of its servers, an address for each logical server named under it, for the
-control panel and the provider's own site, and the delegations of customers' domains below it.
+control panel and the provider's own site, and what customers have below it (`names_below`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,8 @@ import attrs
 
 from controller.cluster.placement.placement import SECONDARIES
 from controller.commands import Work
-from controller.hosting.third_level import LOCK, check_server_name, delegations
+from controller.hosting.names_below import records_below
+from controller.hosting.third_level import LOCK, check_server_name
 from controller.hosting.zones import (
     ZoneHead,
     amend_zone,
@@ -214,7 +215,7 @@ class ServiceZone:
     ) -> tuple[RecordRow, ...]:
         named = await tx.rows(_NAMED, (leaving,))
         records = service_records(domain, servers, named, own)
-        return in_order([*records, *await delegations(tx, domain)])
+        return in_order([*records, *await records_below(tx, domain)])
 
     async def _difference(
         self,

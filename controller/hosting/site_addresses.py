@@ -11,6 +11,7 @@ import attrs
 from controller.cluster.addresses.rows import web_port
 from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.commands import Command, Work
+from controller.hosting.names_below import follow
 from controller.hosting.record_commands import zone_name
 from controller.hosting.sites import Site, load_site, project_site, site_kept, site_shown
 from controller.hosting.zones import rewrite_zone, unknown_domain, zone_of_domain
@@ -132,6 +133,7 @@ class SiteAddresses:
             records = with_site_address(zone.records, site.address, after.address)
             await rewrite_zone(work, zone, records, now=int(self.clock()))
             await project_site(work, after)
+            await follow(work, [name], now=int(self.clock()))
         return site_shown(after)
 
     async def _take(self, work: Work, site: Site, address: str) -> int:

@@ -212,7 +212,8 @@ def _settings(site: Site, request: SetSite) -> dict[str, Any] | None:
 def _refuse_loop(site: Site, settings: Mapping[str, Any] | None) -> None:
     """Refuse to send all requests to a name that sends them all there again."""
     host = urlsplit((settings or {}).get("redirect_to", "")).hostname
-    if host == site.row.domain or (site.row.www and host == f"www.{site.row.domain}"):
+    www = f"www.{site.row.domain}" if site.row.www else None
+    if host is not None and host in (site.row.domain, site.row.alias, www):
         raise CommandError(
             "site.redirect.loop",
             f"{host} is a name of this site: browsers would go round in circles",

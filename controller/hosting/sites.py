@@ -33,7 +33,8 @@ SELECT s.id, d.name, s.owner_id, s.logical_server_id::text, s.settings,
        NOT EXISTS (SELECT 1 FROM domain w WHERE w.name = 'www.' || d.name),
        l.name, host(i.address), i.port, s.version,
        c.id, encode(c.digest, 'hex'), k.id, encode(k.digest, 'hex'),
-       coalesce((l.settings->>'tls_port')::int, 0), d.id, i.type = 'dedicated'
+       coalesce((l.settings->>'tls_port')::int, 0), d.id, i.type = 'dedicated',
+       coalesce(s.alias || '.' || (SELECT service_domain FROM cluster), '')
 FROM site s JOIN domain d ON d.id = s.domain_id
 JOIN logical_server l ON l.id = s.logical_server_id
 JOIN ip_address i ON i.id = s.ip_address_id
@@ -60,6 +61,7 @@ async def load_site(tx: Transaction, domain: str) -> Site | None:
             settings=row[4],
             www=row[5],
             certificate=certificate,
+            alias=row[17],
         ),
         domain_id=row[15],
         server=row[6],
@@ -102,6 +104,8 @@ def site_kept(site: Site) -> dict[str, Any]:
         "dedicated": site.dedicated,
         "settings": msgspec.to_builtins(msgspec.convert(site.row.settings or {}, SiteSettings)),
         "certificate": site.secrets[1] if site.secrets else None,
+        # Left out where there is none, as it was before there were any.
+        **({"alias": site.row.alias.partition(".")[0]} if site.row.alias else {}),
     }
 
 
@@ -109,6 +113,7 @@ def site_shown(site: Site) -> dict[str, Any]:
     """Give a site as commands answer it."""
     return {
         "domain": site.row.domain,
+        "alias": site.row.alias,
         "logical_server": site.server,
         "address": site.address,
         "dedicated": site.dedicated,

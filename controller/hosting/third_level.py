@@ -1,17 +1,12 @@
-"""Third-level hosting: customers' domains directly below the service domain (R21).
+"""Third-level hosting: which names directly below the service domain customers may have (R21).
 
-Each has a zone of its own, and its delegation in the service zone says what the NS records of that
-zone say: it comes with the domain, follows a move to other name servers, and goes with the domain.
+What the service zone then says of them: `names_below`.
 """
 
 import re
-from collections.abc import Iterable
 
 from controller.cluster.servers.groups import GROUPS
-from controller.commands import Work
-from controller.hosting.zones import amend_zone, load_zone, lock_zone, rewrite_zone
 from controller.names import ancestors, reversed_name
-from controller.projection.zones import RecordRow
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
@@ -70,7 +65,7 @@ async def check_third_level(
     if taken or is_reserved(label):
         raise CommandError(
             "domain.reserved",
-            f"{name} is {'in use' if taken else 'kept'} for the provider's own servers",
+            f"{name} is in use" if taken else f"{name} is kept for the provider's own servers",
             field="name",
             value=name,
             allowed=f"another name below {service_domain}",
@@ -82,20 +77,27 @@ _HOSTED = f"""
 {LOCK};
 SELECT d.name FROM domain d, cluster c
 WHERE d.reversed = ANY(%s) AND right(d.name, length(c.service_domain) + 1) = '.' || c.service_domain
+UNION ALL SELECT s.alias || '.' || c.service_domain FROM cluster c
+JOIN unnest(%s::text[], %s::text[]) AS n(label, above) ON n.above = c.service_domain
+JOIN site s ON s.alias = n.label
 """  # noqa: S608 put together of constants
 
 
 async def check_server_name(tx: Transaction, name: str, *, field: str) -> None:
-    """Check that no logical server gets the name of a customer's domain, or one below it.
+    """Check that no logical server gets the name of a customer's domain or site, or one below it.
 
     Its address would stand in the service zone where that delegates. Raises `CommandError`
     ``lserver.name.hosted``.
     """
-    found = await tx.maybe(_HOSTED, ([*ancestors(name), reversed_name(name)],))
+    above = [*ancestors(name), reversed_name(name)]
+    pairs = [reversed_name(each).partition(".") for each in above]
+    found = await tx.maybe(
+        _HOSTED, (above, [label for label, _, _ in pairs], [rest for _, _, rest in pairs])
+    )
     if found is not None:
         raise CommandError(
             "lserver.name.hosted",
-            f"{found[0]} is a customer's domain",
+            f"{found[0]} is a customer's name",
             field=field,
             value=name,
             allowed=f"a name that is neither {found[0]} nor below it",
@@ -113,54 +115,3 @@ def of_the_service_domain(name: str, service_domain: str, allowed: str) -> Comma
         allowed=allowed,
         status=409,
     )
-
-
-_DELEGATIONS = """
-SELECT left(z.name, -1 - length(%s)), 'NS', r.data, r.ttl, true
-FROM domain d JOIN zone z ON z.domain_id = d.id JOIN record r ON r.zone_id = z.id
-WHERE r.name = '@' AND r.type = 'NS' AND r.generated AND {which}
-"""
-_ALL = _DELEGATIONS.format(which="d.reversed > %s AND d.reversed < %s")
-_NAMED = _DELEGATIONS.format(which="d.name = ANY(%s)")
-
-
-async def delegations(tx: Transaction, service_domain: str) -> list[RecordRow]:
-    """Give the NS records that the service zone has for the domains below it."""
-    reverse = reversed_name(service_domain)
-    found = await tx.rows(_ALL, (service_domain, f"{reverse}.", f"{reverse}/"))
-    return [
-        RecordRow(name, type_, data, ttl, generated) for name, type_, data, ttl, generated in found
-    ]
-
-
-async def delegate(work: Work, domains: Iterable[str], *, now: int) -> None:
-    """Have the service zone name the servers of ``domains`` that their own zones name.
-
-    Of a domain that is gone, or elsewhere, it names none. ``now`` is in seconds (epoch).
-    """
-    (service,) = await work.tx.row("SELECT service_domain FROM cluster")
-    named = [name for name in domains if third_level_label(name, service)]
-    if not named:
-        return
-    await work.tx.run(LOCK)
-    zone = await lock_zone(work.tx, service)
-    if zone is None:
-        return  # it comes back whole, with the next name server
-    labels = [third_level_label(name, service) for name in named]
-    wanted = {RecordRow(*found) for found in await work.tx.rows(_NAMED, (service, named))}
-    present = {
-        RecordRow(*found)
-        for found in await work.tx.rows(
-            """SELECT name, type, data, ttl, generated, id FROM record
-               WHERE zone_id = %s AND name = ANY(%s) AND type = 'NS'""",
-            (zone.row.id, labels),
-        )
-    }
-    gone, new = sorted(present - wanted), sorted(wanted - present)
-    if not gone and not new:
-        return
-    if not await amend_zone(work, zone, gone, new, now=now):
-        whole = await load_zone(work.tx, service, lock=True)
-        assert whole is not None
-        kept = [row for row in whole.records if row.type != "NS" or row.name not in labels]
-        await rewrite_zone(work, whole, [*kept, *wanted], now=now)

@@ -15,7 +15,7 @@ from controller.commands import Work
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
 from controller.hosting.job import Job, Outcome, gone_boxes, judge
-from controller.hosting.third_level import delegate
+from controller.hosting.names_below import follow as follow_below
 from controller.hosting.zone_phases import (
     GRACE_SECONDS,
     follow,
@@ -164,7 +164,7 @@ async def _write(tx: Transaction, part: Sequence[Moving], phase: Phase, now: flo
         else:
             await leave(work, zone, final, now=int(now))
     if phase == "published":
-        await delegate(work, [one.name for one in part], now=int(now))
+        await follow_below(work, [one.name for one in part], now=int(now))
     change_id = await change.close()
     await tx.run(
         """UPDATE zone_move_zone SET phase = %s, change_id = coalesce(%s, change_id),

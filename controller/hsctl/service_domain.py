@@ -36,15 +36,20 @@ def show() -> Mapping[str, Any]:
 @click.option(
     "--third-level", type=_SWITCH, help="Whether customers may have names directly below it."
 )
+@click.option(
+    "--instant-access", type=_SWITCH, help="Whether new sites answer at an alias below it at once."
+)
 @writes("service.set", "uses of the service domain chosen", view=views.changed)
-def change(third_level: str | None) -> Mapping[str, Any]:
+def change(third_level: str | None, instant_access: str | None) -> Mapping[str, Any]:
     """Choose what the service domain is for. What is hosted below it stays when switched off.
 
     \b
     hsctl service set --third-level on
     hsctl domain add shop.example.net --account acme
+    hsctl service set --instant-access on
     """
-    return {"third_level": None if third_level is None else third_level == "on"}
+    given = {"third_level": third_level, "instant_access": instant_access}
+    return {use: None if word is None else word == "on" for use, word in given.items()}
 
 
 @service.command()

@@ -179,6 +179,8 @@ def site(answer: Answer) -> dict[str, Any]:
         del shown["warnings"]
     if shown.get("settings", "") is None:
         shown["settings"] = "the server's own"
+    if not shown.get("alias", True):
+        del shown["alias"]
     if "has_certificate" in shown:
         has_one = shown.pop("has_certificate")
         shown["certificate"] = "its own" if has_one else "none"
@@ -287,6 +289,7 @@ def _site_line(found: Answer) -> str:
     where = place(found.get("address"), found.get("port"))
     own = ", own certificate" if found.get("has_certificate") else ""
     own += ", own settings" if found.get("settings") else ""
+    own += f", also {found['alias']}" if found.get("alias") else ""
     return f"{found['logical_server']} ({where}){own}"
 
 

@@ -28,6 +28,8 @@ class SiteRow:
     www: bool = True
     """Whether ``www.`` before the domain is this site too, and no domain of its own."""
     certificate: CertificateText | None = None
+    alias: str = ""
+    """A name below the service domain by which the site answers too (R22), or nothing."""
 
 
 def site_spec(row: SiteRow) -> SiteSpec:
@@ -35,6 +37,7 @@ def site_spec(row: SiteRow) -> SiteSpec:
     return SiteSpec(
         account=row.account,
         site=f"s{row.id}",
+        aliases=(row.alias,) if row.alias else (),
         www=row.www,
         settings=None
         if row.settings is None

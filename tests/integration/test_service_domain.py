@@ -1,4 +1,4 @@
-"""What the service domain is for beside the names of servers: third-level hosting, an own site."""
+"""What the service domain is for beside names of servers: customers' names, and an own site."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,10 +10,13 @@ import pytest_twisted
 from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred, DeferredList
 
+from controller.hosting import names_below
+from controller.hosting.instant_access import alias_labels
 from controller.hosting.third_level import is_reserved, third_level_label
 from tests.form_walk import SeenPage
 from tests.integration.applying import applied, name_servers
 from tests.integration.model import Model
+from tests.integration.test_address_moves import until
 from tests.integration.test_panel_shared_ssl import sent
 from tests.integration.test_zone_moves import NS1, NS2, NS3, closed, to_the_end
 from tests.panel_site import PanelSite, panel_site
@@ -228,6 +231,121 @@ async def test_r23_a_server_named_www_goes_before_the_own_site(model: Model, see
     assert await served(model, "www") == {("www", "A", "192.0.2.77")}
     await model.ask("ip.delete", ip="192.0.2.77")
     assert await served(model, "www") == {("www", "A", "192.0.2.3")}
+
+
+async def instant(model: Model) -> None:
+    """Make the cluster with shop.test, whose site has an alias."""
+    await model.cluster()
+    await model.ask("account.add", name="acme")
+    await model.ask("service.set", instant_access=True)
+    await model.ask("domain.add", name="shop.test", account="acme")
+
+
+@ensureDeferred
+async def test_r22_the_site_of_a_new_domain_has_an_alias_below_the_service_domain(
+    model: Model,
+) -> None:
+    await model.shop()
+    await model.ask("service.set", instant_access=True)
+    told = await model.ask("domain.add", name="fish.test", account="acme")
+    assert told["site"]["alias"] == "fish-test.example.net"
+    assert (await model.ask("site.show", name="shop.test"))["alias"] == ""
+    assert await served(model, "fish-test", "shop-test") == {("fish-test", "A", "192.0.2.3")}
+    spec = (await model.objects("web1.example.net"))["site", "fish.test"]
+    assert spec["aliases"] == ["fish-test.example.net"]
+    await model.ask("service.set", instant_access=False)
+    await model.ask("domain.add", name="fowl.test", account="acme")
+    assert len(await served(model, "fish-test", "fowl-test")) == 1
+    await model.ask("domain.delete", name="fish.test")
+    assert await served(model, "fish-test") == set()
+
+
+@ensureDeferred
+async def test_r22_an_alias_is_nobody_elses(model: Model) -> None:
+    await instant(model)
+    await model.ask("service.set", third_level=True)
+    error = await model.refused("domain.add", name="shop-test.example.net", account="acme")
+    assert error.id == "domain.reserved"
+    await model.box("more", 9, ("mail",))
+    for name in ("shop-test.example.net", "mail.shop-test.example.net"):
+        error = await model.refused(
+            "lserver.add", name=name, group="mail", type="qmail", pserver="more"
+        )
+        assert error.id == "lserver.name.hosted"
+    await model.ask("domain.add", name="a-b.test", account="acme")
+    told = await model.ask("domain.add", name="a.b.test", account="acme")
+    assert told["site"]["alias"] == f"{alias_labels('a.b.test')[1]}.example.net"
+    await model.ask("domain.add", name="x-test.example.net", account="acme")
+    told = await model.ask("domain.add", name="x.test", account="acme")
+    assert told["site"]["alias"] == f"{alias_labels('x.test')[1]}.example.net"
+
+
+@ensureDeferred
+async def test_r22_r23_alias_and_own_site_follow_the_web_servers_address(
+    model: Model,
+) -> None:
+    await instant(model)
+    await model.ask(
+        "ip.add", lserver="web1.example.net", first="192.0.2.90", mask="24", type="dedicated"
+    )
+    await model.ask("site.address", name="shop.test", type="dedicated")
+    assert await served(model, "shop-test") == {("shop-test", "A", "192.0.2.90")}
+    await model.ask("site.address", name="shop.test", type="shared")
+    await applied(model)
+    await model.ask("service.host", account="acme")
+    await applied(model)
+    move = (await model.approved("ip.move", ip="192.0.2.3", new="192.0.2.33"))["move"]
+    await until(model, move, "outlasting")
+    assert await served(model, "shop-test", "www") == {
+        ("shop-test", "A", "192.0.2.33"),
+        ("www", "A", "192.0.2.33"),
+    }
+
+
+@ensureDeferred
+async def test_r22_a_domain_that_comes_back_has_its_alias(model: Model) -> None:
+    await instant(model)
+    gone = await model.run("domain.delete", name="shop.test")
+    await model.ask("change.undo", id=gone.change_id)
+    assert await served(model, "shop-test") == {("shop-test", "A", "192.0.2.3")}
+    gone = await model.run("domain.delete", name="shop.test")
+    await model.ask("service.set", third_level=True)
+    await model.ask("domain.add", name="shop-test.example.net", account="acme")
+    error = await model.refused("change.undo", id=gone.change_id)
+    assert (error.id, "alias" in error.message) == ("undo.place-gone", True)
+
+
+@ensureDeferred
+async def test_r22_a_redirect_to_the_alias_goes_in_circles(model: Model) -> None:
+    await instant(model)
+    error = await model.refused(
+        "site.set", name="shop.test", redirect_to="https://shop-test.example.net/"
+    )
+    assert error.id == "site.redirect.loop"
+
+
+@ensureDeferred
+async def test_the_service_zone_takes_as_many_names_as_fit(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await instant(model)
+    ((records,),) = await model.rows(
+        """SELECT count(*) FROM record r JOIN zone z ON z.id = r.zone_id
+           WHERE z.name = 'example.net'"""
+    )
+    monkeypatch.setattr(names_below, "MOST", records)
+    error = await model.refused("domain.add", name="fish.test", account="acme")
+    assert (error.id, "--instant-access off" in error.allowed) == ("service.full", True)
+    await model.ask("domain.delete", name="shop.test")
+    await model.ask("domain.add", name="fish.test", account="acme")
+
+
+def test_the_label_of_an_alias_is_one_that_dns_takes() -> None:
+    assert alias_labels("shop.test")[0] == "shop-test"
+    assert alias_labels("xn--bcher-kva.test")[0] == "bcher-kva-test"
+    (label,) = alias_labels(f"{'a' * 60}.test")
+    assert (len(label), label.startswith("aaa")) == (63, True)
+    assert alias_labels(f"{'a' * 60}.test") != alias_labels(f"{'a' * 60}.example")
 
 
 @ensureDeferred

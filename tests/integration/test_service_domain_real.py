@@ -84,6 +84,35 @@ async def test_r21_bind_refers_to_the_zone_below_and_answers_from_it(
 
 
 @ensureDeferred
+async def test_r22_apache_answers_at_the_alias_before_the_delegation_is_changed(
+    model: Model, lane: NamedLane
+) -> None:
+    await model.cluster()
+    await model.ask("account.add", name="acme")
+    await model.ask("service.set", instant_access=True)
+    for name in ("plain.test", "own.test"):
+        await model.ask("domain.add", name=name, account="acme")
+    await model.ask("site.set", name="own.test", index=("index.html",))
+    await lane.apply("example.net", await zone(model, "example.net"))
+    found = await model.rows(
+        "SELECT key, spec, kind_version FROM desired_object WHERE kind = 'site' ORDER BY key"
+    )
+    web = await make_lane(tls=False)
+    try:
+        # A plain site is a link, one with settings has a virtual host: each is a unit of its own.
+        for key, spec, version in found:
+            await web.put({ObjectId("site", key): decode_spec(SITE, version, bytes(spec))})
+        for label, name in (("plain-test", "plain.test"), ("own-test", "own.test")):
+            alias = f"{label}.example.net"
+            assert texts((await asked(lane, alias)).answer) == {(f"{alias}.", "192.0.2.3")}
+            for host in (alias, name):
+                answer = ask(web.port, host)
+                assert (answer.status, f"<h1>{name}</h1>" in answer.body) == (200, True), host
+    finally:
+        await remove_lane(web)
+
+
+@ensureDeferred
 async def test_r23_apache_answers_with_the_own_site_at_the_service_domain(
     model: Model, lane: NamedLane
 ) -> None:

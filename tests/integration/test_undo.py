@@ -58,7 +58,7 @@ CASES: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "record.delete": ({"name": "www"},),
     "record.set": ({"name": "www", "values": ("192.0.2.9", "192.0.2.8"), "ttl": 60},),
-    "service.set": ({"third_level": True},),
+    "service.set": ({"third_level": True}, {"instant_access": True}),
     "site.address": ({"type": "dedicated"},),
     "site.set": ({"index": ("a.html",), "indexes": True}, {"certificate": "a new one"}),
 }
@@ -172,7 +172,7 @@ async def test_a_deleted_domain_comes_back_with_its_ids(model: Model) -> None:
 
 DUMP = """
 SELECT 'account ' || id || name FROM account
-UNION ALL SELECT 'cluster ' || third_level FROM cluster
+UNION ALL SELECT 'cluster ' || third_level || instant_access FROM cluster
 UNION ALL SELECT 'domain ' || d::text FROM (SELECT id, owner_id, name, reversed FROM domain) d
 UNION ALL SELECT 'zone ' || z::text FROM
     (SELECT name, owner_id, domain_id, ttl, contact FROM zone) z
@@ -184,7 +184,7 @@ UNION ALL SELECT 'record ' || r::text FROM
      FROM record r JOIN zone z ON z.id = r.zone_id) r
 UNION ALL SELECT 'site ' || s::text FROM
     (SELECT s.id, s.owner_id, s.domain_id, s.logical_server_id, i.address, s.settings,
-            s.certificate_id FROM site s JOIN ip_address i ON i.id = s.ip_address_id) s
+            s.certificate_id, s.alias FROM site s JOIN ip_address i ON i.id = s.ip_address_id) s
 UNION ALL SELECT 'address ' || i::text FROM
     (SELECT logical_server_id, address, prefix, port, type, tag, site_id FROM ip_address) i
 UNION ALL SELECT 'server ' || s::text FROM

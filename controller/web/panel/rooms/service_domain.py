@@ -7,7 +7,8 @@ from controller.web.panel.rooms.choices import accounts_to_choose, servers_to_ch
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
-_FIELDS = ("third_level", "account", "on")
+_USES = ("third_level", "instant_access")
+_FIELDS = (*_USES, "account", "on")
 _UP = (("Service domain", local("service")),)
 
 
@@ -18,9 +19,9 @@ async def show(visit: Visit) -> Page:
 
 async def choose(visit: Visit) -> Answer:
     """Choose what the service domain is for."""
-    third_level = "true" if visit.form.text("third_level") == "on" else "false"
+    uses = {use: "true" if visit.form.text(use) == "on" else "false" for use in _USES}
     try:
-        done = await visit.write("service.set", third_level=third_level)
+        done = await visit.write("service.set", **uses)
     except RefusedError as error:
         return await _page(visit, visit.form.refused(error.refusal, *_FIELDS))
     return Redirect(local("service", change=done.change_id))
@@ -52,7 +53,7 @@ async def unhost(visit: Visit) -> Answer:
 
 async def _page(visit: Visit, form: Form) -> Page:
     shown = await visit.ask("service.show")
-    present = {"third_level": ["on" if shown["third_level"] else "off"]}
+    present = {use: ["on" if shown[use] else "off"] for use in _USES}
     return Page(
         "service",
         "Service domain",
