@@ -363,7 +363,7 @@ async def test_r21_r23_on_the_page_of_the_service_domain(panel: PanelSite) -> No
         visitor,
         page,
         "Save",
-        {"Domains below the service domain": "For the provider's servers alone"},
+        {"Domains below the service domain": "not for customers"},
     )
     assert (await panel.model.ask("service.show"))["third_level"] is False
 
