@@ -127,10 +127,15 @@ async def delete(work: Work, request: NamedAccount) -> dict[str, Any]:
     # The row lock keeps out a domain that is being added to the account at this moment.
     await work.tx.row("SELECT 1 FROM account WHERE id = %s FOR UPDATE", (account_id,))
     domains = await work.tx.rows(
-        "SELECT name FROM domain WHERE owner_id = %s ORDER BY name LIMIT 6", (account_id,)
+        """SELECT d.name, d.name = c.service_domain FROM domain d, cluster c
+           WHERE d.owner_id = %s ORDER BY d.name LIMIT 6""",
+        (account_id,),
     )
     if domains:
-        listed = ", ".join(row[0] for row in domains[:5])
+        listed = ", ".join(
+            f"the provider's own site (hsctl service unhost, {domain})" if own else domain
+            for domain, own in domains[:5]
+        )
         raise CommandError(
             "account.in-use",
             "the account has domains",
