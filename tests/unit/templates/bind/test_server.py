@@ -1,5 +1,7 @@
 """named.conf: what it holds, when named is restarted, and which servers are refused."""
 
+import re
+
 import msgspec
 import pytest
 
@@ -7,9 +9,28 @@ from templates.bind.objects import BindSettings, ServerSpec
 from templates.bind.service import BIND
 from templates.effects import CheckBound, WriteFile
 from templates.service_type import Endpoint, PlanRefusedError
-from tests.unit.templates.bind.specs import SECRET, SERVER, context, plan_server
+from tests.unit.templates.bind.specs import (
+    SECONDARY,
+    SECRET,
+    SERVER,
+    context,
+    master,
+    plan_server,
+    plan_zone,
+)
 
 replace = msgspec.structs.replace
+
+GONE_IN_9_20 = frozenset(
+    """
+    alt-transfer-source alt-transfer-source-v6 auto-dnssec coresize datasize delegation-only dscp
+    files glue-cache lock-file parent-registration-delay random-device reserved-sockets
+    resolver-nonbackoff-tries resolver-retry-interval root-delegation-only stacksize
+    suppress-initial-notify tkey-dhkey use-alt-transfer-source
+    """.split()
+)
+"""What named.conf(5) of BIND 9.18.49 knows and that of 9.20.30 no longer does: named does not start
+on one of these words."""
 
 
 def named_conf(spec: ServerSpec) -> str:
@@ -46,6 +67,14 @@ def test_without_ipv6_named_does_not_look_for_it() -> None:
     v6 = replace(SERVER, endpoints=(Endpoint(address="2001:db8::1", port=53),))
     assert "listen-on { none; };" in named_conf(v6)
     assert "-4" not in BIND.daemon.start(context(v6))
+
+
+def test_no_option_is_written_that_a_newer_named_no_longer_has() -> None:
+    words = set(re.findall(r"[a-z0-9-]+", named_conf(SERVER)))
+    zone = plan_zone(None, master()).control + plan_zone(None, SECONDARY).control
+    words |= set(re.findall(r"[a-z0-9-]+", repr(zone)))
+    assert {"options", "pid-file", "notify-delay", "min-refresh-time"} <= words
+    assert words & GONE_IN_9_20 == set()
 
 
 def test_another_address_is_a_reconfiguration_and_another_control_port_a_restart() -> None:
