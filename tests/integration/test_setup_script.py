@@ -21,7 +21,12 @@ cat >/mnt/bin/apt-get <<'END'
 echo "apt-get $1: $(tail -n 1 /usr/sbin/policy-rc.d)" >>/mnt/seen
 [ "$1" = update ] || eval "${MEANWHILE:-:}"
 END
-chmod 755 /mnt/bin/apt-get
+cat >/mnt/bin/systemctl <<'END'
+#!/bin/sh
+echo "systemctl $*" >>/mnt/seen
+exit "${SYSTEMD:-0}"
+END
+chmod 755 /mnt/bin/*
 PATH=/mnt/bin:/usr/sbin:/usr/bin:/sbin:/bin
 shown() { ls /usr/sbin/policy-rc.d*; cat /usr/sbin/policy-rc.d; }
 own() { printf '#!/bin/sh\\nexit 104\\n' >/usr/sbin/policy-rc.d; }
@@ -31,6 +36,12 @@ _KEPT = ["/usr/sbin/policy-rc.d", "#!/bin/sh", "exit 104"]
 
 
 def staged(steps: str) -> list[str]:
+    """Run the steps; give what they print."""
+    return [line for line in told(steps) if not line.startswith(("apt-get", "systemctl"))]
+
+
+def told(steps: str) -> list[str]:
+    """Run the steps; give what they print, then what was asked of the programs that stand in."""
     new = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "-r", "--mount"]
     ended = subprocess.run(
         [*new, "sh", "-c", f"{_STAGE}{steps}; cat /mnt/seen"],
@@ -45,7 +56,7 @@ def staged(steps: str) -> list[str]:
     installed = [line for line in lines if line.startswith("apt-get install")]
     assert installed, ended
     assert set(installed) == {"apt-get install: exit 101"}
-    return [line for line in lines if not line.startswith("apt-get")]
+    return lines
 
 
 def test_no_policy_is_left_where_there_was_none() -> None:
@@ -66,6 +77,17 @@ def test_a_killed_run_is_healed_by_the_next() -> None:
 def test_a_policy_that_is_a_link_stays_one() -> None:
     link = "ln -s /etc/hostname /usr/sbin/policy-rc.d; run :; readlink /usr/sbin/policy-rc.d"
     assert staged(link) == ["/etc/hostname"]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_daemon_that_was_installed_for_this_product_does_not_start_at_the_next_boot(
+    status: int,
+) -> None:
+    lines = told(f"export SYSTEMD={status}; run :")
+    assert [line for line in lines if line.startswith("systemctl")] == [
+        "systemctl --quiet disable named"
+    ]
+    assert "ended 1" not in lines
 
 
 def test_an_unknown_purpose_is_refused_before_anything_is_done() -> None:
