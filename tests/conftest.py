@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ settings.load_profile("untimed")
 
 TEMPLATE = "hs_template"
 _PLACES = ("faults", "bench", "integration", "security", "contract", "unit")
+_OTHER_POSTGRES = "HELIOSPHERE_TEST_POSTGRES"
+"""In the environment: a directory of PostgreSQL's programs to test with, instead of the wheel's."""
 _numbers = itertools.count(1)
 
 
@@ -81,7 +84,12 @@ def memory_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres(memory_directory: Path) -> Iterator[EmbeddedPostgres]:
     """One server for the session, without fsync. Its database `hs_template` is migrated."""
-    server = EmbeddedPostgres(memory_directory, settings={"fsync": "off", "max_connections": "200"})
+    other = os.environ.get(_OTHER_POSTGRES)
+    server = EmbeddedPostgres(
+        memory_directory,
+        Path(other) if other else None,
+        settings={"fsync": "off", "max_connections": "200"},
+    )
     server.start()
     try:
         _administer(server, f"CREATE DATABASE {TEMPLATE} OWNER {OWNER_ROLE}")
