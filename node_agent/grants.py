@@ -63,14 +63,15 @@ class Grants:
         for effect in (*plan.checks, *plan.control):
             if isinstance(effect, CheckProgram) and effect.program not in self.programs:
                 return _words(f"the program {effect.program}", "[programs]")
-            if isinstance(effect, AddressUp) and not self._allows_address(effect.address):
+            if isinstance(effect, AddressUp) and not self.allows_address(effect.address):
                 return _words(f"the address {effect.address}", "addresses")
         for directory in directories:
             if not self._allows_directory(PurePosixPath(directory)):
                 return _words(f"the directory {directory}", "directories")
         return ""
 
-    def _allows_address(self, text: str) -> bool:
+    def allows_address(self, text: str) -> bool:
+        """Tell whether the address may be brought up on this box."""
         address = ipaddress.ip_address(text)
         return self.addresses is None or any(address in network for network in self.addresses)
 

@@ -160,5 +160,26 @@ def grants(config: Config) -> None:
         click.echo(f"{table}: {what}")
 
 
+@main.command()
+@_config_option
+def addresses(config: Config) -> None:
+    """Bring back the addresses of this box's sites that a boot took down.
+
+    What boots before the agent, or without it, needs them. A running agent sees to them itself.
+    """
+    from node_agent.break_glass import agent_running
+    from node_agent.running import CannotRunError, bring_addresses_back
+
+    if agent_running(config):
+        click.echo("the agent runs: it sees to its addresses itself")
+        return
+    try:
+        refused = bring_addresses_back(config)
+    except CannotRunError as error:
+        raise click.ClickException(str(error)) from error
+    if refused:
+        raise click.ClickException("\n".join(refused))
+
+
 if __name__ == "__main__":
     main()

@@ -200,6 +200,30 @@ def enrol_box(config: Config, controller: str, text: str) -> str:
     return found[0]
 
 
+def bring_addresses_back(config: Config) -> tuple[str, ...]:
+    """Bring up the addresses that a boot took down, for daemons that start before the agent.
+
+    Gives the words of each that does not come. Raises `CannotRunError`.
+    """
+    lock = _take_state(config.state)
+    words: list[str] = []
+
+    async def main(reactor: Any) -> None:
+        addresses = _addresses(reactor, config)
+        if addresses is not None:
+            words.extend(await addresses.bring_back(config.grants.allows_address))
+
+    try:
+        react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+    except SystemExit as ended:
+        # `react` ends the process; the caller is to be told first.
+        if ended.code:
+            raise CannotRunError("the addresses could not be brought back") from None
+    finally:
+        os.close(lock)
+    return tuple(words)
+
+
 def _daemons(reactor: Any, config: Config) -> Daemons:
     if config.services == "systemd":
         table = {"systemctl": PurePosixPath("/usr/bin/systemctl"), **config.grants.programs}

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import attrs
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -111,6 +111,24 @@ class HostAddresses:
     async def down(self, lane: str, text: str) -> None:
         """End the hold of ``lane``; the last one takes the address down. Done twice it is fine."""
         await self._alone(self._down, lane, ip_address(text))
+
+    async def bring_back(self, allowed: Callable[[str], bool]) -> tuple[str, ...]:
+        """Bring up what the agent had up before this boot, and ``allowed`` lets it; give the words
+        of each that does not come. What others had brought up is theirs to bring back.
+        """
+        ledger = await self._read()
+        ours = [text for text, holding in ledger.items() if holding.boot and allowed(text)]
+
+        async def again(text: str) -> str:
+            try:
+                for lane in ledger[text].lanes:
+                    await self.up(lane, text, ledger[text].prefix)
+            except (BoxUnavailableError, EffectFailedError) as error:
+                return f"{text}: {error}"
+            return ""
+
+        words = await gatherResults([Deferred.fromCoroutine(again(text)) for text in ours])
+        return tuple(filter(None, words))
 
     # --- one after the other ---
 

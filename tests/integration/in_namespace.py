@@ -136,6 +136,8 @@ async def _main(reactor: Any, ledger: str) -> None:
                     await addresses.down(words[0], words[1])
                 case "check":
                     await addresses.check(words[0])
+                case "bring_back":
+                    told = "\n".join(await addresses.bring_back(words.__contains__))
                 case "reboot":
                     boot[0] = words[0]
         except EffectFailedError as failed:

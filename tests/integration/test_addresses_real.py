@@ -101,6 +101,33 @@ def test_after_a_reboot_an_address_that_a_person_brought_up_is_that_persons(
         box.ip("address", "del", "2001:db8::80/64", "dev", "eth0")
 
 
+def test_what_a_boot_took_down_is_brought_back_before_any_lane_asks_and_nothing_else(
+    machines: tuple[Namespace, Namespace], box: Namespace, inside: Inside
+) -> None:
+    box.ip("address", "add", "192.0.2.94/24", "dev", "eth0")
+    given = {"192.0.2.91": "24", "2001:db8::92": "64", "192.0.2.93": "24", "192.0.2.94": "24"}
+    for address, prefix in given.items():
+        inside.ask("up", "web1", address, prefix)
+    inside.ask("up", "web2", "192.0.2.91", "24")
+    for address, prefix in given.items():
+        box.ip("address", "del", f"{address}/{prefix}", "dev", "eth0")
+    inside.ask("reboot", "second")
+    machines[1].ip("address", "add", "192.0.2.93/24", "dev", "eth0")
+    try:
+        words = inside.ask("bring_back", "192.0.2.91", "192.0.2.93", "192.0.2.94")
+        assert words.startswith("192.0.2.93: another machine (")
+        # 192.0.2.94 was somebody else's; 2001:db8::92 is no longer granted.
+        assert set(box.addresses()) == {*OWN, "192.0.2.91"}
+        assert inside.ask("bring_back", *given).startswith("192.0.2.93: another machine (")
+        assert set(box.addresses()) == {*OWN, "192.0.2.91", "2001:db8::92"}
+    finally:
+        machines[1].ip("address", "del", "192.0.2.93/24", "dev", "eth0")
+        for address in given:
+            inside.ask("down", "web1", address)
+        assert "192.0.2.91" in box.addresses(), "web2 holds it still"
+        inside.ask("down", "web2", "192.0.2.91")
+
+
 def test_addresses_that_linux_drops_with_the_first_of_their_network_come_back(
     box: Namespace, inside: Inside
 ) -> None:

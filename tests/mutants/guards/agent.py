@@ -19,6 +19,8 @@ _S16 = "tests/security/test_s16_links_that_change.py"
 
 _RELOADS = "tests/unit/node_agent/test_reload_limit.py"
 _GRANTS = "tests/unit/node_agent/test_grants.py"
+_ADDRESSES = "tests/integration/test_addresses_real.py"
+_BOOTED = "test_what_a_boot_took_down_is_brought_back_before_any_lane_asks_and_nothing_else"
 
 MUTANTS = (
     Mutant(
@@ -87,6 +89,22 @@ MUTANTS = (
         "return self.addresses is None or any(address in network for network in self.addresses)",
         "return True",
         (f"{_GRANTS}::test_an_address_is_granted_by_its_network_alone",),
+    ),
+    Mutant(
+        "agent.boot-granted-addresses",
+        "S20",
+        "node_agent/effects/addresses.py",
+        "if holding.boot and allowed(text)]",
+        "if holding.boot]",
+        (f"{_ADDRESSES}::{_BOOTED}",),
+    ),
+    Mutant(
+        "agent.boot-own-addresses",
+        "P2",
+        "node_agent/effects/addresses.py",
+        "if holding.boot and allowed(text)]",
+        "if allowed(text)]",
+        (f"{_ADDRESSES}::{_BOOTED}",),
     ),
     Mutant(
         "agent.granted-directories",
