@@ -8,6 +8,8 @@ import os
 import pwd
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,8 @@ _SOCKET_LIMIT = 107
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.01
+_PEER = struct.Struct("=iII")
+"""What SO_PEERCRED gives of the other end (unix(7)): process, user, group."""
 
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -131,10 +135,10 @@ class EmbeddedPostgres:
         `controller.storage.binaries.BinariesError`,
         `controller.storage.system_account.SystemAccountError`.
         """
-        socket = self._sockets / ".s.PGSQL.5432"
-        if len(os.fsencode(socket)) >= _SOCKET_LIMIT:
+        path = self._sockets / ".s.PGSQL.5432"
+        if len(os.fsencode(path)) >= _SOCKET_LIMIT:
             raise EmbeddedPostgresError(
-                f"{socket} is too long for a Unix socket (limit {_SOCKET_LIMIT} bytes):"
+                f"{path} is too long for a Unix socket (limit {_SOCKET_LIMIT} bytes):"
                 " choose a shorter state directory"
             )
         if self._process() is None:
@@ -185,10 +189,33 @@ class EmbeddedPostgres:
         try:
             pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
             process = psutil.Process(pid)
-            ours = Path(process.cwd()) == self._data.resolve() and "postgres" in process.name()
+            ours = "postgres" in process.name() and self._works_here(process)
             return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
         except (FileNotFoundError, ValueError, psutil.Error):
             return None
+
+    def _works_here(self, process: psutil.Process) -> bool:
+        """Tell whether a process is the server of this data, also where it may not be looked at.
+
+        The kernel shows the folder of a process only to who has all its capabilities, which an
+        operator's command has not beside a unit that grants one. Who listens on the socket in our
+        closed folder is said to everybody who may connect to it.
+        """
+        try:
+            return Path(process.cwd()) == self._data.resolve()
+        except psutil.AccessDenied:
+            return self._listener() == process.pid
+
+    def _listener(self) -> int | None:
+        """Give the process that listens on the server's socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_START_SECONDS)
+            try:
+                connection.connect(str(self._sockets / ".s.PGSQL.5432"))
+                told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+            except OSError:
+                return None
+        return int(_PEER.unpack(told)[0])
 
     def _lay_out(self, account: SystemAccount) -> None:
         """Make the folders. The outer one stays root's, so the server cannot lead root astray."""

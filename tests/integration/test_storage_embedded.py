@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 import pytest_twisted
@@ -103,6 +104,48 @@ def test_programs_out_of_reach_are_copied_once(state: Path) -> None:
     made = copied.directory.stat()
     assert within_reach(away, account, state / "programs") == copied
     assert copied.directory.stat() == made  # a second start does not copy again
+
+
+def hidden(process: psutil.Process) -> str:
+    """What psutil says of a folder that the kernel does not show."""
+    raise psutil.AccessDenied(process.pid)
+
+
+def test_a_server_that_may_not_be_looked_at_is_used_and_never_started_twice(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel hides the folder of a process that has a capability which the asking one has not,
+    as of a unit that may take ports below 1024. A second start once ended the running server.
+    """
+    server = EmbeddedPostgres(state, settings={"fsync": "off"})
+    server.start()
+    try:
+        monkeypatch.setattr(psutil.Process, "cwd", hidden)
+        asking = EmbeddedPostgres(state)
+        assert asking.pid == server.pid is not None
+        before = server.pid
+        asking.start()
+        assert asking.pid == before
+        assert (state / "postgresql/data/postmaster.pid").read_text().startswith(f"{before}\n")
+        assert "shutdown request" not in server_log(server)
+    finally:
+        monkeypatch.undo()
+        server.stop()
+
+
+def server_log(server: EmbeddedPostgres) -> str:
+    (file,) = server.log_directory.iterdir()
+    return file.read_text()
+
+
+def test_a_number_in_the_lock_file_that_is_another_program_of_the_name_is_not_believed(
+    postgres: EmbeddedPostgres, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil.Process, "cwd", hidden)
+    data = state / "postgresql" / "data"
+    data.mkdir(parents=True)
+    (data / "postmaster.pid").write_text(f"{postgres.pid}\n")
+    assert EmbeddedPostgres(state).pid is None
 
 
 @pytest.mark.root

@@ -6,9 +6,29 @@ PEOPLE = "controller/storage/people.py"
 SESSIONS = "controller/storage/web_sessions.py"
 _S21 = "tests/security/test_s21_session_forging.py"
 _S22 = "tests/security/test_s22_signing_in.py"
+_EMBEDDED = "tests/integration/test_storage_embedded.py"
 _PEOPLE = "tests/integration/test_storage_people.py"
 
 MUTANTS = (
+    Mutant(
+        "storage.second-server",
+        "P3",
+        "controller/storage/embedded.py",
+        "return self._listener() == process.pid",
+        "return False",
+        (f"{_EMBEDDED}::test_a_server_that_may_not_be_looked_at_is_used_and_never_started_twice",),
+    ),
+    Mutant(
+        "storage.others-server",
+        "P3",
+        "controller/storage/embedded.py",
+        "return self._listener() == process.pid",
+        "return True",
+        (
+            f"{_EMBEDDED}::test_a_number_in_the_lock_file_that_is_another_program_of_the_name_"
+            "is_not_believed",
+        ),
+    ),
     Mutant(
         "storage.session-rotation",
         "S21",
