@@ -15,6 +15,7 @@ from pki.cores import write_no_core
 if TYPE_CHECKING:
     from controller.config import ControllerConfig
     from controller.storage.database import Database, Transaction
+    from controller.storage.embedded import EmbeddedPostgres
 
 T = TypeVar("T")
 
@@ -83,10 +84,10 @@ def run(config_file: Path, migrate: bool, ready_file: Path | None) -> None:
 
     config = _read(config_file)
     logs.start(config.log, bytes_kept=config.log_bytes, files_kept=config.log_files)
-    with _told(), set_up.database_of(config) as url:
+    with _told(), set_up.server_of(config) as (url, server):
         if migrate:
             bring_up(url)
-        failed = _serve(config, url, ready_file)
+        failed = _serve(config, url, server, ready_file)
     sys.exit(1 if failed else 0)
 
 
@@ -246,7 +247,12 @@ def _with_database(url: str, function: Callable[["Database"], Awaitable[T]]) -> 
     return answer  # type: ignore[no-any-return]
 
 
-def _serve(config: "ControllerConfig", url: str, ready_file: Path | None) -> bool:
+def _serve(
+    config: "ControllerConfig",
+    url: str,
+    server: "EmbeddedPostgres | None",
+    ready_file: Path | None,
+) -> bool:
     """Serve until told to end; tell whether it could not start."""
     from twisted.internet import reactor as installed
     from twisted.internet.defer import ensureDeferred
@@ -256,6 +262,7 @@ def _serve(config: "ControllerConfig", url: str, ready_file: Path | None) -> boo
     from controller.open_files import allow_most
     from controller.running import Controller
     from controller.storage.database import Database
+    from controller.storage.tending import Tending
 
     allow_most()
     reactor: Any = installed
@@ -286,6 +293,10 @@ def _serve(config: "ControllerConfig", url: str, ready_file: Path | None) -> boo
         log.info("ready {url}", url=controller.url)
         click.echo(f"hs-controller: ready {controller.url}", err=True)
 
+    if server is not None:
+        tending = Tending(server, reactor)
+        reactor.callWhenRunning(tending.start)
+        reactor.addSystemEventTrigger("before", "shutdown", lambda: ensureDeferred(tending.stop()))
     reactor.callWhenRunning(lambda: ensureDeferred(start()))
     try:
         reactor.run()

@@ -16,20 +16,28 @@ from controller.storage.secrets import Secrets
 
 @contextmanager
 def database_of(config: ControllerConfig) -> Iterator[str]:
-    """Give the owner's connection string; an embedded server runs at least as long as this.
+    """Give the owner's connection string, as `server_of` does."""
+    with server_of(config) as (url, _):
+        yield url
 
-    A server that already runs (the controller's, or a supervisor's) is used and left running.
+
+@contextmanager
+def server_of(config: ControllerConfig) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
+    """Give the owner's connection string and the embedded server, where the database is one.
+
+    It runs at least as long as this. A server that already runs (the controller's, or a
+    supervisor's) is used and left running.
     Raises PermissionError where the state is another user's: see `refuse_other_user`.
     """
     refuse_other_user(config)
     if not config.embedded:
-        yield config.database
+        yield config.database, None
         return
     server = EmbeddedPostgres(config.state, config.postgres_binaries)
     ours = server.pid is None
     url = server.start()
     try:
-        yield url
+        yield url, server
     finally:
         if ours:
             server.stop()

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import psutil
 import psycopg2
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
 
 from controller.principal import system
 from controller.storage.binaries import Binaries, BinariesError, find_binaries, within_reach
@@ -20,6 +23,7 @@ from controller.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from controller.storage.migrations import SchemaError, known_schema, migrate
 from controller.storage.roles import RoleError
 from controller.storage.system_account import SystemAccount
+from controller.storage.tending import Tending
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs programs as another user")
 
@@ -136,6 +140,24 @@ def test_a_server_that_may_not_be_looked_at_is_used_and_never_started_twice(
 def server_log(server: EmbeddedPostgres) -> str:
     (file,) = server.log_directory.iterdir()
     return file.read_text()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_was_killed_is_started_again_until_nobody_tends_it(state: Path) -> None:
+    server = EmbeddedPostgres(state, settings={"fsync": "off"})
+    server.start()
+    tending = Tending(server, reactor, seconds=0.02)
+    tending.start()
+    try:
+        killed = server.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        while server.pid in (None, killed):
+            await deferLater(reactor, 0.02)
+        await tending.stop()
+        psycopg2.connect(server.url).close()
+    finally:
+        server.stop()
 
 
 def test_a_number_in_the_lock_file_that_is_another_program_of_the_name_is_not_believed(

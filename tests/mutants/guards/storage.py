@@ -30,6 +30,15 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "storage.server-tended",
+        "P7",
+        "controller/storage/tending.py",
+        "            await deferToThread(self._server.start)\n",
+        "            pass\n",
+        (f"{_EMBEDDED}::test_a_server_that_was_killed_is_started_again_until_nobody_tends_it",),
+        waits=True,
+    ),
+    Mutant(
         "storage.session-rotation",
         "S21",
         SESSIONS,
