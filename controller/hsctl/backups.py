@@ -84,14 +84,17 @@ def _place(path: Path, *, alone: bool) -> Iterator[Any]:
     from controller.config import ConfigError, read_config
     from controller.storage.anchors import FILE, AnchorFile
     from controller.storage.archive import ArchiveError
-    from controller.storage.backup import BackupError, Place
-    from controller.storage.binaries import BinariesError, find_binaries
+    from controller.storage.backup import BackupError, Place, server_major
+    from controller.storage.binaries import BinariesError, find_binaries, find_clients
     from controller.storage.embedded import EmbeddedPostgresError
 
     try:
         config = read_config(path)
         with database_at(path, config, alone=alone) as url:
-            binaries = find_binaries(config.postgres_binaries)
+            if config.embedded:
+                binaries = find_binaries(config.postgres_binaries)
+            else:
+                binaries = find_clients(server_major(url), config.postgres_binaries)
             anchors = AnchorFile(config.state / FILE)
             yield Place(url, binaries, config.pki, config.secrets_key, anchors)
     except (

@@ -250,6 +250,15 @@ def _copy(source: Path, target: Path) -> Path:
     return target
 
 
+def server_major(url: str) -> int:
+    """Give the major version of the server at a connection string."""
+    connection = psycopg2.connect(url)
+    try:
+        return int(connection.server_version) // 10000
+    finally:
+        connection.close()
+
+
 def _run(place: Place, program: str, *arguments: str) -> None:
     settings = parse_dsn(place.database_url)
     password = settings.pop("password", "")
@@ -264,6 +273,7 @@ def _run(place: Place, program: str, *arguments: str) -> None:
     # pg_restore that writes a script takes no database; the others find theirs here.
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
     names |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}
+    names |= {"sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
     environment |= {names[key]: value for key, value in settings.items() if key in names}
     ended = subprocess.run(
         [place.binaries.program(program), *arguments],
@@ -275,4 +285,7 @@ def _run(place: Place, program: str, *arguments: str) -> None:
         env=environment,
     )
     if ended.returncode:
-        raise BackupError(f"{program} failed: {ended.stderr.strip()[-2000:]}")
+        words = ended.stderr.strip()[-2000:]
+        if "SSL support is not compiled in" in words:
+            words += "\ninstall postgresql-client in the server's version, or set postgres_binaries"
+        raise BackupError(f"{program} failed: {words}")

