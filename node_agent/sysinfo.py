@@ -83,8 +83,16 @@ def _cpu_model() -> str:
 
 
 def _disks() -> list[dict[str, object]]:
+    """Tell of each file system once, at its shortest path.
+
+    A unit's own view of the box, and a container, have folders and files of one bound elsewhere.
+    """
+    longest_first = sorted(
+        psutil.disk_partitions(all=False), key=lambda part: len(part.mountpoint), reverse=True
+    )
+    parts = {part.device: part for part in longest_first}
     disks: list[dict[str, object]] = []
-    for part in _first(psutil.disk_partitions(all=False)):
+    for part in _first(sorted(parts.values(), key=lambda part: part.mountpoint)):
         try:
             usage = psutil.disk_usage(part.mountpoint)
         except OSError:
