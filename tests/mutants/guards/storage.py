@@ -30,6 +30,17 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "storage.clients-new-enough",
+        "P9",
+        "controller/storage/binaries.py",
+        " and int(name) >= server]",
+        "]",
+        (
+            "tests/unit/controller/storage/test_binaries.py::"
+            "test_an_external_server_is_dumped_by_the_systems_oldest_programs_that_can",
+        ),
+    ),
+    Mutant(
         "storage.server-tended",
         "P7",
         "controller/storage/tending.py",
