@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from txpostgres.txpostgres import Connection, Cursor
+from txpostgres.txpostgres import Connection
 
 from controller.storage.errors import Plight
 from controller.storage.prepared import Prepared, Statement, parts, preparing, usable
@@ -66,17 +66,14 @@ def plight_of(error: psycopg2.Error) -> Plight | None:
     return _PLIGHTS.get(error.pgcode)
 
 
-class _Cursor(Cursor):  # type: ignore[misc]
-    def _handleCancellation(self, f: Failure) -> Failure:
-        # txpostgres makes a statement that timed out look as if the caller had cancelled it.
-        return f
-
-
 class Link(Connection):  # type: ignore[misc]
-    """A connection that acts as `hs_runtime`, whatever role the connection string names."""
+    """A connection that acts as `hs_runtime`, whatever role the connection string names.
+
+    txpostgres opens, watches and closes it. Its cursors are not used: each statement would have the
+    socket taken from the reactor and given back twice, and its answer wait for one more turn of it.
+    """
 
     _pollingD: "Deferred[object] | None"
-    cursorFactory = _Cursor
 
     def __init__(
         self,
@@ -89,6 +86,7 @@ class Link(Connection):  # type: ignore[misc]
         self._lost: Callable[[Link], None] | None = lost
         self._notified = notified
         self._prepared = Prepared()
+        self._asked: tuple[extensions.cursor, Deferred[Any]] | None = None
 
     async def open(self, url: str) -> None:
         """Connect within `CONNECT_SECONDS`; raises psycopg2.OperationalError."""
@@ -134,26 +132,50 @@ class Link(Connection):  # type: ignore[misc]
         So a cancelled transaction can never go on half-done, nor its connection be used again with
         a statement still under way.
         """
-        cancelled = False
-
-        def cancel(_: Deferred[Any]) -> None:
-            nonlocal cancelled
-            cancelled = True
-            self.abandon()
-
-        answer: Deferred[Any] = Deferred(cancel)
-
-        def done(result: Any) -> None:
-            if not cancelled:
-                answer.callback(result)
-
+        answer: Deferred[Any] = Deferred(self._cancel)
         try:
-            running = self.cursor().execute(sql, parameters or None)
+            cursor = self._connection.cursor()
+            cursor.execute(sql, parameters or None)
         except psycopg2.Error as error:
             answer.errback(error)
             return answer
-        running.addCallbacks(done, done)
+        self._asked = cursor, answer
+        self._go_on()
         return answer
+
+    def _cancel(self, _: "Deferred[Any]") -> None:
+        self._asked = None
+        self.abandon()
+
+    def _go_on(self) -> None:
+        """Have psycopg2 send and take what it can; tell who asked once the answer is whole."""
+        # libpq closes its socket where it fails, and the reactor can only forget one that is open.
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        try:
+            state = self._connection.poll()
+        except psycopg2.Error as error:
+            if self._asked is None:
+                raise
+            self._watch()
+            self._tell(error)
+            return
+        self._watch()
+        self.checkForNotifies()
+        if state == extensions.POLL_WRITE:
+            self.reactor.addWriter(self)
+        elif state == extensions.POLL_OK:
+            self._tell()
+
+    def _watch(self) -> None:
+        if not self._connection.closed:
+            self.reactor.addReader(self)
+
+    def _tell(self, failed: psycopg2.Error | Failure | None = None) -> None:
+        if self._asked is None:
+            return
+        (cursor, answer), self._asked = self._asked, None
+        answer.callback(cursor) if failed is None else answer.errback(failed)
 
     def executing(self, sql: str, parameters: Sequence[object]) -> str:
         """Give what to send for ``sql``: the execution of what was prepared, else ``sql``."""
@@ -217,14 +239,33 @@ class Link(Connection):  # type: ignore[misc]
             self.close()
 
     def doRead(self) -> None:
-        """Read notifications; an idle connection that the server closed is given up quietly."""
+        """Read; an idle connection that the server closed is given up quietly."""
+        if self._pollingD is not None:
+            super().doRead()  # it is being opened
+            return
         try:
-            super().doRead()
+            self._go_on()
         except psycopg2.Error:
             lost = self._lost
             self.abandon()
             if lost is not None:
                 lost(self)
+
+    def doWrite(self) -> None:
+        """Send the rest of a long statement."""
+        if self._pollingD is not None:
+            super().doWrite()  # it is being opened
+            return
+        self._go_on()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Tell who waits for an answer."""
+        if self._connection.closed:
+            self._tell(reason)
+        elif self._asked is not None:
+            self._go_on()  # what the server said at last tells more
+            self._tell(psycopg2.OperationalError("the connection was lost"))
+        super().connectionLost(reason)
 
     def checkForNotifies(self) -> None:
         """Hand on notifications in order; a callback that fails is logged, the next still runs."""

@@ -302,6 +302,20 @@ async def test_a_statement_that_takes_too_long_is_ended(database: Database) -> N
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_statement_longer_than_a_socket_takes_at_once_is_sent_whole(
+    database: Database,
+) -> None:
+    text = "long " * 4_000_000
+
+    async def lengths(tx: Transaction) -> tuple[int, str]:
+        (count, end) = await tx.row("SELECT length(%s), right(%s, 5)", (text, text))
+        return count, end
+
+    running = Deferred.fromCoroutine(database.transaction(PROVIDER, lengths, name="long"))
+    assert await running.addTimeout(60, reactor) == (20_000_000, "long ")
+
+
+@pytest_twisted.ensureDeferred
 async def test_values_come_in_plain_types(database: Database) -> None:
     async def every(tx: Transaction) -> tuple[object, ...]:
         return await tx.row(

@@ -3,10 +3,12 @@
 from tests.mutants.mutant import Mutant
 
 PEOPLE = "controller/storage/people.py"
+LINK = "controller/storage/link.py"
 SESSIONS = "controller/storage/web_sessions.py"
 _S21 = "tests/security/test_s21_session_forging.py"
 _S22 = "tests/security/test_s22_signing_in.py"
 _EMBEDDED = "tests/integration/test_storage_embedded.py"
+_TRANSACTIONS = "tests/integration/test_storage_transactions.py"
 _PEOPLE = "tests/integration/test_storage_people.py"
 
 MUTANTS = (
@@ -107,5 +109,26 @@ MUTANTS = (
         "        return kept is not None",
         "        return True",
         (f"{_PEOPLE}::test_no_password_is_nobodys",),
+    ),
+    Mutant(
+        "storage.long-statement",
+        "P4",
+        LINK,
+        "            self.reactor.addWriter(self)\n",
+        "            pass\n",
+        (f"{_TRANSACTIONS}::test_a_statement_longer_than_a_socket_takes_at_once_is_sent_whole",),
+        dies_of=("TimeoutError",),
+    ),
+    Mutant(
+        "storage.socket-that-libpq-closes",
+        "P7",
+        LINK,
+        "        self.reactor.removeReader(self)\n        self.reactor.removeWriter(self)\n",
+        "",
+        (
+            "tests/integration/test_storage_recovery.py"
+            "::test_a_commit_cut_off_is_unknown_and_not_retried",
+        ),
+        dies_of=("OSError",),
     ),
 )
