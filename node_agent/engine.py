@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from twisted.internet.defer import Deferred
+
 from node_agent.anew import Anew
 from node_agent.box.interface import Box, LaneBox
 from node_agent.choosing import Chooser
@@ -151,15 +153,24 @@ class Engine:
             work.begin(received)
             self._at("journalled")
 
+        def tell() -> None:
+            if received is not None:
+                stored(work.stored_revision, work.object_hash)
+                self._at("stored")
+
         beginning = self._blocking(begin)
-        # The worker goes straight on to the files, while the reactor says that the batch is stored.
         placing = self._blocking(lambda: place(work, work.opened(quick=True)))
         await beginning
-        if received is not None:
-            stored(work.stored_revision, work.object_hash)
-            self._at("stored")
         try:
-            await quick_steps(work, work.opened(quick=True), await placing)
+            try:
+                # The reactor rests: what it did would keep the interpreter from the worker, which
+                # needs it anew after each of its many short system calls.
+                failures = await placing
+                steps = quick_steps(work, work.opened(quick=True), failures)
+                speaking: Deferred[None] = Deferred.fromCoroutine(steps)
+            finally:
+                tell()
+            await speaking
             await HeavySteps(work).run(work.opened(quick=False))
         except BoxUnavailableError as unavailable:
             await work.give_up(unavailable)

@@ -315,4 +315,15 @@ MUTANTS = (
         ),
         dies_of=("RecursionError", "ValueError"),
     ),
+    Mutant(
+        "agent.stored-though-the-disk-is-full",
+        "P5",
+        "node_agent/engine.py",
+        "            finally:\n                tell()\n",
+        "            finally:\n                pass\n            tell()\n",
+        (
+            "tests/unit/node_agent/test_lanes.py"
+            "::test_a_batch_whose_files_meet_a_full_disk_is_told_as_stored",
+        ),
+    ),
 )

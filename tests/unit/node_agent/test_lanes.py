@@ -84,6 +84,16 @@ def test_a_batch_that_its_session_did_not_see_stored_is_acknowledged_to_no_other
     assert [each.batch for each in bench.heard(Stored)] == [bench.batches]
 
 
+def test_a_batch_whose_files_meet_a_full_disk_is_told_as_stored() -> None:
+    bench = LaneBench()
+    bench.take(server(1))
+    bench.said.clear()
+    bench.world.disk_full = True
+    bench.take(zone("a.test", 2))
+    assert bench.lane.reports.condition == "disk-full"
+    assert [each.batch for each in bench.heard(Stored)] == [bench.batches]
+
+
 def test_a_batch_of_known_objects_is_told_as_settled() -> None:
     bench = LaneBench()
     bench.take(server(1), zone("a.test", 2))
