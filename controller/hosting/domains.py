@@ -18,7 +18,12 @@ from controller.cluster.placement.candidates import (
 )
 from controller.cluster.placement.dns_roles import PROVIDER, place_zone
 from controller.cluster.placement.placement import draw_web_server
-from controller.cluster.placement.rows import read_for_draw, read_group
+from controller.cluster.placement.rows import (
+    Group,
+    read_for_domain,
+    read_for_draw,
+    read_group,
+)
 from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
@@ -139,8 +144,13 @@ class Domains:
             )
         account, account_shown = await find_account(work.tx, request.account, field="account")
         service = await check_free(work.tx, name, account)
-        servers = await self._name_servers(work)
-        web = await self.web_server(work, request.on)
+        if request.on:
+            servers = self._draw_name_servers(work, await read_group(work.tx, "dns"))
+            web = await self.web_server(work, request.on)
+        else:
+            name_servers, web_servers = await read_for_domain(work.tx, self.draw)
+            servers = self._draw_name_servers(work, name_servers)
+            web = self._draw_web_server(work, web_servers)
         below = name.endswith(f".{service.name}")
         wanted = service.instant_access and not below
         alias = await free_alias(work.tx, name) if wanted else ""
@@ -173,11 +183,10 @@ class Domains:
             "site": site_shown(site),
         }
 
-    async def _name_servers(self, work: Work) -> tuple[NameServer, ...]:
-        found = await read_group(work.tx, "dns")
+    def _draw_name_servers(self, work: Work, group: Group) -> tuple[NameServer, ...]:
         # Every account is the provider's own customer, until there are resellers.
         master, secondaries, drawn = place_zone(
-            name_server_candidates(found), PROVIDER, self.draw, found.policy
+            name_server_candidates(group), PROVIDER, self.draw, group.policy
         )
         if drawn:
             work.change.drew("master name server", master.name)
@@ -188,13 +197,15 @@ class Domains:
             *(secondary.serving("secondary") for secondary in secondaries),
         )
 
+    def _draw_web_server(self, work: Work, group: Group) -> WebServerCandidate:
+        chosen = draw_web_server(web_server_candidates(group), self.draw, group.policy)
+        work.change.drew("web server", chosen.name)
+        return chosen
+
     async def web_server(self, work: Work, on: str) -> WebServerCandidate:
         """Give the web server ``on`` with its shared address, or one that is drawn."""
         if not on:
-            group = await read_for_draw(work.tx, "web", self.draw)
-            chosen = draw_web_server(web_server_candidates(group), self.draw, group.policy)
-            work.change.drew("web server", chosen.name)
-            return chosen
+            return self._draw_web_server(work, await read_for_draw(work.tx, "web", self.draw))
         server = await find_server(work.tx, on, field="on")
         found = await work.tx.rows(_WEB_SERVER, (DEFAULT_TAG, server.id))
         if not found:

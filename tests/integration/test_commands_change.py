@@ -116,26 +116,47 @@ async def test_each_object_has_a_revision_of_its_own_and_none_is_left_out(model:
         assert revisions[-1][0] == revisions[0][1]
 
 
-@pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("key", [None, "a-key"])
-async def test_a_record_takes_three_round_trips_to_its_commit(
-    model: Model, monkeypatch: pytest.MonkeyPatch, key: str | None
-) -> None:
-    """The zone, the servers with what stands there, and all that is written with its COMMIT."""
-    await model.shop()
-    asked: list[str] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the database, a text for each round trip."""
+    texts: list[str] = []
     ask = Link.ask
 
     def noted(link: Link, sql: str, parameters: Sequence[object] | None) -> object:
         if not sql.startswith("PREPARE"):
-            asked.append(sql)
+            texts.append(sql)
         return ask(link, sql, parameters)
 
     monkeypatch.setattr(Link, "ask", noted)
+    return texts
+
+
+def committed_after(asked: Sequence[str]) -> int:
+    """Give how many round trips came before the one with the COMMIT."""
+    return next(place for place, sql in enumerate(asked) if sql.endswith("; COMMIT"))
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("key", [None, "a-key"])
+async def test_a_record_takes_three_round_trips_to_its_commit(
+    model: Model, asked: list[str], key: str | None
+) -> None:
+    """The zone, the servers with what stands there, and all that is written with its COMMIT."""
+    await model.shop()
+    asked.clear()
     done = await add_record(model, "www2", idempotency_key=key)
-    commit = next(place for place, sql in enumerate(asked) if sql.endswith("; COMMIT"))
+    commit = committed_after(asked)
     assert commit == 2 + (key is not None), asked  # a key is claimed before anything else
     assert (await model.state(done.change_id)).id == done.change_id
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_domain_takes_six_round_trips_to_its_commit(model: Model, asked: list[str]) -> None:
+    """The account, names beside it, the servers of both groups, its site, the servers' rows."""
+    await model.shop()
+    asked.clear()
+    await model.run("domain.add", name="another.test", account="acme")
+    assert committed_after(asked) == 5, asked
 
 
 @pytest_twisted.ensureDeferred

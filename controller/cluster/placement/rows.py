@@ -23,7 +23,7 @@ SELECT s.id::text, s.name, s.group_name, s.service_type, s.signup, s.holds,
        coalesce(s.settings->>'used_by', 'all'), coalesce(s.settings->>'role', 'none'),
        i.id, coalesce(host(i.address), ''), coalesce(i.port, 0), host(m.address), m.port,
        coalesce(p.policy, 'random'), w.weight,
-       b.name, b.intent, b.first_seen_at IS NOT NULL, b.connected, b.retired_at IS NOT NULL,
+       b.name AS box, b.intent, b.first_seen_at IS NOT NULL, b.connected, b.retired_at IS NOT NULL,
        l.condition
 """
 
@@ -50,6 +50,8 @@ _FEW = f""" AND (
     SELECT NOT {_RANDOM} OR count(*) <= %s
     FROM (SELECT FROM logical_server WHERE group_name = %s AND signup LIMIT %s) open)
 AND (s.signup OR NOT (SELECT {_RANDOM}))"""  # noqa: S608 put together of constants
+
+_FOR_DOMAIN = f"{_SERVERS} UNION ALL {_SERVERS}{_FEW} ORDER BY name, box"
 
 _DRAWN = f"""
 WITH pool AS (SELECT count(*) AS open FROM logical_server WHERE group_name = %s AND signup),
@@ -96,16 +98,30 @@ async def read_group(tx: Transaction, group: str) -> Group:
 
 
 async def read_for_draw(tx: Transaction, group: str, draw: Random) -> Group:
-    """Give a group as a draw needs it: every domain that is added asks for it.
+    """Give a group as a draw needs it.
 
     Of a large group that is placed at random these are a few of its open servers, by chance, as
     long as one of them is fit and well, or fit where none can be well: whichever of those is drawn
     then, each of their kind in the group was as likely. How much is read does not grow with it.
     """
-    few = (group, SMALL, group, SMALL + 1, group)
-    found = await tx.rows(f"{_SERVERS}{_FEW}{_ORDER}", (*_of(group), *few))
-    if found:
-        return _group(group, found)
+    found = await tx.rows(f"{_SERVERS}{_FEW}{_ORDER}", (*_of(group), *_few(group)))
+    return _group(group, found) if found else await _drawn(tx, group, draw)
+
+
+async def read_for_domain(tx: Transaction, draw: Random) -> tuple[Group, Group]:
+    """Give the name servers whole and the web servers as `read_for_draw` does, by one statement:
+    every domain that is added asks for both.
+    """
+    found = await tx.rows(_FOR_DOMAIN, (*_of("dns"), *_of("web"), *_few("web")))
+    name_servers, web = ([row for row in found if row[2] == group] for group in ("dns", "web"))
+    return (
+        _group("dns", name_servers),
+        _group("web", web) if web else await _drawn(tx, "web", draw),
+    )
+
+
+async def _drawn(tx: Transaction, group: str, draw: Random) -> Group:
+    """Give some servers of a large group, by chance; all of them where none of those will do."""
     parts = [draw.randrange(_WHOLE) for _ in range(SAMPLE)]
     found = await tx.rows(_DRAWN, (group, parts, group, *_of(group)[1:3]))
     drawn = _group(group, found)
@@ -124,6 +140,11 @@ async def _any_connected(tx: Transaction) -> bool:
 def _of(group: str) -> tuple[object, ...]:
     """Give the parameters of `_SERVERS`."""
     return group, "shared" if group in WEB_GROUPS else "service", DEFAULT_TAG, group
+
+
+def _few(group: str) -> tuple[object, ...]:
+    """Give the parameters of `_FEW`."""
+    return group, SMALL, group, SMALL + 1, group
 
 
 def _group(group: str, found: Sequence[tuple[Any, ...]]) -> Group:
