@@ -102,16 +102,20 @@ def _run(
     domains, changes = (3, 10) if arguments.quick else (arguments.pairs // 2, arguments.pairs)
     if chosen & set("abe"):
         _say("new domains, limit and product in turns")
+        used = footprint.Used(bench)
         times = new_domains(limit, product, domains if "b" in chosen else 1)
         if "b" in chosen:
             _pairs(f"b. new domain: two name servers and the site ({domains} pairs)", times)
+            _print(used.for_each(domains))
     if "a" in chosen:
         _say("record changes, limit and product in turns")
         limit.stages.seconds.clear()
+        used = footprint.Used(bench)
         times = record_changes(limit, product, changes)
         _pairs(f"a. record change: both name servers ({changes} pairs)", times)
         stages = ", ".join(f"{k} {ms(median(v))}" for k, v in limit.stages.seconds.items())
         _print(f"  of the limit's median: {stages}")
+        _print(used.for_each(changes))
     if "d" in chosen:
         _say("memory and idle CPU")
         _print(footprint.measure(bench, 3 if arguments.quick else 15))

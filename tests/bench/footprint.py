@@ -1,20 +1,37 @@
-"""Part d: what the programs take when nothing happens."""
+"""Part d: what the programs take when nothing happens; for parts a and b, what they used."""
 
 import time
 
 import psutil
 
 from tests.bench.cluster import Bench
-from tests.bench.figures import table
+from tests.bench.figures import ms, table
 
 AGENT_BAR = 80.0
 """MB of one agent."""
 
 
+PROGRAMS = ("controller", "ns1", "ns2", "web1")
+"""The programs that are ours: the controller, and the agents by their boxes."""
+
+
+class Used:
+    """The processor time of our programs since this was made."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._processes = {name: bench.process(name) for name in PROGRAMS}
+        self._before = {name: cpu_seconds(each) for name, each in self._processes.items()}
+
+    def for_each(self, count: int) -> str:
+        """Say what each of ``count`` changes took, with all that follows one."""
+        used = {name: cpu_seconds(each) for name, each in self._processes.items()}
+        words = (f"{name} {ms((used[name] - self._before[name]) / count)}" for name in PROGRAMS)
+        return f"  processor time of the product's own programs for each: {', '.join(words)}"
+
+
 def measure(bench: Bench, seconds: float) -> str:
     """Watch the idle programs for some seconds; give a table."""
-    names = ("controller", "ns1", "ns2", "web1")
-    processes = {name: bench.process(name) for name in names}
+    processes = {name: bench.process(name) for name in PROGRAMS}
     before = {name: cpu_seconds(process) for name, process in processes.items()}
     time.sleep(seconds)
     rows = []
