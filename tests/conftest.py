@@ -28,7 +28,8 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 TEMPLATE = "hs_template"
-_PLACES = ("faults", "bench", "integration", "security", "contract", "unit")
+_QUICK = ("integration", "security", "contract", "unit")
+"""Folders whose files bring up less and less; those of any other come first."""
 _OTHER_POSTGRES = "HELIOSPHERE_TEST_POSTGRES"
 """In the environment: a directory of PostgreSQL's programs to test with, instead of the wheel's."""
 _numbers = itertools.count(1)
@@ -47,7 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
 
     def order(item: pytest.Item) -> tuple[float, int]:
-        return -given[item.path], _PLACES.index(item.path.relative_to(here).parts[0])
+        folder = item.path.relative_to(here).parts[0]
+        return -given[item.path], _QUICK.index(folder) + 1 if folder in _QUICK else 0
 
     items.sort(key=order)
 
