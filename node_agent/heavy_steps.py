@@ -8,7 +8,11 @@ on finding the culprit, and what is still under suspicion is held.
 from collections.abc import Sequence
 from itertools import chain
 
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    NotFinishedError,
+)
 from node_agent.entries import Opened, scratch_paths
 from node_agent.planning import Change
 from node_agent.round import Round
@@ -122,6 +126,8 @@ class HeavySteps:
         work = self._work
         try:
             await self._activate(admitted)
+        except NotFinishedError:
+            raise  # it hangs, or takes its time: whatever it was told
         except (EffectFailedError, BoxUnavailableError) as failed:
             await work.undo(admitted, self._revive)
             await self._search(_changes(admitted), str(failed))

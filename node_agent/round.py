@@ -221,10 +221,14 @@ class Round:
         """Cut several suspects in two; a single one is found guilty.
 
         A first server that does not come up is no reason for quarantine: its address may come
-        later. It has failed and is tried again, as is what was refused for now.
+        later. It has failed and is tried again. So has all that was refused for now: among them
+        nobody is guilty.
         """
         if not changes:
             self.refused.append(words)
+            return []
+        if words in self._passing:
+            self.judge(changes, "failed", words)
             return []
         if len(changes) > 1:
             middle = len(changes) // 2
@@ -233,8 +237,7 @@ class Round:
             self.judge(changes, "held", OVERRIDE.format(words=words))
             return []
         first = any(change.id == SERVER_ID for change in changes) and not self.has_server
-        again = first or words in self._passing
-        self.judge(changes, "failed" if again else "quarantined", words)
+        self.judge(changes, "failed" if first else "quarantined", words)
         return []
 
     # --- acting ---

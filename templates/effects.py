@@ -186,7 +186,8 @@ class ProbeHttp(Effect, frozen=True):
     ``certificate`` is the SHA-256 of the certificate (DER, hexadecimal) that must be shown there;
     empty accepts any. A reload ends in its own time, so the interpreter asks until a deadline.
     ``address`` is asked instead of the lane's first endpoint where it is given, at that one's port
-    unless ``port`` names another.
+    unless ``port`` names another. ``taken_up``: an answer that does not fit says that the server
+    has not taken up its configuration, for which no object is to blame.
     """
 
     host: str
@@ -196,6 +197,7 @@ class ProbeHttp(Effect, frozen=True):
     port: int = 0
     certificate: str = ""
     address: str = ""
+    taken_up: bool = False
 
 
 Probe = ProbeZone | ProbeHttp

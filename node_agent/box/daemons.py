@@ -3,7 +3,7 @@
 import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -14,15 +14,32 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from node_agent.box.interface import is_lane_id
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    NotFinishedError,
+)
 from node_agent.effects.programs import ProgramTable, run_program
 from templates.service_type import Daemon, LaneContext
 
 START_DEADLINE = 30.0
-"""Seconds until a daemon that was started or told to reload must be there."""
+"""Seconds until a daemon that was started must be there."""
+RELOAD_LOOK = 30.0
+"""Seconds of a reload after which the daemon is asked, again and again, whether it serves on."""
+RELOAD_DEADLINE = 300.0
+"""Seconds until a reload must have ended. One with thousands of sites on a slow disk, or with names
+to look up, takes a minute, and the daemon serves what it had meanwhile."""
 STOP_DEADLINE = 30.0
 _PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05)
 _PID = re.compile(rb"[1-9][0-9]{0,9}\s*", re.ASCII)
+
+
+Serves = Callable[[], Awaitable[None]]
+"""Sees that the daemon serves what it did; raises `EffectFailedError`, `BoxUnavailableError`."""
+
+
+async def unasked() -> None:
+    """Take it that the daemon serves on."""
 
 
 class Daemons(Protocol):
@@ -38,10 +55,11 @@ class Daemons(Protocol):
     async def start(self, context: LaneContext, daemon: Daemon) -> None:
         """Start it and wait until it runs; one that runs already is left alone."""
 
-    async def reload(self, context: LaneContext, daemon: Daemon) -> None:
+    async def reload(self, context: LaneContext, daemon: Daemon, serves: Serves = unasked) -> None:
         """Have it read its configuration again and wait until that has taken effect.
 
-        For daemons that reload by a signal; those with a control channel are asked there.
+        For daemons that reload by a signal; those with a control channel are asked there. Raises
+        `NotFinishedError` where it has not ended in its time, or ``serves`` fails meanwhile.
         """
 
     async def restart(self, context: LaneContext, daemon: Daemon) -> None:
@@ -117,9 +135,9 @@ class DirectDaemons:
         while not await self.running(context, daemon):
             if self.reactor.seconds() - begin > START_DEADLINE:
                 raise BoxUnavailableError(f"{daemon.program} started, but does not run")
-            attempt = await self._pause(attempt)
+            attempt = await _pause(self.reactor, attempt)
 
-    async def reload(self, context: LaneContext, daemon: Daemon) -> None:
+    async def reload(self, context: LaneContext, daemon: Daemon, serves: Serves = unasked) -> None:
         """See `Daemons.reload`.
 
         A daemon with child processes has taken up its configuration when a new child is there.
@@ -132,16 +150,7 @@ class DirectDaemons:
         try:
             before = _children(found.process)
             found.signal(signal.Signals[daemon.reload])
-            begin = self.reactor.seconds()
-            attempt = 0
-            while before and not _children(found.process) - before:
-                if not _alive(found.process):
-                    raise EffectFailedError(
-                        f"{daemon.program} ended when it was told to reload; see its error log"
-                    )
-                if self.reactor.seconds() - begin > START_DEADLINE:
-                    raise BoxUnavailableError(f"{daemon.program} does not finish its reload")
-                attempt = await self._pause(attempt)
+            await _taken_up(self.reactor, found.process, before, daemon.program, serves)
         finally:
             found.close()
 
@@ -161,8 +170,8 @@ class DirectDaemons:
             attempt = 0
             while _alive(found.process):
                 if self.reactor.seconds() - begin > STOP_DEADLINE:
-                    raise BoxUnavailableError(f"{daemon.program} does not stop")
-                attempt = await self._pause(attempt)
+                    raise NotFinishedError(f"{daemon.program} does not stop")
+                attempt = await _pause(self.reactor, attempt)
         except ProcessLookupError:
             return
         finally:
@@ -179,17 +188,13 @@ class DirectDaemons:
         while any(_alive(orphan) for orphan in orphans):
             if self.reactor.seconds() - begin > STOP_DEADLINE:
                 raise BoxUnavailableError(f"what is left of {daemon.program} does not end")
-            attempt = await self._pause(attempt)
+            attempt = await _pause(self.reactor, attempt)
 
     def _is_orphan(self, process: psutil.Process, context: LaneContext, daemon: Daemon) -> bool:
         try:
             return self._is_lanes(process, context, daemon)
         except (psutil.Error, OSError):
             return False
-
-    async def _pause(self, attempt: int) -> int:
-        await deferLater(self.reactor, _PAUSES[min(attempt, len(_PAUSES) - 1)])
-        return attempt + 1
 
     def _find(self, context: LaneContext, daemon: Daemon) -> _Found | None:
         number = _read_pid(Path(context.root, daemon.pid_file))
@@ -243,13 +248,17 @@ class SystemdDaemons:
         # Enabled too: after a boot it serves before the agent is there, or without it.
         await self._verb(("enable", "--now"), context, daemon)
 
-    async def reload(self, context: LaneContext, daemon: Daemon) -> None:
+    async def reload(self, context: LaneContext, daemon: Daemon, serves: Serves = unasked) -> None:
         """See `Daemons.reload`."""
         if daemon.reload == "control":
             raise EffectFailedError(f"{daemon.program} reloads over its control channel")
         if not await self.running(context, daemon):
             raise BoxUnavailableError(f"{daemon.program} does not run")
+        process = _process(_read_pid(Path(context.root, daemon.pid_file)))
+        before = frozenset() if process is None else _children(process)
         await self._verb(("reload",), context, daemon)
+        if process is not None:
+            await _taken_up(self.reactor, process, before, daemon.program, serves)
 
     async def restart(self, context: LaneContext, daemon: Daemon) -> None:
         """See `Daemons.restart`."""
@@ -268,6 +277,47 @@ class SystemdDaemons:
             raise EffectFailedError(
                 f"systemctl {' '.join(arguments)}: status {finished.status}: {finished.output}"
             )
+
+
+async def _taken_up(
+    reactor: IReactorTime,
+    process: psutil.Process,
+    before: frozenset[int],
+    program: str,
+    serves: Serves,
+) -> None:
+    """Wait until a daemon that had children ``before`` its reload has a new one."""
+    begin = looked = reactor.seconds()
+    attempt = 0
+    while before and not _children(process) - before:
+        if not _alive(process):
+            raise EffectFailedError(
+                f"{program} ended when it was told to reload; see its error log"
+            )
+        now = reactor.seconds()
+        if now - begin > RELOAD_DEADLINE:
+            raise NotFinishedError(f"{program} does not finish its reload")
+        if now - looked > RELOAD_LOOK:
+            try:
+                await serves()
+            except (EffectFailedError, BoxUnavailableError) as silent:
+                raise NotFinishedError(
+                    f"{program} does not finish its reload, and does not serve: {silent}"
+                ) from silent
+            looked = now
+        attempt = await _pause(reactor, attempt)
+
+
+async def _pause(reactor: IReactorTime, attempt: int) -> int:
+    await deferLater(reactor, _PAUSES[min(attempt, len(_PAUSES) - 1)])
+    return attempt + 1
+
+
+def _process(number: int | None) -> psutil.Process | None:
+    try:
+        return None if number is None else psutil.Process(number)
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _unit(context: LaneContext, daemon: Daemon) -> str:

@@ -180,7 +180,11 @@ class PosixLane:
         if self._daemon.reload == "control":
             await ZoneControl(self._open_channel()).reconfigure()
         else:
-            await self._box.daemons.reload(self._bound(), self._daemon)
+            await self._box.daemons.reload(self._bound(), self._daemon, self._serve)
+
+    async def _serve(self) -> None:
+        for probe in self._daemon.baseline(self._bound()):
+            await self.probe(probe)
 
     def close(self) -> None:
         """Close the channel and the directory handle."""

@@ -19,6 +19,10 @@ class BoxUnavailableError(Exception):
     """
 
 
+class NotFinishedError(BoxUnavailableError):
+    """What the daemon was told is not done when its time is over; it may still do it."""
+
+
 class UnknownFileError(EffectFailedError):
     """A file was asked for that the agent did not write: it is not even looked at (S3)."""
 

@@ -23,7 +23,11 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    RefusedForNowError,
+)
 from templates.effects import ProbeHttp
 from templates.service_type import Endpoint
 
@@ -46,8 +50,9 @@ async def probe_http(
 ) -> None:
     """Ask until the answer fits ``probe``, at most ``timeout`` seconds.
 
-    Raises `EffectFailedError` where the server goes on answering otherwise, `BoxUnavailableError`
-    where it does not answer at all.
+    Raises `EffectFailedError` where the server goes on answering otherwise, `RefusedForNowError`
+    where that says that it has not taken up its configuration, `BoxUnavailableError` where it does
+    not answer at all.
     """
     if not _WORD.fullmatch(probe.host) or not _WORD.fullmatch(probe.path):
         raise EffectFailedError(f"{probe.host!a} {probe.path!a} cannot be asked for")
@@ -60,6 +65,8 @@ async def probe_http(
             if not words:
                 return
             failure: Exception = EffectFailedError(words)
+            if probe.taken_up:
+                failure = RefusedForNowError(f"the configuration is not taken up: {words}")
             limit = timeout
         except BoxUnavailableError as error:
             failure = error

@@ -21,7 +21,7 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 """All that a program inherits of our environment: nothing (S12)."""
 OUTPUT_LIMIT = 16 * 1024
 """Bytes of a program's words that are kept; the rest is read and dropped."""
-CHECK_TIMEOUT = 60.0
+CHECK_TIMEOUT = 180.0
 """Seconds that a program may take unless its caller knows better."""
 _DRAIN = 0.5
 """Seconds that the pipes of a program that has ended may stay open: a daemon may have kept them."""

@@ -21,7 +21,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from node_agent.effects import isccc
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    NotFinishedError,
+)
 from templates.effects import AddZone, ReloadZone, RemoveZone, ZoneEffect
 from templates.service_type import ControlEndpoint
 
@@ -33,6 +37,8 @@ COMMAND_TIMEOUT = 30.0
 _NOT_KEPT = "failure"
 """named's word for a zone that it serves and cannot show: it was added while the disk was full, so
 that it is not kept over a restart (seen with named 9.18)."""
+_UNREAD = "up-to-date"
+"""What named says of a reload where it did not read the zone's file (BIND 9.18)."""
 
 
 class CommandRefusedError(EffectFailedError):
@@ -212,7 +218,7 @@ class ControlChannel:
             self.close()
             if late.active():
                 raise
-            raise BoxUnavailableError(
+            raise NotFinishedError(
                 f"named did not answer the command {command[:80]!a} within {timeout:g} s"
             ) from None
         finally:
@@ -285,8 +291,18 @@ class ZoneControl:
         if _words(former) != _words(config):
             await self._modify(zone, former, config)
         if _role(config) == "master":
-            await self._channel.command(f"reload {zone}")
+            await self._load(zone, config)
         return AddZone(zone, former)
+
+    async def _load(self, zone: str, config: str) -> None:
+        """Have named read a zone's file, which was written just now.
+
+        One whose time stamp is before that of the last load is the same to named, whatever is in
+        it: so it is where the clock was set back. A zone that is new to named is read.
+        """
+        if _UNREAD in await self._channel.command(f"reload {zone}"):
+            await self._channel.command(f"delzone {zone}")
+            await self._channel.command(f"addzone {zone} {{ {config} }};")
 
     async def _modify(self, zone: str, former: str, config: str) -> None:
         if _role(former) == _role(config):
@@ -319,7 +335,7 @@ class ZoneControl:
 
     async def _reload(self, effect: ReloadZone) -> ZoneEffect:
         try:
-            await self._channel.command(f"reload {_zone(effect.zone)}")
+            await self._load(_zone(effect.zone), _config(effect.config))
         except CommandRefusedError as error:
             if error.error != "not found":
                 raise

@@ -17,7 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IReactorUDP, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    RefusedForNowError,
+)
 from templates.effects import ProbeZone
 from templates.service_type import Endpoint
 
@@ -147,8 +151,9 @@ async def probe_zone(
 ) -> None:
     """Wait until the name server answers as ``probe`` expects, at most ``deadline`` seconds.
 
-    Raises `EffectFailedError` where it answers otherwise at the end, `BoxUnavailableError` where it
-    does not answer.
+    Raises `RefusedForNowError` where it answers otherwise at the end, `BoxUnavailableError` where
+    it does not answer. An object of which named would not load everything is refused while it is
+    planned (ADR 3): one that named took, and does not serve, is not to blame.
     """
     started = reactor.seconds()
     wait, following = 0.001, 0.002
@@ -166,7 +171,7 @@ async def probe_zone(
         if silent is not None and passed >= min(_UNREACHABLE, deadline):
             raise silent
         if passed >= deadline:
-            raise EffectFailedError(_difference(probe, serial))
+            raise RefusedForNowError(_difference(probe, serial))
         await _pause(reactor, wait)
         wait, following = following, min(wait + following, _LONGEST_WAIT)
 

@@ -21,6 +21,7 @@ _RELOADS = "tests/unit/node_agent/test_reload_limit.py"
 _GRANTS = "tests/unit/node_agent/test_grants.py"
 _ADDRESSES = "tests/integration/test_addresses_real.py"
 _BOOTED = "test_what_a_boot_took_down_is_brought_back_before_any_lane_asks_and_nothing_else"
+_LYING = "tests/faults/test_lying_daemons.py"
 
 MUTANTS = (
     Mutant(
@@ -325,5 +326,83 @@ MUTANTS = (
             "tests/unit/node_agent/test_lanes.py"
             "::test_a_batch_whose_files_meet_a_full_disk_is_told_as_stored",
         ),
+    ),
+    Mutant(
+        "agent.zone-taken-and-not-served",
+        "P4",
+        "node_agent/effects/zone_probe.py",
+        "            raise RefusedForNowError(_difference(probe, serial))\n",
+        "            raise EffectFailedError(_difference(probe, serial))\n",
+        (f"{_LYING}::test_named_that_says_yes_and_serves_nothing_quarantines_nothing",),
+    ),
+    Mutant(
+        "agent.zone-file-unread",
+        "P4",
+        RNDC,
+        '        if _UNREAD in await self._channel.command(f"reload {zone}"):\n',
+        '        if "never" in await self._channel.command(f"reload {zone}"):\n',
+        (
+            f"{_LYING}::test_a_zone_written_after_the_clock_was_set_back_is_served",
+            "tests/unit/node_agent/effects/test_rndc.py"
+            "::test_a_zone_whose_file_named_did_not_read_is_read_anew",
+        ),
+    ),
+    Mutant(
+        "agent.configuration-taken-up",
+        "P5",
+        "templates/apache/sites.py",
+        "        probes.append(ProbeHttp(name, statuses=statuses, taken_up=True))\n",
+        "        del name, statuses\n",
+        (
+            f"{_LYING}::test_apache_that_does_not_take_up_a_site_quarantines_nothing",
+            f"{_LYING}::test_apache_that_answers_with_anothers_page_is_not_called_live",
+        ),
+    ),
+    Mutant(
+        "agent.nobody-is-guilty",
+        "P4",
+        "node_agent/round.py",
+        "        if words in self._passing:\n",
+        "        if False:\n",
+        (f"{_LYING}::test_many_sites_that_apache_does_not_take_up_all_come_later",),
+    ),
+    Mutant(
+        "agent.unfinished-reload",
+        "P4",
+        "node_agent/heavy_steps.py",
+        "        except NotFinishedError:\n"
+        "            raise  # it hangs, or takes its time: whatever it was told\n",
+        "",
+        (
+            "tests/faults/test_slow_reloads.py"
+            "::test_a_reload_beyond_the_deadline_blames_nobody_and_comes_live_later",
+        ),
+        waits=True,
+    ),
+    Mutant(
+        "agent.slow-reload",
+        "P4",
+        DAEMONS,
+        "        if now - begin > RELOAD_DEADLINE:\n",
+        "        if now - begin > RELOAD_LOOK:\n",
+        (
+            "tests/unit/node_agent/box/test_daemons.py"
+            "::test_reload_that_takes_a_minute_is_waited_for",
+        ),
+        dies_of=("NotFinishedError",),
+    ),
+    Mutant(
+        "agent.hanging-reload",
+        "P4",
+        DAEMONS,
+        "        if now - looked > RELOAD_LOOK:\n",
+        "        if False:\n",
+        (
+            "tests/unit/node_agent/box/test_daemons.py"
+            "::test_reload_of_a_daemon_that_serves_nobody_is_given_up_early",
+            "tests/unit/node_agent/box/test_daemons.py"
+            "::test_reload_that_takes_a_minute_is_waited_for",
+        ),
+        waits=True,
     ),
 )

@@ -11,9 +11,21 @@ import psutil
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 
-from node_agent.box.daemons import DirectDaemons, SystemdDaemons
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.box.daemons import (
+    RELOAD_DEADLINE,
+    RELOAD_LOOK,
+    DirectDaemons,
+    Serves,
+    SystemdDaemons,
+)
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    NotFinishedError,
+)
 from templates.effects import CheckProgram
 from templates.service_type import Daemon, LaneContext
 
@@ -51,6 +63,8 @@ while True:
         wanted.clear()
         if mode == "dies":
             end()
+        while mode == "slow" and not os.path.exists(root + "/go"):
+            time.sleep(0.01)
         os.kill(children.pop(), signal.SIGTERM)
         children.append(child())
 """
@@ -140,6 +154,58 @@ async def test_daemon_that_ends_at_reload_is_told(stage: Stage) -> None:
     await stage.daemons.start(stage.context, dying)
     with pytest.raises(EffectFailedError, match="ended when it was told to reload"):
         await stage.daemons.reload(stage.context, dying)
+
+
+async def slowly(stage: Stage, serves: Serves) -> tuple[Clock, Deferred[None]]:
+    """Tell a daemon that takes its time to reload, by a clock of our own."""
+    slow = daemon_of("slow")
+    await stage.daemons.start(stage.context, slow)
+    clock = Clock()
+    by_clock = DirectDaemons(clock, stage.daemons.table)
+    return clock, Deferred.fromCoroutine(by_clock.reload(stage.context, slow, serves))
+
+
+@pytest_twisted.ensureDeferred
+async def test_reload_that_takes_a_minute_is_waited_for(stage: Stage, tmp_path: Path) -> None:
+    looks: list[float] = []
+
+    async def serves() -> None:
+        looks.append(clock.seconds())
+
+    clock, reload = await slowly(stage, serves)
+    clock.pump([1.0] * 70)
+    assert not reload.called
+    assert len(looks) == 2
+    (tmp_path / "go").touch()
+    for _ in range(500):
+        clock.advance(0.1)
+        if reload.called:
+            break
+        await deferLater(reactor, 0.01)
+    assert reload.called
+    await reload
+
+
+@pytest_twisted.ensureDeferred
+async def test_reload_that_does_not_end_is_told_and_blames_nothing(stage: Stage) -> None:
+    async def serves() -> None:
+        """All is well."""
+
+    clock, reload = await slowly(stage, serves)
+    clock.pump([1.0] * (int(RELOAD_DEADLINE) + 2))
+    with pytest.raises(NotFinishedError, match="does not finish its reload"):
+        await reload
+
+
+@pytest_twisted.ensureDeferred
+async def test_reload_of_a_daemon_that_serves_nobody_is_given_up_early(stage: Stage) -> None:
+    async def serves() -> None:
+        raise BoxUnavailableError("nobody answers")
+
+    clock, reload = await slowly(stage, serves)
+    clock.pump([1.0] * (int(RELOAD_LOOK) + 2))
+    with pytest.raises(NotFinishedError, match="does not serve: nobody answers"):
+        await reload
 
 
 @pytest_twisted.ensureDeferred

@@ -246,13 +246,27 @@ def test_a_zone_that_is_not_there_needs_no_removal(named: FakeNamed) -> None:
     assert result(waiting) is None
 
 
-@pytest.mark.parametrize("words", ["zone reload queued", "zone reload up-to-date", ""])
+@pytest.mark.parametrize("words", ["zone reload queued", "zone reload successful", ""])
 def test_a_reload_is_undone_by_a_reload(named: FakeNamed, words: str) -> None:
     effect = ReloadZone("a.test", CONFIG)
     waiting = apply(named, effect)
     named.accept()
     assert named.asked() == "reload a.test"
     named.answer(text=words)
+    assert result(waiting) == effect
+
+
+def test_a_zone_whose_file_named_did_not_read_is_read_anew(named: FakeNamed) -> None:
+    """Its time stamp is before the last load, as after a step of the clock."""
+    effect = ReloadZone("a.test", CONFIG)
+    waiting = apply(named, effect)
+    named.accept()
+    assert named.asked() == "reload a.test"
+    named.answer(text="zone reload up-to-date")
+    assert named.asked() == "delzone a.test"
+    named.answer()
+    assert named.asked() == f"addzone a.test {{ {CONFIG} }};"
+    named.answer()
     assert result(waiting) == effect
 
 
