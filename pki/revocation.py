@@ -8,7 +8,8 @@ Sessions that are already open are ended by who holds them.
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from pki.keys import replace_durably
 DENY_LIST_FILE = "denied-serials"
 SERIAL = re.compile(r"[0-9a-f]{1,40}")
 HEADER = "# serials of revoked certificates, hex, one a line; written by Heliosphere\n"
+LOCK_SECONDS = 10.0
+"""So long a writer waits for another one, who needs some milliseconds."""
 _Stamp = tuple[int, int, int]
 
 
 class DenyListError(ValueError):
-    """The file is damaged. Nobody is let in on the strength of it."""
+    """The file is damaged, so that nobody is let in on the strength of it; or cannot be written."""
 
 
 def parse_serial(text: str) -> int:
@@ -43,6 +46,7 @@ class DenyList:
         self.path = path
         self._serials: frozenset[int] = frozenset()
         self._stamp: _Stamp | None = None
+        self._early: frozenset[int] = frozenset()
 
     @classmethod
     def load(cls, path: Path) -> "DenyList":
@@ -65,8 +69,20 @@ class DenyList:
         self._serials, self._stamp = serials, stamp
         return new
 
+    def deny(self, serials: Iterable[int]) -> None:
+        """Deny serials from now on, in this process; nothing is written and nobody waited for."""
+        self._early |= frozenset(serials)
+
+    @property
+    def unwritten(self) -> frozenset[int]:
+        """The serials that `deny` was given and the file was not yet seen to hold."""
+        return self._early - self._serials
+
     def add(self, serial: int) -> None:
-        """Deny a serial; it is on the disk when this returns."""
+        """Deny a serial; it is on the disk when this returns.
+
+        May wait `LOCK_SECONDS` for another writer; raises `DenyListError` then.
+        """
         with _locked(self.path):
             self.refresh()
             if serial in self._serials:
@@ -81,7 +97,7 @@ class DenyList:
 
     def __contains__(self, serial: object) -> bool:
         self.refresh()
-        return serial in self._serials
+        return serial in self._serials or serial in self._early
 
     def __iter__(self) -> Iterator[int]:
         return iter(sorted(self._serials))
@@ -108,7 +124,19 @@ def _locked(path: Path) -> Iterator[None]:
     """Keep other processes from writing the list between our reading and our writing."""
     descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        until = time.monotonic() + LOCK_SECONDS
+        while not _taken(descriptor):
+            if time.monotonic() > until:
+                raise DenyListError(f"{path} is being written by another process that does not end")
+            time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

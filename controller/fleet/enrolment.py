@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from controller.fleet.certificates import Issuer, record, revoke_of_box
 from controller.fleet.events import publish
+from controller.fleet.strangers import neighbourhood
 from controller.fleet.words import FLEET
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError
@@ -32,6 +33,8 @@ ENROLMENT_SECONDS = 15.0
 """From the connection to the answer, at most."""
 ENROLMENTS_AT_ONCE = 64
 """Connections, at most; more are closed at once and try again."""
+ENROLMENTS_OF_ONE = 16
+"""Of one address, at most: an enrolment takes a moment, and needs no more."""
 
 
 class EnrolmentRefusedError(Exception):
@@ -86,7 +89,7 @@ class EnrolmentProtocol(FrameProtocol[Enrol]):
         self._deadline = self._listener.reactor.callLater(
             ENROLMENT_SECONDS, self.lose, "no request in time"
         )
-        if len(self._listener.inside) > ENROLMENTS_AT_ONCE:
+        if not self._listener.may_stay(self):
             self.lose("too many at once")
 
     def message_received(self, message: Enrol) -> None:
@@ -129,6 +132,12 @@ class EnrolmentListener(ServerFactory):
     def buildProtocol(self, addr: object) -> Protocol:
         """Make the protocol of a new connection."""
         return EnrolmentProtocol(self)
+
+    def may_stay(self, newcomer: EnrolmentProtocol) -> bool:
+        """Tell whether there is room for one more, of its address too."""
+        place = neighbourhood(newcomer.peer_host())
+        of_one = sum(neighbourhood(each.peer_host()) == place for each in self.inside)
+        return len(self.inside) <= ENROLMENTS_AT_ONCE and of_one <= ENROLMENTS_OF_ONE
 
     def stop(self) -> None:
         """End every connection."""

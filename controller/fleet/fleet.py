@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
 from twisted.internet.interfaces import (
@@ -12,8 +13,10 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.acknowledgement import AcknowledgementWriter
@@ -109,6 +112,8 @@ class Fleet:
         )
         self._looking = False
         self._look_again = False
+        self._keeping: Deferred[None] | None = None
+        """The writing of the deny-list that is under way."""
         self._ports: list[IListeningPort] = []
         self._loops: list[LoopingCall] = []
 
@@ -144,6 +149,8 @@ class Fleet:
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         self._listener.stop()
         self._enrolment.stop()
+        if self._keeping is not None:
+            await self._keeping
         await self._writer.drained()
         await self._presence.save()
         self._writer.close()
@@ -157,13 +164,32 @@ class Fleet:
     # --- what commands ask for ---
 
     def revoke(self, serials: Iterable[int]) -> None:
-        """Deny certificates from now on, and end the sessions that they opened."""
+        """Deny certificates from now on, and end the sessions that they opened.
+
+        The deny-list's file is written soon: its lock may be held by another process. Until then,
+        and should this one end, they are revoked in the database.
+        """
         denied = set(serials)
-        for serial in denied:
-            self._deny_list.add(serial)
+        self._deny_list.deny(denied)
         for session in self.sessions:
             if session.peer.serial in denied:
                 session.lose("its certificate was revoked")
+        self._keep_denied()
+
+    def _keep_denied(self) -> None:
+        if self._deny_list.unwritten and self._keeping is None:
+            self._keeping = deferToThread(
+                _write_denied, self._deny_list.path, self._deny_list.unwritten
+            )
+            self._keeping.addBoth(self._kept)
+
+    def _kept(self, result: object) -> None:
+        self._keeping = None
+        if isinstance(result, Failure):
+            log.error("the deny-list is not written, again soon: {why}", why=result.value)
+            return
+        self._deny_list.refresh()
+        self._keep_denied()  # what came meanwhile
 
     def retry(self, server: str, kind: str = "", key: str = "") -> int:
         """Have a logical server's lanes try an object again, or all; give how many were asked."""
@@ -284,6 +310,7 @@ class Fleet:
         self._presence.beat()  # first: a deny-list that cannot be read must silence nobody
         for serial in self._deny_list.refresh():
             self.revoke([serial])
+        self._keep_denied()
 
     def _interval(self) -> float:
         """Give the heartbeats' interval, for all boxes that may come, not for those that did."""
@@ -328,3 +355,10 @@ class Fleet:
         loop.clock = self._reactor
         self._loops.append(loop)
         loop.start(seconds, now=False)
+
+
+def _write_denied(path: Path, serials: Iterable[int]) -> None:
+    """Write serials to a deny-list. Blocks: for a thread, with a list of its own."""
+    deny_list = DenyList.load(path)
+    for serial in serials:
+        deny_list.add(serial)

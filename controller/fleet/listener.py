@@ -1,5 +1,7 @@
 """The door of the agents: mutual TLS, a Hello within its deadline, then a session."""
 
+from typing import cast
+
 import attrs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
@@ -11,6 +13,7 @@ from controller.fleet.hello import Greeting, SessionRefusedError
 from controller.fleet.reception import Reception
 from controller.fleet.session_table import SessionTable
 from controller.fleet.sessions import Services, Session
+from controller.fleet.strangers import Crowd
 from controller.storage.errors import StorageError
 from node_agent.wire.codec import WireError, decode_from_agent, printable
 from node_agent.wire.framing import FrameProtocol
@@ -24,6 +27,10 @@ HELLO_SECONDS = 20.0
 STRANGERS = 300
 """Connections without a session, at most: handshakes, and Hellos that wait for their turn. More
 wait in the kernel's queue, unaccepted (ADR 24)."""
+SHARE_OF_ONE = STRANGERS // 4
+"""Places that those of one address who prove nothing may keep while others wait outside."""
+CLEARING_SECONDS = 0.5
+"""So often a full door is cleared of them."""
 FAREWELL_SECONDS = 10.0
 """From a refusal to the end of its connection, at most: who does not hang up keeps no place."""
 HELLO_BYTES = 1024 * 1024
@@ -52,6 +59,9 @@ class AgentProtocol(FrameProtocol[FromAgent]):
         super().connectionMade()
         self._listener.strangers.add(self)
         self._listener.admit()
+        if not self._listener.came(self):
+            self.lose("too many of its address say nothing")
+            return
         self._deadline = self._listener.services.reactor.callLater(
             HELLO_SECONDS, self.lose, "no Hello in time"
         )
@@ -71,6 +81,7 @@ class AgentProtocol(FrameProtocol[FromAgent]):
             self.peer = peer(connection)
         except PeerRefusedError as error:
             raise WireError(str(error)) from None
+        self._listener.unproven.left(self)
 
     def message_received(self, message: FromAgent) -> None:
         """Hand a message to the session; the first one must be a Hello."""
@@ -118,6 +129,7 @@ class AgentProtocol(FrameProtocol[FromAgent]):
         """Stop counting the connection among strangers."""
         self._in_time()
         self._listener.strangers.discard(self)
+        self._listener.unproven.left(self)
         self._listener.admit()
 
     def _in_time(self) -> None:
@@ -157,6 +169,8 @@ class AgentListener(ServerFactory):
         self.sessions = sessions
         self.refusals = Refusals()
         self.strangers: set[AgentProtocol] = set()
+        self.unproven = Crowd(SHARE_OF_ONE)
+        self._clearing: IDelayedCall | None = None
         self._port: IListeningPort | None = None
         self._accepting = True
         self._limiting: IDelayedCall | None = None
@@ -172,6 +186,23 @@ class AgentListener(ServerFactory):
         self._port = port
         self._limit_accepting()
 
+    def came(self, stranger: AgentProtocol) -> bool:
+        """Count a connection that has proven nothing; tell whether it may stay."""
+        now = self.services.reactor.seconds()
+        return self.unproven.came(stranger, stranger.peer_host(), now)
+
+    def _clear(self) -> None:
+        """While others wait outside: end those who keep their places and prove nothing."""
+        self._clearing = None
+        if self._accepting or self._stopping:
+            return
+        for stranger in self.unproven.overdue(self.services.reactor.seconds()):
+            cast(AgentProtocol, stranger).lose("it says nothing, and others wait")
+        self._clear_later()
+
+    def _clear_later(self) -> None:
+        self._clearing = self.services.reactor.callLater(CLEARING_SECONDS, self._clear)
+
     def admit(self) -> None:
         """Accept connections, or leave them waiting, by the number of strangers inside."""
         if self._port is None or self._stopping:
@@ -186,6 +217,8 @@ class AgentListener(ServerFactory):
             self._port.startReading()  # type: ignore[attr-defined]  # a tcp.Port is a descriptor
         else:
             self._port.stopReading()  # type: ignore[attr-defined]
+            if self._clearing is None:
+                self._clear_later()
 
     def _limit_accepting(self) -> None:
         """Have the port accept no more at one go than may come in: it takes a hundred else."""
@@ -200,6 +233,9 @@ class AgentListener(ServerFactory):
         if self._limiting is not None:
             self._limiting.cancel()
             self._limiting = None
+        if self._clearing is not None:
+            self._clearing.cancel()
+            self._clearing = None
         for stranger in tuple(self.strangers):
             stranger.lose("the controller stops")
         for session in self.sessions:

@@ -144,4 +144,9 @@ class FrameProtocol(Int32StringReceiver, Generic[MessageT]):
     def peer_text(self) -> str:
         """Name the peer's address for the log."""
         peer = cast(ITCPTransport, self.transport).getPeer() if self.transport else None
-        return f"{getattr(peer, 'host', '?')}:{getattr(peer, 'port', '?')}"
+        return f"{self.peer_host()}:{getattr(peer, 'port', '?')}"
+
+    def peer_host(self) -> str:
+        """Give the address that the peer comes from."""
+        peer = cast(ITCPTransport, self.transport).getPeer() if self.transport else None
+        return str(getattr(peer, "host", "?"))

@@ -19,6 +19,8 @@ _S8 = "tests/security/test_s08_hostile_agent.py"
 
 _RETURN = "tests/integration/test_fleet_return.py"
 _SESSIONS = "tests/integration/test_fleet_sessions.py"
+_DENIALS = "tests/integration/test_fleet_denials.py"
+_DOORS = "tests/faults/test_full_doors.py"
 _SESSION = "tests/unit/node_agent/test_session.py"
 
 MUTANTS = (
@@ -381,5 +383,50 @@ MUTANTS = (
             "tests/integration/test_fleet_sessions.py::"
             "test_another_machine_with_the_same_identity_is_refused",
         ),
+    ),
+    Mutant(
+        "fleet.silent-strangers",
+        "S1",
+        LISTENER,
+        '            cast(AgentProtocol, stranger).lose("it says nothing, and others wait")\n',
+        "            pass\n",
+        (f"{_DOORS}::test_who_says_nothing_in_great_numbers_keeps_no_box_out",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.suspect-address",
+        "S1",
+        "controller/fleet/strangers.py",
+        "        return place not in self._suspect or self._of(place) <= self.share\n",
+        "        return True\n",
+        (
+            f"{_DOORS}::test_who_says_nothing_in_great_numbers_keeps_no_box_out",
+            "tests/unit/controller/fleet/test_strangers.py"
+            "::test_an_address_that_kept_places_gets_no_more_than_its_share_for_a_while",
+        ),
+    ),
+    Mutant(
+        "fleet.enrolments-of-one-address",
+        "S1",
+        "controller/fleet/enrolment.py",
+        "        return len(self.inside) <= ENROLMENTS_AT_ONCE and of_one <= ENROLMENTS_OF_ONE\n",
+        "        return len(self.inside) <= ENROLMENTS_AT_ONCE and of_one > 0\n",
+        (f"{_DOORS}::test_one_address_does_not_fill_the_door_of_enrolment",),
+    ),
+    Mutant(
+        "fleet.revocation-at-once",
+        "S6",
+        FLEET,
+        "        self._deny_list.deny(denied)\n",
+        "",
+        (f"{_DENIALS}::test_a_revocation_counts_at_once_though_the_list_is_locked",),
+    ),
+    Mutant(
+        "fleet.revocation-kept",
+        "S6",
+        FLEET,
+        "            self.revoke([serial])\n        self._keep_denied()\n",
+        "            self.revoke([serial])\n",
+        (f"{_DENIALS}::test_a_list_that_cannot_be_written_is_told_and_written_later",),
     ),
 )

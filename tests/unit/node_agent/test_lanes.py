@@ -6,9 +6,10 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from node_agent import daemon_watch, telling
+from node_agent.effects.failures import NotFinishedError
 from node_agent.entries import Point, pass_by
 from node_agent.wire.messages import LaneState, Outcome, Outcomes, Stored
-from tests.unit.node_agent.bench_of_one import LANE, gone, server, zone
+from tests.unit.node_agent.bench_of_one import LANE, gone, page, server, zone
 from tests.unit.node_agent.lane_bench import LaneBench
 
 
@@ -46,6 +47,28 @@ def test_a_daemon_that_hangs_is_told_as_down_and_as_well_again() -> None:
     bench.world.refuses = lambda effect: ""
     bench.pass_time()
     assert bench.lane.reports.condition == "ok"
+
+
+def test_a_reload_that_did_not_end_in_time_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where the daemon is well again before the round is taken back."""
+    bench = LaneBench()
+    bench.take(server(1), page("a.test", 2))
+    reload, late = bench.daemon.reload, [True]
+
+    async def slow() -> None:
+        if late:
+            late.clear()
+            raise NotFinishedError("it does not finish its reload")
+        await reload()
+
+    monkeypatch.setattr(bench.daemon, "reload", slow)
+    bench.take(page("b.test", 3))
+    assert bench.lane.reports.condition == "daemon-down"
+    bench.pass_time()
+    assert bench.lane.reports.condition == "ok"
+    assert bench.journal.exceptions(LANE) == ()
+    told = [one.outcome for heard in bench.heard(Outcomes) for one in heard.outcomes]
+    assert set(told) == {"applied"}
 
 
 def test_a_retry_that_falls_due_while_a_batch_is_stored_is_not_lost(
