@@ -4,6 +4,7 @@ A hazard has an id and a number. A change that meets one is held back until some
 both: an id without its number would accept whatever it has grown to since.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 
@@ -197,6 +198,13 @@ def told(hazards: Iterable[Hazard]) -> str:
     return "; ".join(f"{hazard.words} ({hazard.id})" for hazard in hazards)
 
 
-def accepting(hazards: Iterable[Hazard]) -> str:
-    """Give the options of hsctl that accept hazards."""
-    return " ".join(f"--accept {hazard.accepted}" for hazard in hazards)
+def accepting(hazards: Sequence[Hazard]) -> str:
+    """Give the options of hsctl that accept hazards, as they are shown beside them."""
+    options = [f"--accept {hazard.accepted}" for hazard in hazards]
+    return " ".join((*options, f"--shown {seal(hazards)}"))
+
+
+def seal(hazards: Sequence[Hazard]) -> str:
+    """Name hazards as they are shown: others, or the same of others, have another seal."""
+    shown = json.dumps([attrs.asdict(hazard) for hazard in hazards], sort_keys=True)
+    return sha256(shown.encode()).hexdigest()[:12]

@@ -184,6 +184,20 @@ def ended(row: HeldRow) -> CommandError:
     )
 
 
+def shown_otherwise(row: HeldRow, shown: str) -> CommandError:
+    """Give the refusal of an approval by who was shown other hazards than those judged last."""
+    hazards = hazards_of(row)
+    return CommandError(
+        "change.approve.not-shown",
+        f"nothing was written: it was judged again since that was shown, and now it"
+        f" {told(hazards)}",
+        field="shown",
+        value=shown,
+        allowed=f"hsctl change approve {row.id} {accepting(hazards)}",
+        status=409,
+    )
+
+
 def not_accepted(approval: Approval, hazards: Sequence[Hazard]) -> CommandError:
     """Give the refusal of an approval that does not accept what the change comes to now."""
     return CommandError(

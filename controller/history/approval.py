@@ -12,8 +12,15 @@ import attrs
 from controller.changes import redacted
 from controller.cluster.boxes.boxes import time_text
 from controller.commands import Command, Registry, Work
-from controller.hazards import IDS, Approval, accepting
-from controller.holding import Holding, ended, hazards_of, unknown, unreadable
+from controller.hazards import IDS, Approval, accepting, seal
+from controller.holding import (
+    Holding,
+    ended,
+    hazards_of,
+    shown_otherwise,
+    unknown,
+    unreadable,
+)
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError
 from controller.storage import held_changes
@@ -38,10 +45,15 @@ class NamedHeld:
 
 @attrs.frozen
 class ApproveHeld:
-    """A held change, and the number of each hazard that is accepted, by the hazard's id."""
+    """A held change, and the number of each hazard that is accepted, by the hazard's id.
+
+    ``shown`` is the seal of the hazards that were looked at: where they were judged otherwise
+    since, nothing is approved. Empty: the numbers alone are compared.
+    """
 
     id: int
     accept: Mapping[str, int] = attrs.field(factory=dict)
+    shown: str = ""
 
 
 @attrs.frozen
@@ -86,6 +98,8 @@ class HeldChanges:
                 value=unheard[0],
                 allowed=", ".join(IDS),
             )
+        if request.shown and request.shown != seal(hazards_of(row)):
+            raise shown_otherwise(row, request.shown)
         command = self._command(row)
         asked = await self.holding.request_of(work.tx, row, command.request)
         approval = Approval(row.id, hazards_of(row), request.accept)
@@ -165,7 +179,7 @@ class HeldChanges:
                 self.approve,
                 "Runs the request again as things are now, and answers what it answers. `accept` "
                 "has the number of each hazard by its id; refused where one of them is another "
-                "now, or is not accepted.",
+                "now, or is not accepted. `shown` is the seal that was shown with them.",
             ),
             Command(
                 "change.withdraw",
@@ -190,6 +204,7 @@ def _shown(row: HeldRow) -> dict[str, Any]:
         "reason": row.reason,
         "hazards": [attrs.asdict(hazard) for hazard in hazards],
         "accept": accepting(hazards),
+        "shown": seal(hazards),
         "plan": list(row.plan),
         "state": row.state,
         "held_at": time_text(row.held_at),

@@ -46,6 +46,7 @@ def held(answer: Answer) -> dict[str, Any]:
         line = f"hsctl change approve {answer.get('id')} {answer.get('accept')}"
         shown["approve_with"] = line.strip()
     shown.pop("accept", None)
+    shown.pop("shown", None)
     if answer.get("plan"):
         shown["plan"] = "; ".join(map(str, answer["plan"]))
     return shown

@@ -154,8 +154,9 @@ def _accepted(
     metavar="HAZARD=NUMBER",
     help="A hazard that is accepted, with its number; once for each.",
 )
+@click.option("--shown", default="", help="The seal of the hazards as they were shown.")
 @writes("change.approve", "held change {id} approved", view=views.plain)
-def approve(id: int, accept: Mapping[str, int]) -> Mapping[str, Any]:
+def approve(id: int, accept: Mapping[str, int], shown: str) -> Mapping[str, Any]:
     """Approve a change that is held back: it is done now, as things are now.
 
     Each hazard is accepted by its id and number. Refused where one is another by now than was
@@ -165,7 +166,7 @@ def approve(id: int, accept: Mapping[str, int]) -> Mapping[str, Any]:
     hsctl change approve 3 --accept mass-delete=412 --accept root-ns=412
     hsctl change approve 3 --dry-run
     """
-    return {"id": id, "accept": accept}
+    return {"id": id, "accept": accept, **({"shown": shown} if shown else {})}
 
 
 @change.command()

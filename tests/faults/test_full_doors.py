@@ -35,12 +35,15 @@ class Silent:
     def __init__(self) -> None:
         self.open = ExitStack()
 
-    def come(self, port: int, count: int) -> None:
+    def come(self, port: int, count: int) -> list[socket.socket]:
+        came = []
         for _ in range(count):
             connection = self.open.enter_context(socket.socket())
             connection.bind((ELSEWHERE, 0))
             connection.setblocking(False)
             connection.connect_ex(("127.0.0.1", port))
+            came.append(connection)
+        return came
 
 
 @pytest.fixture
@@ -48,6 +51,15 @@ def silent() -> Iterator[Silent]:
     made = Silent()
     with made.open:
         yield made
+
+
+def ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -69,11 +81,9 @@ async def test_who_says_nothing_in_great_numbers_keeps_no_box_out(
     await agent.connect(reactor, cluster.agent_port)
     await agent.until(lambda: bool(agent.said(Welcome)))
     # The address is known by now: however many come, they get no more than its share.
-    silent.come(cluster.agent_port, PLACES * 3)
-    await until(lambda: len(door.strangers) == SHARE)
-    for _ in range(20):
-        await deferLater(reactor, 0.01, lambda: None)
-        assert len(door.strangers) <= SHARE + 1
+    late = silent.come(cluster.agent_port, PLACES * 3)
+    await until(lambda: all(map(ended, late)))
+    assert len(door.strangers) == SHARE
 
 
 @pytest_twisted.ensureDeferred
@@ -82,10 +92,9 @@ async def test_one_address_does_not_fill_the_door_of_enrolment(
 ) -> None:
     monkeypatch.setattr(enrolment, "ENROLMENTS_AT_ONCE", PLACES)
     monkeypatch.setattr(enrolment, "ENROLMENTS_OF_ONE", SHARE)
-    silent.come(cluster.enrolment_port, PLACES * 2)
+    came = silent.come(cluster.enrolment_port, PLACES * 2)
     inside = cluster.fleet._enrolment.inside
-    await until(lambda: len(inside) >= SHARE)
-    await deferLater(reactor, 0.2, lambda: None)
+    await until(lambda: sum(map(ended, came)) == len(came) - SHARE)
     assert len(inside) == SHARE
     with socket.socket() as one_of_us:
         one_of_us.connect(("127.0.0.1", cluster.enrolment_port))

@@ -1,5 +1,6 @@
 """Changes that a hazard holds back: nothing is written until each is accepted by its number."""
 
+import json
 from typing import Any
 
 import attrs
@@ -11,7 +12,7 @@ from controller.change_plan import Foreseen
 from controller.changes import ChangeWriter, secret_field
 from controller.commands import Command, Registry, Work
 from controller.hazard_facts import facts_of
-from controller.hazards import Facts
+from controller.hazards import Facts, seal
 from controller.history.approval import HeldChanges
 from controller.holding import HeldBackError, Holding
 from controller.principal import Principal, system
@@ -88,7 +89,8 @@ async def test_a_change_of_root_ns_is_held_and_approved_in_the_name_of_both(mode
         f"held back as {held.held}, nothing was written:"
         " changes the NS records at the top of 2 zones (root-ns)"
     )
-    assert held.allowed == f"hsctl change approve {held.held} --accept root-ns=2"
+    line = f"hsctl change approve {held.held} --accept root-ns=2 --shown {seal(held.hazards)}"
+    assert held.allowed == line
     assert await moves(model) == 0
 
     (listed,) = (await model.ask("change.held"))["items"]
@@ -141,8 +143,10 @@ async def test_a_world_that_changed_since_is_shown_before_it_can_be_accepted(mod
     await model.ask("lserver.signup", name=NS3, signup=True)
     error = await not_approved(model, held, root_ns=2)
     assert "was: changes the NS records at the top of 2 zones; now it" in error.message
-    assert error.allowed == f"hsctl change approve {held} --accept root-ns=3"
-    assert (await model.ask("change.show-held", id=held))["hazards"][0]["number"] == 3
+    shown = await model.ask("change.show-held", id=held)
+    assert shown["hazards"][0]["number"] == 3
+    line = f"hsctl change approve {held} --accept root-ns=3 --shown {shown['shown']}"
+    assert error.allowed == line
     assert (await approve(model, held, root_ns=3)).result["zones"] == 3
 
 
@@ -154,6 +158,26 @@ async def test_a_number_that_nobody_was_shown_is_not_accepted_at_once(model: Mod
     await model.ask("domain.add", name="late.test", account="acme")
     await model.ask("lserver.signup", name=NS3, signup=True)
     assert "now it" in (await not_approved(model, held, root_ns=3)).message
+
+
+@ensureDeferred
+async def test_an_older_page_approves_nothing_that_was_judged_anew(model: Model) -> None:
+    """Another's look may have renewed the words, at the same number: they are not what was seen."""
+    await zones(model, 2)
+    held = (await model.held("dns.apply")).held
+    older = (await model.ask("change.show-held", id=held))["shown"]
+    await model.write(
+        "UPDATE held_change SET hazards = jsonb_set(hazards, '{0,words}', %s)",
+        (json.dumps("changes the NS records of two other zones"),),
+    )
+    newer = (await model.ask("change.show-held", id=held))["shown"]
+    before = await model.footprint()
+    with pytest.raises(CommandError) as caught:
+        await model.run_as(OTHER, "change.approve", id=held, accept={"root-ns": 2}, shown=older)
+    assert await model.footprint() == before
+    assert (caught.value.id, caught.value.status) == ("change.approve.not-shown", 409)
+    assert "now it changes the NS records of two other zones" in caught.value.message
+    assert str(caught.value.allowed).endswith(f"--accept root-ns=2 --shown {newer}")
 
 
 @ensureDeferred

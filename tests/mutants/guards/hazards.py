@@ -321,4 +321,15 @@ MUTANTS = (
         "    own: list[str] = []",
         (f"{_ROLLOUTS}::test_what_cannot_be_rolled_out_is_refused",),
     ),
+    Mutant(
+        "hazards.shown-otherwise",
+        "P5",
+        "controller/history/approval.py",
+        "        if request.shown and request.shown != seal(hazards_of(row)):\n",
+        "        if False:\n",
+        (
+            "tests/integration/test_held_changes.py"
+            "::test_an_older_page_approves_nothing_that_was_judged_anew",
+        ),
+    ),
 )

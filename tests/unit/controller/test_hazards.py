@@ -1,5 +1,6 @@
 """Hazards: where each begins, what it says, and which approval covers it."""
 
+import attrs
 import pytest
 
 from controller.change_plan import Action, PlannedObject
@@ -13,6 +14,7 @@ from controller.hazards import (
     Removal,
     accepting,
     judge,
+    seal,
 )
 from templates.objects import Disturbance
 
@@ -141,4 +143,6 @@ def test_an_approval_covers_what_was_shown_and_accepted_by_its_number(
 
 
 def test_what_accepts_hazards_is_what_is_typed() -> None:
-    assert accepting((MASS, ROOT)) == "--accept mass-delete=412 --accept root-ns=2"
+    both = f"--accept mass-delete=412 --accept root-ns=2 --shown {seal((MASS, ROOT))}"
+    assert accepting((MASS, ROOT)) == both
+    assert seal((MASS, ROOT)) != seal((MASS, attrs.evolve(ROOT, words="something else")))

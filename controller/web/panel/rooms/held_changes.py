@@ -39,7 +39,8 @@ async def approve(visit: Visit, number: str) -> Answer:
         if _NUMBER.fullmatch(text := visit.form.text(f"{_ACCEPT}{hazard}"))
     }
     try:
-        done = await visit.write("change.approve", id=number, accept=accept)
+        shown = visit.form.text("shown")
+        done = await visit.write("change.approve", id=number, accept=accept, shown=shown)
     except RefusedError as error:
         return await _shown(visit, number, visit.form.refused(error.refusal))
     return Redirect(local("changes", str(done.change_id), change=done.change_id))

@@ -18,6 +18,8 @@ SERVER = encode_spec(
 )
 CONTEXT = lane_context(APACHE, "lane", SERVER, "/srv/lane")
 FILE = "accounts/7.conf"
+NAMED = 'ServerName "n'
+"""A site's own name, as no other line of its file begins."""
 
 
 def site(number: int, *index: str) -> SiteSpec:
@@ -37,7 +39,7 @@ def test_each_line_of_many_sites_is_of_the_site_that_it_names() -> None:
     seen = set()
     for line, text in enumerate(whole.lines, 1):
         owner = owner_of(APACHE, CONTEXT, sites, FILE, line)
-        if "ServerName" in text or "DirectoryIndex" in text:
+        if NAMED in text or "DirectoryIndex" in text:
             assert owner.key[1:3] in text
             seen.add(owner)
     assert seen == set(sites)
@@ -72,13 +74,13 @@ def test_the_version_that_brought_a_line_is_the_oldest_in_a_row_with_it() -> Non
         place = FILE, next(line for line in lines if word in line)
         return brought_by(APACHE, CONTEXT, named(1), versions, place, complete=complete)
 
-    assert asked("ServerName") == (1, True)
+    assert asked(NAMED) == (1, True)
     assert asked("DirectoryIndex") == (0, True)
     del versions[2:]
-    assert asked("ServerName") == (1, True)
-    assert asked("ServerName", complete=False) == (1, False)
+    assert asked(NAMED) == (1, True)
+    assert asked(NAMED, complete=False) == (1, False)
     versions[1] = b"\xff"
-    assert asked("ServerName") == (0, False)
+    assert asked(NAMED) == (0, False)
 
 
 def test_text_to_compare_has_no_secret_and_an_end() -> None:
