@@ -127,6 +127,11 @@ def boot_id() -> str:
         return ""
 
 
+def life() -> str:
+    """Draw an id of this process's life: no copy of the box, of its disk or its boot, has it."""
+    return uuid.uuid4().hex
+
+
 def now() -> datetime:
     """Give the time of day."""
     return datetime.now(UTC)

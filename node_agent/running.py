@@ -37,7 +37,7 @@ from node_agent.effects.failures import DiskFullError
 from node_agent.enrolment import EnrolmentFailedError, controllers_met, enrol
 from node_agent.entries import pass_by
 from node_agent.grants import told
-from node_agent.identity import NotEnrolledError, boot_id, load_identity, machine_id
+from node_agent.identity import NotEnrolledError, boot_id, life, load_identity, machine_id
 from node_agent.journal import Journal
 from node_agent.journal_file import JournalError
 from node_agent.logs import event
@@ -119,7 +119,7 @@ class RunningAgent:
             addresses=_addresses(reactor, config),
         )
         self.agent = Agent(
-            host=Host(machine_id(config.state), boot_id(), told(config.grants)),
+            host=Host(machine_id(config.state), f"{boot_id()}/{life()}", told(config.grants)),
             box=box,
             journal=self._journal,
             blocking=blocking,

@@ -134,7 +134,7 @@ async def _forget_early(tx: Transaction, greetings: Sequence[Greeting]) -> None:
            WHERE b.id = q.id AND a.box_id = b.id AND l.box_id = b.id
              AND l.logical_server_id = a.logical_server_id
              AND (b.boot_id IS DISTINCT FROM q.boot_id OR a.revision <= l.settled_revision)""",
-        (boxes, boxes, [greeting.hello.boot_id for greeting in greetings]),
+        (boxes, boxes, [greeting.hello.boot for greeting in greetings]),
     )
 
 
@@ -150,7 +150,7 @@ async def _take(tx: Transaction, greetings: Sequence[Greeting]) -> dict[str, tup
         (
             [greeting.box for greeting in greetings],
             [greeting.hello.machine_id for greeting in greetings],
-            [greeting.hello.boot_id for greeting in greetings],
+            [greeting.hello.boot for greeting in greetings],
             [greeting.hello.agent_version for greeting in greetings],
         ),
     )

@@ -8,7 +8,7 @@ from controller.fleet.sessions import Session
 from node_agent.wire.messages import Hello
 
 FORMER_BOOTS = 8
-"""Boots remembered of a box whose session went over to another one."""
+"""Boots, and lives of agents, remembered of a box whose session went over to another one."""
 
 
 class SessionTable:
@@ -34,8 +34,9 @@ class SessionTable:
 
         The same machine came back: its old connection is dead. Another machine with the same
         certificate: the newcomer is refused, and the operator is told. A machine that was copied
-        whole has the same id; but no machine returns to an earlier boot, so the one that comes
-        back after the other took its place is refused, and the two do not chase each other.
+        whole has the same id; but no machine returns to an earlier boot, and no agent to an
+        earlier life, so the one that comes back after the other took its place is refused, and the
+        two do not chase each other.
         """
         living = self._by_box.get(box)
         if living is None:
@@ -49,7 +50,7 @@ class SessionTable:
             if hello.boot_id in former:
                 raise SessionRefusedError(
                     "duplicate-identity",
-                    "a copy of this machine, booted by itself, has a session with this certificate",
+                    "a copy of this machine, begun by itself, has a session with this certificate",
                 )
             former.append(living.boot_id)
         living.lose("replaced by a newer session of the same machine")

@@ -79,7 +79,12 @@ class LaneReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Hello(Message, frozen=True):
-    """The agent's first message on a session."""
+    """The agent's first message on a session.
+
+    ``boot_id`` names the boot of the machine and, behind a slash, the life of the agent's process:
+    two containers share the boot of their kernel. Older agents tell the boot alone, and older
+    controllers take all of it for one.
+    """
 
     protocol_min: int
     protocol_max: int
@@ -90,6 +95,11 @@ class Hello(Message, frozen=True):
     kinds: dict[str, dict[str, int]]
     """Service type -> object kind -> the newest version of it that this agent can read."""
     lanes: tuple[LaneReport, ...]
+
+    @property
+    def boot(self) -> str:
+        """The boot of the machine alone."""
+        return self.boot_id.partition("/")[0]
 
 
 class Stored(Message, frozen=True):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from node_agent.effects.zone_probe import zone_serial
-from node_agent.wire.messages import Item, LaneAssignment, LaneState, Outcomes, Stored
+from node_agent.wire.messages import Hello, Item, LaneAssignment, LaneState, Outcomes, Stored
 from templates.bind.objects import (
     BindSettings,
     MasterZone,
@@ -177,3 +178,21 @@ async def test_an_agent_is_small(cluster: Cluster) -> None:
     await cluster.settled(revision)
     rss = psutil.Process(agent.pid).memory_info().rss
     assert rss <= 80 << 20, f"{rss / 2**20:.0f} MiB"
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_copies_of_a_box_on_one_kernel_are_told_apart(cluster: Cluster) -> None:
+    """As two containers are: all that is on the disk is the same, and so is the boot."""
+    controller = cluster.controller
+    (own,) = await controller.until(lambda: controller.said(Hello))
+    copy = AgentProcess([controller.port])
+    try:
+        shutil.copytree(cluster.agent.state, copy.state)
+        copy.start()
+        await controller.until(
+            lambda: [each for each in controller.said(Hello) if each.boot_id != own.boot_id]
+        )
+        other = controller.said(Hello)[-1]
+        assert (other.machine_id, other.boot) == (own.machine_id, own.boot)
+    finally:
+        await copy.sweep()

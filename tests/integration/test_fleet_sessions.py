@@ -70,10 +70,17 @@ async def test_another_machine_with_the_same_identity_is_refused(cluster: FleetC
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_machine_copied_whole_does_not_chase_the_other_one(cluster: FleetCluster) -> None:
-    """Both have the id and the certificate; each has booted by itself."""
+@pytest.mark.parametrize(
+    ("own", "of_the_copy"), [("boot", "boot-of-the-copy"), ("boot/a", "boot/b"), ("/a", "/b")]
+)
+async def test_a_machine_copied_whole_does_not_chase_the_other_one(
+    cluster: FleetCluster, own: str, of_the_copy: str
+) -> None:
+    """Both have the id and the certificate; each has booted by itself, or at least its agent has:
+    containers have the boot of the kernel that they share."""
     box, first = await cluster.add_box()
-    copy = cluster.agent(box, boot_id="boot-of-the-copy")
+    first.boot_id = own
+    copy = cluster.agent(box, boot_id=of_the_copy)
     await first.connect(reactor, cluster.agent_port)
     await first.until(lambda: bool(first.said(Welcome)))
     await copy.connect(reactor, cluster.agent_port)
@@ -93,6 +100,32 @@ async def test_a_machine_copied_whole_does_not_chase_the_other_one(cluster: Flee
     first.messages.clear()
     await first.connect(reactor, cluster.agent_port)
     await first.until(lambda: bool(first.said(Welcome)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_agent_that_began_anew_takes_its_box_back_and_keeps_what_it_told(
+    cluster: FleetCluster,
+) -> None:
+    """A new life of the agent is no new boot: what was live before it was settled is live still."""
+    box, agent = await cluster.add_box()
+    server = await cluster.add_server(box)
+    agent.boot_id = "boot/a"
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Welcome)))
+    await cluster.run(
+        "INSERT INTO applied_early (box_id, logical_server_id, kind, key, revision)"
+        " VALUES (%s, %s, 'zone', 'a.test', 9)",
+        (box, server),
+    )
+    counts = []
+    for boot in ("boot/b", "boot/c", "other/d"):
+        agent = cluster.agent(box, boot_id=boot)
+        await agent.connect(reactor, cluster.agent_port)
+        await agent.until(lambda agent=agent: bool(agent.said(Welcome)))
+        counts += await cluster.rows("SELECT count(*) FROM applied_early")
+    assert counts == [(1,), (1,), (0,)]
+    assert await cluster.rows("SELECT boot_id FROM box") == [("other",)]
+    assert cluster.fleet.refused(box) == ""
 
 
 @pytest_twisted.ensureDeferred

@@ -429,4 +429,27 @@ MUTANTS = (
         "            self.revoke([serial])\n",
         (f"{_DENIALS}::test_a_list_that_cannot_be_written_is_told_and_written_later",),
     ),
+    Mutant(
+        "fleet.life-of-the-agent",
+        "S4",
+        "node_agent/running.py",
+        'f"{boot_id()}/{life()}"',
+        'f"{boot_id()}/"',
+        (
+            "tests/faults/test_agent_process.py"
+            "::test_two_copies_of_a_box_on_one_kernel_are_told_apart",
+        ),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.life-is-no-boot",
+        "P7",
+        HELLO,
+        "        (boxes, boxes, [greeting.hello.boot for greeting in greetings]),\n",
+        "        (boxes, boxes, [greeting.hello.boot_id for greeting in greetings]),\n",
+        (
+            f"{_SESSIONS}"
+            "::test_an_agent_that_began_anew_takes_its_box_back_and_keeps_what_it_told",
+        ),
+    ),
 )
