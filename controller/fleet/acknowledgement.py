@@ -6,6 +6,7 @@ acknowledgements cost a handful of commits.
 
 from functools import partial
 
+import psycopg2
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -14,7 +15,7 @@ from controller.crash_points import CrashSite, pass_by
 from controller.fleet.word_rows import write
 from controller.fleet.words import FLEET, Said, Written
 from controller.storage.database import Database
-from controller.storage.errors import POISON
+from controller.storage.errors import POISON, StorageError
 
 log = Logger()
 
@@ -25,6 +26,10 @@ GATHER_SECONDS = 0.025
 written together then, after the boxes had the disk for the change itself."""
 MAX_BATCH = 2000
 """Words written in one transaction, at most."""
+PARTS = 8
+"""What cannot be written together is tried in so many parts: a part may wait for a lock."""
+PATIENCE = 3
+"""So often one word is tried that cannot be written although the database answers."""
 
 
 class AcknowledgementWriter:
@@ -58,6 +63,19 @@ class AcknowledgementWriter:
         del self._said[0]
         said.stale()
 
+    def _drop_session(self, first: Said, error: Exception) -> None:
+        """Give up all words of a box's session: on its next one the box tells everything anew."""
+        log.error(
+            "what {box} says cannot be written; its session ends: {error}",
+            box=first.box_name,
+            error=error,
+        )
+        session = first.lane[0], first.epoch
+        dropped = [said for said in self._said if (said.lane[0], said.epoch) == session]
+        self._said = [said for said in self._said if (said.lane[0], said.epoch) != session]
+        for said in dropped:
+            said.stale()
+
     async def drained(self) -> None:
         """Wait until everything said so far is written, or cannot be written now."""
         if self._running and not self._failing:
@@ -72,6 +90,7 @@ class AcknowledgementWriter:
 
     async def _write_all(self) -> None:
         attempt, most = 0, MAX_BATCH
+        tries = 0
         while self._said:
             batch = self._said[:most]
             self._at("recording")
@@ -85,10 +104,20 @@ class AcknowledgementWriter:
                     self._drop(batch[0], error)
                 continue
             except Exception as error:
-                # Whatever kept the database from taking it, the words must not be lost nor the
-                # writer die: it tries again until the controller stops.
                 if self._closed:
                     break
+                # A database that is away takes nothing from anybody: the words must not be lost,
+                # and it is tried again until the controller stops. Anything else may persist (a
+                # row that somebody has locked, a mistake of ours), and must hold up no other.
+                if not _of_the_database(error):
+                    if len(batch) > 1:
+                        most = max(1, len(batch) // PARTS)
+                        continue
+                    tries += 1
+                    if tries >= PATIENCE:
+                        tries = attempt = 0
+                        self._drop_session(batch[0], error)
+                        continue
                 wait = RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)]
                 attempt += 1
                 self._failing = True
@@ -102,7 +131,7 @@ class AcknowledgementWriter:
                 continue
             self._at("recorded")
             self._failing = False
-            attempt, most = 0, min(most * 2, MAX_BATCH)
+            attempt, tries, most = 0, 0, min(most * 2, MAX_BATCH)
             del self._said[: len(batch)]
             for said in batch:
                 self._tell(said, written)
@@ -124,6 +153,13 @@ class AcknowledgementWriter:
         waiting, self._idle = self._idle, []
         for deferred in waiting:
             deferred.callback(None)
+
+
+def _of_the_database(error: Exception) -> bool:
+    """Tell whether no word could be written now, whosever it is (classes 53, 58: no resources, a
+    disk that fails)."""
+    code = error.pgcode if isinstance(error, psycopg2.Error) else None
+    return isinstance(error, StorageError) or (code or "")[:2] in ("53", "58")
 
 
 def _sleep(reactor: IReactorTime, seconds: float) -> Deferred[None]:

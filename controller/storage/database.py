@@ -23,7 +23,7 @@ from controller.storage.errors import (
     NestedTransactionError,
     StorageError,
 )
-from controller.storage.link import Link, plight_of
+from controller.storage.link import Link, SilentError, plight_of
 from controller.storage.listener import Listener
 from controller.storage.pool import POOL_SECONDS, Pool
 
@@ -238,9 +238,10 @@ class Database:
         answer does not wait for the transaction's end, and what it writes is rolled back.
 
         Retries serialization failures, deadlocks and connections lost before the commit, with
-        jitter, at most `ATTEMPTS` times. Raises `NestedTransactionError`,
-        `DatabaseUnavailableError`, `CommitUnknownError`, else what ``function`` raised; psycopg2's
-        own errors (``psycopg2.errors.UniqueViolation``) come through as they are.
+        jitter, at most `ATTEMPTS` times; where PostgreSQL is silent, once. Raises
+        `NestedTransactionError`, `DatabaseUnavailableError`, `CommitUnknownError`, else what
+        ``function`` raised; psycopg2's own errors (``psycopg2.errors.UniqueViolation``) come
+        through as they are.
         """
         outer = _current.get()
         if outer is not None and outer.open:
@@ -255,6 +256,8 @@ class Database:
                 break
             except psycopg2.Error as error:
                 again = error.pgcode in _RETRIED or link.is_death(error)
+                if isinstance(error, SilentError):
+                    attempt = max(attempt, ATTEMPTS - 1)  # another backend is asked, once
                 if not again or attempt >= ATTEMPTS:
                     plight = plight_of(error)
                     # A write in what only reads is a mistake of ours, and no plight.

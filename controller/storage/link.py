@@ -6,7 +6,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres.txpostgres import Connection
@@ -19,6 +19,9 @@ _log = Logger()
 
 CONNECT_SECONDS = 10.0
 STATEMENT_MILLISECONDS = 30_000
+ANSWER_SECONDS = 35.0
+"""From a statement to its answer, at most: longer than PostgreSQL itself gives it. A backend that
+hangs, on its disk or stopped, ends nothing by itself."""
 LOCK_MILLISECONDS = 10_000
 IDLE_IN_TRANSACTION_MILLISECONDS = 60_000
 
@@ -28,6 +31,10 @@ _PLIGHTS: Mapping[str, Plight] = {"53100": "full", "53300": "crowded", "25006": 
 _CROWDED = ("too many clients", "too many connections", "remaining connection slots")
 _STALE = ("0A000", "RevalidateCachedQuery")  # the schema changed below a prepared statement
 _TYPES_OF = "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = "
+
+
+class SilentError(psycopg2.OperationalError):
+    """PostgreSQL took a statement and gave no answer within `ANSWER_SECONDS`."""
 
 
 def _as_bytes(value: str | bytes | None, _cursor: Any) -> bytes | None:
@@ -86,7 +93,7 @@ class Link(Connection):  # type: ignore[misc]
         self._lost: Callable[[Link], None] | None = lost
         self._notified = notified
         self._prepared = Prepared()
-        self._asked: tuple[extensions.cursor, Deferred[Any]] | None = None
+        self._asked: tuple[extensions.cursor, Deferred[Any], IDelayedCall] | None = None
 
     async def open(self, url: str) -> None:
         """Connect within `CONNECT_SECONDS`; raises psycopg2.OperationalError."""
@@ -129,6 +136,9 @@ class Link(Connection):  # type: ignore[misc]
     def ask(self, sql: str, parameters: Sequence[object] | None) -> "Deferred[Any]":
         """Run SQL; gives the cursor. Cancelling the Deferred closes the connection.
 
+        Raises psycopg2's own errors, and `SilentError` where no answer comes: the connection is
+        closed then too.
+
         So a cancelled transaction can never go on half-done, nor its connection be used again with
         a statement still under way.
         """
@@ -139,13 +149,22 @@ class Link(Connection):  # type: ignore[misc]
         except psycopg2.Error as error:
             answer.errback(error)
             return answer
-        self._asked = cursor, answer
+        late = self.reactor.callLater(ANSWER_SECONDS, self._expire)
+        self._asked = cursor, answer, late
         self._go_on()
         return answer
 
     def _cancel(self, _: "Deferred[Any]") -> None:
+        if self._asked is not None:
+            self._asked[2].cancel()
         self._asked = None
         self.abandon()
+
+    def _expire(self) -> None:
+        assert self._asked is not None
+        (_, answer, _), self._asked = self._asked, None
+        self.abandon()
+        answer.errback(SilentError(f"no answer within {ANSWER_SECONDS:g} seconds"))
 
     def _go_on(self) -> None:
         """Have psycopg2 send and take what it can; tell who asked once the answer is whole."""
@@ -174,7 +193,8 @@ class Link(Connection):  # type: ignore[misc]
     def _tell(self, failed: psycopg2.Error | Failure | None = None) -> None:
         if self._asked is None:
             return
-        (cursor, answer), self._asked = self._asked, None
+        (cursor, answer, late), self._asked = self._asked, None
+        late.cancel()
         answer.callback(cursor) if failed is None else answer.errback(failed)
 
     def executing(self, sql: str, parameters: Sequence[object]) -> str:

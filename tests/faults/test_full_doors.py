@@ -14,6 +14,8 @@ from node_agent.wire.messages import Welcome
 from tests.fleet_cluster import FleetCluster
 from tests.fleet_fixtures import fleet_cluster  # noqa: F401
 
+pytestmark = pytest.mark.timeout(60)
+
 ELSEWHERE = "127.0.0.2"
 PLACES, SHARE = 12, 3
 
@@ -22,6 +24,7 @@ PLACES, SHARE = 12, 3
 def door(cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch) -> listener.AgentListener:
     monkeypatch.setattr(listener, "STRANGERS", PLACES)
     monkeypatch.setattr(listener, "CLEARING_SECONDS", 0.05)
+    monkeypatch.setattr(listener, "HELLO_SECONDS", 600.0)
     monkeypatch.setattr(strangers, "SILENT_SECONDS", 0.3)
     made = cluster.fleet._listener
     made.unproven.share = SHARE

@@ -21,6 +21,7 @@ _RETURN = "tests/integration/test_fleet_return.py"
 _SESSIONS = "tests/integration/test_fleet_sessions.py"
 _DENIALS = "tests/integration/test_fleet_denials.py"
 _DOORS = "tests/faults/test_full_doors.py"
+_WORDS = "tests/integration/test_fleet_words.py"
 _SESSION = "tests/unit/node_agent/test_session.py"
 
 MUTANTS = (
@@ -447,9 +448,31 @@ MUTANTS = (
         HELLO,
         "        (boxes, boxes, [greeting.hello.boot for greeting in greetings]),\n",
         "        (boxes, boxes, [greeting.hello.boot_id for greeting in greetings]),\n",
-        (
-            f"{_SESSIONS}"
-            "::test_an_agent_that_began_anew_takes_its_box_back_and_keeps_what_it_told",
-        ),
+        (f"{_SESSIONS}::test_an_agent_that_began_anew_takes_its_box_back_and_keeps_what_it_told",),
+    ),
+    Mutant(
+        "fleet.words-that-persist",
+        "P4",
+        "controller/fleet/acknowledgement.py",
+        "                if not _of_the_database(error):\n",
+        "                if False:\n",
+        (f"{_WORDS}::test_a_box_whose_words_cannot_be_written_holds_up_no_other",),
+        waits=True,
+    ),
+    Mutant(
+        "fleet.words-of-one-session",
+        "P4",
+        "controller/fleet/acknowledgement.py",
+        "                        self._drop_session(batch[0], error)\n",
+        "                        self._drop(batch[0], error)\n",
+        (f"{_WORDS}::test_a_box_whose_words_cannot_be_written_holds_up_no_other",),
+    ),
+    Mutant(
+        "fleet.words-kept-while-away",
+        "P5",
+        "controller/fleet/acknowledgement.py",
+        "    return isinstance(error, StorageError) or (code",
+        "    return (code",
+        (f"{_WORDS}::test_a_database_that_is_away_costs_no_word_however_long",),
     ),
 )

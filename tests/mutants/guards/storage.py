@@ -131,4 +131,24 @@ MUTANTS = (
         ),
         dies_of=("OSError",),
     ),
+    Mutant(
+        "storage.silent-backend",
+        "P5",
+        "controller/storage/link.py",
+        "self.reactor.callLater(ANSWER_SECONDS, self._expire)",
+        "self.reactor.callLater(3600.0, self._expire)",
+        ("tests/faults/test_hung_backend.py::test_another_backend_is_asked_where_one_hangs",),
+        waits=True,
+    ),
+    Mutant(
+        "storage.silent-twice",
+        "P5",
+        "controller/storage/database.py",
+        "                if isinstance(error, SilentError):\n",
+        "                if False:\n",
+        (
+            "tests/faults/test_hung_backend.py"
+            "::test_a_database_whose_backends_all_hang_is_told_as_away",
+        ),
+    ),
 )
