@@ -108,4 +108,6 @@ def _still_good(
         certificate.verify_directly_issued_by(authority.certificate)
     except Exception:  # of another CA, whatever cryptography calls that: a new one is needed
         return False
-    return own == set(hosts) and datetime.now(UTC) < certificate.not_valid_after_utc - RENEW_BEFORE
+    # One that begins later was issued while the clock was ahead: no box lets it in.
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return own == set(hosts) and begins <= datetime.now(UTC) < ends - RENEW_BEFORE

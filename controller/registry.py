@@ -75,7 +75,7 @@ def build_registry(
     ``ssh`` what enrols boxes over SSH.
     """
     service_zone = ServiceZone(clock, enrolment.host)
-    invitations = Invitations(enrolment, clock)
+    invitations = Invitations(enrolment)
     boxes = Boxes(invitations, fleet, clock)
     chance = draw or SystemRandom()
     domains = Domains(clock, chance)

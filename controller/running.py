@@ -27,7 +27,7 @@ from controller.hosting.job import Job
 from controller.hosting.rollout_job import Rollouts
 from controller.hosting.service_zone import ServiceZone
 from controller.hosting.zone_mover import ZoneMover
-from controller.housekeeping import HOUSEKEEPING_SECONDS, keep_house
+from controller.housekeeping import HOUSEKEEPING_SECONDS, Housekeeping
 from controller.identity import Identity, hosts_of
 from controller.principal import system
 from controller.projection.stored import ServerProjection
@@ -146,6 +146,7 @@ class Controller:
         self._port: IListeningPort | None = None
         self._plain = PlainDoor(lambda: self._at.port, hosts_of(config), reactor)
         self._plain_port: IListeningPort | None = None
+        self._house = Housekeeping(database, identity.renew_if_due)
         self._housekeeping = LoopingCall(self._keep_house)
 
     @property
@@ -213,4 +214,4 @@ class Controller:
         )
 
     def _keep_house(self) -> "Deferred[None]":
-        return ensureDeferred(keep_house(self._database, self._identity.renew_if_due))
+        return ensureDeferred(self._house.keep())

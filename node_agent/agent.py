@@ -412,7 +412,7 @@ class Agent:
             event("renewal-unasked")
             return
         try:
-            identity = renewal.accept(message.certificate, credentials.identity.ca)
+            identity = renewal.accept(message.certificate, credentials.identity.ca, now())
             credentials.swap(identity.certificate, identity.key)
         except (KeyRefusedError, PeerRefusedError, OSError, ValueError) as error:
             event("renewal-refused", why=error)

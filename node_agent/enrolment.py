@@ -4,6 +4,7 @@ The private key is made here and never leaves. Nothing, not even the token, is s
 controller's chain has been verified against the CA fingerprint in the token.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -137,6 +138,12 @@ def check_answer(enrolled: Enrolled, token: Token) -> None:
             raise EnrolmentFailedError("the CA that was sent is not the token's")
         name = name_in(enrolled.certificate)
         leaf = x509.load_pem_x509_certificate(enrolled.certificate)
+        if not leaf.not_valid_before_utc <= datetime.now(UTC) < leaf.not_valid_after_utc:
+            raise EnrolmentFailedError(
+                f"the certificate that was sent is valid from {leaf.not_valid_before_utc} to"
+                f" {leaf.not_valid_after_utc}, and by this box's clock not now: set the clock right"
+                " that is wrong, here or on the controller, then enrol with a new line"
+            )
         leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(enrolled.ca))
     except (PeerRefusedError, ValueError, TypeError) as error:
         raise EnrolmentFailedError(f"the certificate that was sent is not good: {error}") from error

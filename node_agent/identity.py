@@ -51,6 +51,10 @@ class Identity:
         life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
         return now >= leaf.not_valid_before_utc + life * RENEW_AFTER
 
+    def usable(self, now: datetime) -> bool:
+        """Tell whether others whose clock is right let this box in with it."""
+        return self.leaf.not_valid_before_utc <= now < self.leaf.not_valid_after_utc
+
 
 def load_identity(state: Path) -> Identity:
     """Read the certificate and its key; raises `NotEnrolledError`.
@@ -84,20 +88,30 @@ class Renewal:
         self._key = new_key()
         self.request = signing_request(self._key)
 
-    def accept(self, certificate: bytes, ca: bytes) -> Identity:
+    def accept(self, certificate: bytes, ca: bytes, at: datetime) -> Identity:
         """Keep the new certificate, durably, and give the new identity.
 
-        Raises `KeyRefusedError` where it is not for our key. The order of the writes lets
-        `load_identity` end a cut-off renewal.
+        Raises `KeyRefusedError` where it is not for our key, or not valid ``at`` this moment: one
+        of the two clocks is wrong then, and a box with it might never be let in again. The order of
+        the writes lets `load_identity` end a cut-off renewal.
         """
         if not _fits(certificate, self._key):
             raise KeyRefusedError("the renewed certificate is not for the key that was asked for")
+        following = Identity(certificate, self._key, ca)
+        if not following.usable(at):
+            leaf = following.leaf
+            raise KeyRefusedError(
+                f"the renewed certificate is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M}"
+                f" to {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, and it is {at:%Y-%m-%d %H:%M}"
+                " here: the clock of the controller or of this box is wrong; the former certificate"
+                " stays in use"
+            )
         replace_durably(self._state / NEXT_CERTIFICATE_FILE, certificate, mode=0o644)
         write_private(self._state / NEXT_KEY_FILE, self._key)
         (self._state / NEXT_KEY_FILE).replace(self._state / KEY_FILE)
         (self._state / NEXT_CERTIFICATE_FILE).replace(self._state / CERTIFICATE_FILE)
         _sync(self._state)
-        return Identity(certificate, self._key, ca)
+        return following
 
 
 def machine_id(state: Path) -> str:

@@ -77,10 +77,14 @@ def record_held(tx: Transaction, actor: str, key: str, held_id: int) -> None:
     )
 
 
-async def purge(tx: Transaction, *, limit: int = 1000) -> int:
-    """Forget at most ``limit`` keys older than `KEPT_DAYS` days; give how many."""
+async def purge(tx: Transaction, *, limit: int = 1000, ahead: float = 0.0) -> int:
+    """Forget at most ``limit`` keys older than `KEPT_DAYS` days; give how many.
+
+    ``ahead``: so many seconds the database's clock was set ahead since these keys may have been
+    used: they are no older for that, and a request that is sent again must find its own.
+    """
     return await tx.run(
         "DELETE FROM idempotency WHERE (actor, key) IN (SELECT actor, key FROM idempotency"
-        " WHERE at < now() - make_interval(days => %s) ORDER BY at LIMIT %s)",
-        (KEPT_DAYS, limit),
+        " WHERE at < now() - make_interval(days => %s, secs => %s) ORDER BY at LIMIT %s)",
+        (KEPT_DAYS, ahead, limit),
     )

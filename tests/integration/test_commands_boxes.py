@@ -256,3 +256,16 @@ async def test_r239_for_windows_the_line_is_powershell(model: Model) -> None:
         r"& 'C:\Program Files\Heliosphere\hs-agent.exe' enrol --controller '198.51.100.99:8445'"
         f" '{told['token']}'; Restart-Service heliosphere-agent"
     )
+
+
+@ensureDeferred
+async def test_a_token_ends_by_the_clock_of_the_database(model: Model) -> None:
+    """Which judges it: the controller's own may be years away from it, as it is here."""
+    told = await model.ask("pserver.add", name="a", ip="192.0.2.1", mask="24", groups=("web",))
+    ((day, shown),) = await model.rows(
+        """SELECT expires_at - now() BETWEEN interval '23 hours' AND interval '24 hours',
+                  to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI')
+           FROM enrolment_token"""
+    )
+    assert day
+    assert told["expires_at"].startswith(shown)

@@ -57,11 +57,13 @@ UNKNOWN = "SELECT nothing FROM a_table_that_is_not_there"
 
 def refusing(
     monkeypatch: pytest.MonkeyPatch, error: Exception | str, box: str, times: int = -1
-) -> None:
-    """Have no transaction succeed that has words of ``box``, or only so many fail."""
-    left = [times]
+) -> list[tuple[str, ...]]:
+    """Have no transaction succeed that has words of ``box``, or only so many fail. Gives whose
+    words were tried together."""
+    left, tries = [times], []
 
     async def write(tx: Any, batch: Sequence[Said]) -> Written:
+        tries.append(tuple(said.lane[0] for said in batch))
         if left[0] and any(said.lane[0] == box for said in batch):
             left[0] -= 1
             if isinstance(error, str):
@@ -71,6 +73,7 @@ def refusing(
         return Written({1: {said.lane[0] for said in batch}}, {})
 
     monkeypatch.setattr(acknowledgement, "write", write)
+    return tries
 
 
 @pytest.mark.parametrize("error", [LOCKED, UNKNOWN, KeyError("a mistake of ours")])
@@ -78,12 +81,14 @@ def refusing(
 async def test_a_box_whose_words_cannot_be_written_holds_up_no_other(
     told: Told, monkeypatch: pytest.MonkeyPatch, error: Exception | str
 ) -> None:
-    refusing(monkeypatch, error, ILL)
+    tries = refusing(monkeypatch, error, ILL)
     for box in (*BOXES, ILL):
         told.say(box)
     await told.all()
     assert told.written == [box for box in BOXES if box != ILL]
     assert told.stale == [ILL, ILL]
+    # The second word of its session is not even tried: each may wait for a lock.
+    assert tries.count((ILL,)) == acknowledgement.PATIENCE
 
 
 @pytest_twisted.ensureDeferred

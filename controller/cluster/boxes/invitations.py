@@ -1,6 +1,5 @@
 """The one line that enrols a box: its token works once, for this box, for a day (M4)."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,10 +19,9 @@ WINDOWS_PROGRAM = r"C:\Program Files\Heliosphere\hs-agent.exe"
 
 @attrs.frozen
 class Invitations:
-    """Makes enrolment lines; ``clock`` gives seconds since the epoch."""
+    """Makes enrolment lines."""
 
     enrolment: EnrolmentInfo
-    clock: Callable[[], float]
 
     @property
     def endpoint(self) -> str:
@@ -37,10 +35,11 @@ class Invitations:
             "DELETE FROM enrolment_token WHERE box_id = %s AND used_at IS NULL", (box_id,)
         )
         token = Token.new(box_id, self.enrolment.ca_fingerprint)
-        expires = datetime.fromtimestamp(self.clock() + TOKEN_HOURS * 3600, UTC)
-        await work.tx.run(
-            "INSERT INTO enrolment_token (digest, box_id, expires_at) VALUES (%s, %s, %s)",
-            (token.digest, box_id, expires),
+        # By the clock that it is compared with, which need not be the controller's.
+        (expires,) = await work.tx.row(
+            """INSERT INTO enrolment_token (digest, box_id, expires_at)
+               VALUES (%s, %s, now() + make_interval(hours => %s)) RETURNING expires_at""",
+            (token.digest, box_id, TOKEN_HOURS),
         )
         change: ChangeWriter = work.change
         change.row("enrolment_token", box_name, None, {"expires_at": _text(expires)})

@@ -404,4 +404,26 @@ MUTANTS = (
         ),
         waits=True,
     ),
+    Mutant(
+        "agent.renewed-by-a-wrong-clock",
+        "P6",
+        "node_agent/identity.py",
+        "        if not following.usable(at):\n",
+        "        if False:\n",
+        (
+            "tests/faults/test_stepped_clocks.py"
+            "::test_a_certificate_renewed_by_a_wrong_clock_is_not_taken",
+        ),
+    ),
+    Mutant(
+        "agent.enrolled-by-a-wrong-clock",
+        "P6",
+        "node_agent/enrolment.py",
+        "        if not leaf.not_valid_before_utc <= datetime.now(UTC) < leaf.not_valid_after_utc:",
+        "        if False:",
+        (
+            "tests/faults/test_stepped_clocks.py"
+            "::test_a_certificate_issued_by_a_wrong_clock_does_not_enrol",
+        ),
+    ),
 )

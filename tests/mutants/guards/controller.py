@@ -146,4 +146,37 @@ MUTANTS = (
         "    plain = isinstance(value, str | int | float)",
         ("tests/unit/controller/web/test_api.py::test_a_secret_field_at_fault_is_not_repeated",),
     ),
+    Mutant(
+        "controller.certificate-of-a-wrong-clock",
+        "P6",
+        "controller/identity.py",
+        "begins <= datetime.now(UTC) < ends - RENEW_BEFORE",
+        "datetime.now(UTC) < ends - RENEW_BEFORE",
+        (
+            "tests/faults/test_stepped_clocks.py"
+            "::test_a_controller_that_renewed_itself_by_a_wrong_clock_does_so_again",
+        ),
+    ),
+    Mutant(
+        "controller.keys-by-a-steady-clock",
+        "P8",
+        "controller/housekeeping.py",
+        "        await idempotency.purge(tx, ahead=ahead if ahead > STEP_SECONDS else 0.0)\n",
+        "        await idempotency.purge(tx)\n",
+        (
+            "tests/faults/test_stepped_clocks.py"
+            "::test_a_key_is_known_after_a_step_of_the_databases_clock",
+        ),
+    ),
+    Mutant(
+        "controller.token-by-one-clock",
+        "P6",
+        "controller/cluster/boxes/invitations.py",
+        "VALUES (%s, %s, now() + make_interval(hours => %s)) RETURNING expires_at",
+        "VALUES (%s, %s, timestamptz '2020-01-01' + make_interval(hours => %s))"
+        " RETURNING expires_at",
+        (
+            "tests/integration/test_commands_boxes.py::test_a_token_ends_by_the_clock_of_the_database",
+        ),
+    ),
 )
