@@ -97,7 +97,8 @@ class Visitor:
             reply = await self.get(path)
             assert reply.status == 200, (path, reply.status)
             pages[path] = reply.body.decode()
-            waiting += [unescape(found) for found in _LINK.findall(pages[path])]
+            links = _LINK.findall(pages[path])
+            waiting += [unescape(found).partition("#")[0] for found in links]
         return pages
 
     def _cookie(self) -> dict[str, str]:

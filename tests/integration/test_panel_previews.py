@@ -13,6 +13,7 @@ from node_agent.wire.questions import Preview, PreviewedFile, PreviewedRefusal
 from tests.browser import Browser, installed
 from tests.form_walk import SeenPage
 from tests.integration.model import Model
+from tests.integration.test_commands_operators import as_host
 from tests.integration.test_panel_browser import look
 from tests.integration.test_shared_ssl import certificate
 from tests.panel_site import PAYLOAD, PanelSite, Visitor, panel_site
@@ -63,6 +64,8 @@ async def test_every_form_that_changes_the_model_has_a_preview(panel: PanelSite)
         "ssl.upload", domain="shared.test", certificate=shared.chain, key=shared.key
     )
     await panel.model.ask("service.host", account="acme", on="web1.example.net")
+    await as_host(panel.model, "eve")
+    ((token,),) = await panel.model.rows("SELECT id FROM api_token")
     visitor = await panel.signed_in()
     seen = set()
     for path, text in (await visitor.crawl()).items():
@@ -104,6 +107,8 @@ async def test_every_form_that_changes_the_model_has_a_preview(panel: PanelSite)
         "/ssl/domain/shared.test/delete",
         "/service",
         "/service/site/delete",
+        "/operators/operator/eve/disable",
+        f"/operators/tokens/{token}/revoke",
     } <= seen
 
 

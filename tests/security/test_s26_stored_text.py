@@ -81,6 +81,16 @@ async def plant(panel: PanelSite) -> None:
     )
     await write("UPDATE record SET data = %s WHERE name = 'www'", (PAYLOAD,))
     await write(
+        """INSERT INTO api_token (operator_id, label, digest)
+           SELECT id, %s, sha256('planted') FROM operator""",
+        (PAYLOAD,),
+    )
+    await write(
+        """INSERT INTO drift_finding (box_id, logical_server_id, path, what, words)
+           SELECT box_id, logical_server_id, %s, 'changed', %s FROM lane LIMIT 1""",
+        (PAYLOAD, PAYLOAD),
+    )
+    await write(
         """WITH c AS (INSERT INTO change (actor, origin, command, request, reason)
                       VALUES (%s, %s, %s, %s::jsonb, %s) RETURNING id),
                 d AS (INSERT INTO change (actor, origin, command, request, reason)

@@ -20,6 +20,7 @@ Room = Literal[
     "held",
     "faults",
     "health",
+    "operators",
     "",
 ]
 Hears = Literal["box", "change"]

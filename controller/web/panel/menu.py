@@ -136,6 +136,14 @@ MENU = (
             ),
             Entry("faults", "Faults", "Faults", "", "alert-triangle", local("faults")),
             Entry("health", "Health", "Health", "", "circle-check", local("health")),
+            Entry(
+                "operators",
+                "Operators",
+                "Operators",
+                "Who may ask for what: the people who run the cluster, and their API tokens.",
+                "shield-lock",
+                local("operators"),
+            ),
         ),
     ),
 )

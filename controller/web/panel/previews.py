@@ -31,6 +31,7 @@ _ROOMS: dict[str, Room] = {
     "ssl": "ssl",
     "service": "service",
     "held": "held",
+    "operators": "operators",
 }
 
 

@@ -60,7 +60,7 @@ _SENTENCES = {
     "drift.repair-answer": "What came of bringing back files of {name}",
     "fault.retry": "What {lserver} could not apply tried again",
     "operator.disable": "Operator {name} shut out",
-    "token.revoke": "API token revoked",
+    "token.revoke": "API token {id} revoked",
     "change.undo": "Change {id} undone",
     "rollout.begin": "Settings of all {type} servers changed in waves",
     "rollout.wave": "Wave {wave} of {of}: settings of {type} servers changed",
@@ -105,6 +105,10 @@ _COLOURS = {
     "stopped": "muted",
     "refuse": "red",
     "warn": "yellow",
+    "let in": "green",
+    "shut out": "muted",
+    "works": "green",
+    "revoked": "muted",
 }
 
 _MEANINGS: Mapping[str, str] = {

@@ -3,6 +3,8 @@
 from tests.mutants.mutant import Mutant
 
 DOORKEEPER = "controller/web/panel/doorkeeper.py"
+_FILES = "tests/integration/test_panel_files.py"
+_OPERATORS = "tests/integration/test_panel_operators.py"
 _SSL = "tests/integration/test_panel_shared_ssl.py"
 _S21 = "tests/security/test_s21_session_forging.py"
 _S26 = "tests/security/test_s26_stored_text.py"
@@ -32,7 +34,11 @@ MUTANTS = (
         "controller/web/panel/rendering.py",
         "            autoescape=True,\n",
         "            autoescape=False,\n",
-        (f"{_S26}::test_no_page_holds_planted_text_as_markup",),
+        (
+            f"{_S26}::test_no_page_holds_planted_text_as_markup",
+            f"{_FILES}::test_s26_a_line_and_a_reason_are_text_and_nothing_else",
+            f"{_OPERATORS}::test_s26_a_label_of_a_token_is_text_and_nothing_else",
+        ),
     ),
     Mutant(
         "panel.key-shown-again",

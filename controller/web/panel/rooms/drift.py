@@ -5,6 +5,7 @@ from typing import Any
 from controller.web.panel.answers import Answer, Page, local
 from controller.web.panel.box_answers import ask_box
 from controller.web.panel.menu import L_SERVERS, P_SERVERS
+from controller.web.panel.rooms.box_files import written_by
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
@@ -71,7 +72,12 @@ async def difference(visit: Visit, name: str) -> Page:
     """Show how one file differs from what would be written."""
     path, box = visit.query.get("path", ""), visit.query.get("pserver", "")
     told = await ask_box(visit, "drift.show", name=name, path=path, pserver=box)
-    values = {"name": name, "path": path, "pserver": box, "difference": told.answer}
+    where = told.answer["box"] if told.answer else box
+    why = ""
+    if path and where:
+        server = await visit.ask("lserver.show", name=name)
+        why = written_by(where, server["id"], path)
+    values = {"name": name, "path": path, "difference": told.answer, "why": why}
     return _under(name, "drift-file", path or "A file", {**values, "trouble": told.trouble})
 
 
