@@ -171,6 +171,7 @@ def _hold(fleet: Fleet, minutes: float) -> str:
     process, samples = fleet.controller.process(), []
     begin = time.monotonic()
     before, number = cpu_seconds(process), 0
+    welcomes = fleet.crowd.told().welcomes
     while (at := time.monotonic() - begin) < minutes * 60:
         samples.append((at, megabytes(process)))
         number += 1
@@ -178,12 +179,16 @@ def _hold(fleet: Fleet, minutes: float) -> str:
         fleet.model.change(b"held %d" % number, box, box)
         time.sleep(max(0.0, begin + number * SAMPLE_SECONDS - time.monotonic()))
     spent = cpu_seconds(process) - before
+    told = fleet.crowd.told()
+    sixths = [samples[len(samples) * part // 6][1] for part in range(6)]
     return (
         f"  held for {minutes:g} minutes: RSS {samples[0][1]:.0f} MB at first,"
         f" {samples[-1][1]:.0f} MB at last, {max(m for _, m in samples):.0f} MB at most;"
+        f" by sixths {', '.join(f'{each:.0f}' for each in sixths)};"
         f" slope {_slope(samples) * 3600:+.1f} MB an hour over all,"
         f" {_slope(samples[len(samples) // 2 :]) * 3600:+.1f} over the later half;"
-        f" CPU {100 * spent / (minutes * 60):.0f} %, sessions {fleet.crowd.told().connected:,}"
+        f" CPU {100 * spent / (minutes * 60):.0f} %, sessions {told.connected:,},"
+        f" begun anew {told.welcomes - welcomes:,}"
     )
 
 
