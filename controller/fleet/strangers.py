@@ -2,8 +2,8 @@
 
 A whole fleet may come from one address, behind its own translator of addresses: that many come is
 nothing bad. To come and stay silent is. While a door is full, the silent ones of the address with
-the most of them have to go, down to its share; for a while after that no more than the share of
-such an address is let in (ADR 24). Pure: the clock is the caller's.
+the most of them have to go, down to its share; for a while after that nobody else of such an
+address is let in beside as many who have stood there silent (ADR 24). Pure: the clock is the caller's.
 """
 
 from collections import Counter
@@ -12,8 +12,12 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import attrs
 
-SILENT_SECONDS = 3.0
-"""Who has not proven itself by then, has to go where others cannot come in."""
+SILENT_SECONDS = 10.0
+"""Who has not proven itself by then, has to go where others cannot come in. Boxes that share a busy
+machine, or wait for a busy controller, take seconds: to end them would only make more work."""
+SETTLED_SECONDS = 1.0
+"""Who has stood there for so long counts against its suspect address; boxes that come and prove
+themselves at once do not."""
 SUSPECT_SECONDS = 60.0
 """From the last that had to go: so long the others of its address are limited to their share."""
 
@@ -42,13 +46,13 @@ class Crowd:
     _suspect: dict[str, float] = attrs.field(factory=dict)
 
     def came(self, who: Hashable, host: str, now: float) -> bool:
-        """Take one in; False where its address has more than its share, and is suspect."""
+        """Take one in; False where its address is suspect, and more than its share stand there."""
         place = neighbourhood(host)
         self._since[who] = place, now
         self._suspect = {
             each: at for each, at in self._suspect.items() if now - at < SUSPECT_SECONDS
         }
-        return place not in self._suspect or self._of(place) <= self.share
+        return place not in self._suspect or self._settled(place, now) < self.share
 
     def left(self, who: Hashable) -> None:
         """Count one no more: it went, or has proven who it is."""
@@ -69,5 +73,7 @@ class Crowd:
             self._suspect[place] = now
         return silent[: count - self.share]
 
-    def _of(self, place: str) -> int:
-        return sum(each == place for each, _ in self._since.values())
+    def _settled(self, place: str, now: float) -> int:
+        return sum(
+            each == place and now - since >= SETTLED_SECONDS for each, since in self._since.values()
+        )

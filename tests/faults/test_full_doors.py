@@ -26,6 +26,7 @@ def door(cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch) -> listener.Age
     monkeypatch.setattr(listener, "CLEARING_SECONDS", 0.05)
     monkeypatch.setattr(listener, "HELLO_SECONDS", 600.0)
     monkeypatch.setattr(strangers, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(strangers, "SETTLED_SECONDS", 0.0)
     made = cluster.fleet._listener
     made.unproven.share = SHARE
     made._limit_accepting()

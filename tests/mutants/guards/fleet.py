@@ -398,12 +398,23 @@ MUTANTS = (
         "fleet.suspect-address",
         "S1",
         "controller/fleet/strangers.py",
-        "        return place not in self._suspect or self._of(place) <= self.share\n",
+        "        return place not in self._suspect or self._settled(place, now) < self.share\n",
         "        return True\n",
         (
             f"{_DOORS}::test_who_says_nothing_in_great_numbers_keeps_no_box_out",
             "tests/unit/controller/fleet/test_strangers.py"
             "::test_an_address_that_kept_places_gets_no_more_than_its_share_for_a_while",
+        ),
+    ),
+    Mutant(
+        "fleet.suspect-address-of-many",
+        "P7",
+        "controller/fleet/strangers.py",
+        "each == place and now - since >= SETTLED_SECONDS for",
+        "each == place for",
+        (
+            "tests/unit/controller/fleet/test_strangers.py"
+            "::test_boxes_of_a_suspect_address_that_prove_themselves_at_once_all_come_in",
         ),
     ),
     Mutant(

@@ -31,12 +31,25 @@ def test_the_silent_ones_of_one_address_go_down_to_its_share_the_oldest_first() 
 
 def test_an_address_that_kept_places_gets_no_more_than_its_share_for_a_while() -> None:
     crowd = crowd_of(silent=50)
-    for who in crowd.overdue(5.0):
+    then = SILENT_SECONDS + 5.0
+    for who in crowd.overdue(then):
         crowd.left(who)
-    assert not crowd.came("again", "silent", 6.0)
-    assert crowd.came("one", "other", 6.0)
+    assert not crowd.came("again", "silent", then + 1.0)
+    assert crowd.came("one", "other", then + 1.0)
     crowd.left("again")
-    assert crowd.came("later", "silent", 6.0 + SUSPECT_SECONDS)
+    assert crowd.came("later", "silent", then + 1.0 + SUSPECT_SECONDS)
+
+
+def test_boxes_of_a_suspect_address_that_prove_themselves_at_once_all_come_in() -> None:
+    crowd = crowd_of(shared=50)
+    for who in crowd.overdue(SILENT_SECONDS):
+        crowd.left(who)
+    crowd.left(("shared", 49))
+    for number in range(500):
+        at = SILENT_SECONDS + 1.0 + number * 0.005
+        assert crowd.came(("box", number), "shared", at)
+        if number >= 40:
+            crowd.left(("box", number - 40))
 
 
 def test_those_within_their_share_may_be_as_slow_as_they_like() -> None:
