@@ -113,7 +113,7 @@ async def test_a_nested_transaction_is_refused(database: Database) -> None:
 @pytest_twisted.ensureDeferred
 async def test_two_statements_at_once_are_refused(database: Database) -> None:
     async def both(tx: Transaction) -> None:
-        first = Deferred.fromCoroutine(tx.rows("SELECT 1"))
+        first = Deferred.fromCoroutine(tx.rows("SELECT pg_sleep(0.2)"))
         try:
             with pytest.raises(RuntimeError, match="still running"):
                 await tx.rows("SELECT 2")

@@ -262,8 +262,9 @@ def expected(directives: list[Directive], old: str, new: str) -> list[Directive]
 
 
 def _same(word: str) -> str:
-    """Leave the digest out of a certificate's file name, the brackets off an IPv6 address."""
-    return re.sub(r"\.[0-9a-f]{32}\.pem|^\[(.+)\](?=:\d+$)", r"\1", word)
+    """Leave digests of the content out of names, and the brackets off an IPv6 address."""
+    digests = r"\.[0-9a-f]{32}\.pem|^[0-9a-f]{32}(?=\.heliosphere\.invalid$)"
+    return re.sub(digests + r"|^\[(.+)\](?=:\d+$)", r"\1", word)
 
 
 def assert_only_the_value_differs(was: WriteFile, now: WriteFile, old: str, new: str) -> None:
