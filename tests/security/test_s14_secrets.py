@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
@@ -143,7 +144,7 @@ def install(folder: Path) -> Install:
         renewal = Renewal(agent)
         issued = authority.issue(renewal.request, Name(authority.cluster, "box", BOX))
         (agent / CA_FILE).write_bytes(authority.certificate_pem)
-        renewal.accept(issued.certificate_pem, authority.certificate_pem)
+        renewal.accept(issued.certificate_pem, authority.certificate_pem, datetime.now(UTC))
         journal = Journal(agent / "journal.sqlite")
         journal.lanes.assign([("l1", "ns1", "bind")])
         journal.close()
