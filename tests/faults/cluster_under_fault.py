@@ -73,7 +73,9 @@ class Api:
         kind = answer.headers.get_content_type()
         return Answer(answer.status, kind, json.loads(content) if content else None)
 
-    def insist(self, method: str, path: str, body: Mapping[str, Any], *, key: str) -> Answer:
+    def insist(
+        self, method: str, path: str, body: Mapping[str, Any], *, key: str, patience: float = 60.0
+    ) -> Answer:
         """Ask under one idempotency key until there is an answer that says what was done."""
         answers: list[Answer] = []
 
@@ -84,7 +86,7 @@ class Api:
                 return False
             return answers[-1].status < 500
 
-        assert eventually(answered), answers
+        assert eventually(answered, patience), answers
         return answers[-1]
 
 

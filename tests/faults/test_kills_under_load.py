@@ -53,6 +53,7 @@ class Writer(threading.Thread):
                     f"/domains/{ZONE}/records",
                     {"name": name, "type": "A", "values": [value]},
                     key=f"load-{number}",
+                    patience=600.0,  # a start that is killed again and again answers nothing
                 )
                 assert answer.status == 200, answer
                 self.changes.append(answer.body["change"])
