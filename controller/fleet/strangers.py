@@ -3,7 +3,9 @@
 A whole fleet may come from one address, behind its own translator of addresses: that many come is
 nothing bad. To come and stay silent is. While a door is full, the silent ones of the address with
 the most of them have to go, down to its share; for a while after that nobody else of such an
-address is let in beside as many who have stood there silent (ADR 24). Pure: the clock is the caller's.
+address is let in beside as many who have stood there silent (ADR 24).
+
+Pure: the clock is the caller's.
 """
 
 from collections import Counter

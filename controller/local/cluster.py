@@ -1,5 +1,6 @@
 """A cluster on one machine, brought up, watched, taken down and removed."""
 
+import errno
 import os
 import pwd
 import shutil
@@ -88,10 +89,13 @@ class LocalCluster:
                 self._start(supervisor, plan, programs)
             except BaseException as error:
                 supervisor.stop()
-                lost = places.taken_doors(plan) if isinstance(error, StartError) else []
-                if not lost or attempt == _ATTEMPTS:
+                if not isinstance(error, StartError) or attempt == _ATTEMPTS:
                     raise
-                taken = ", ".join(map(str, lost))
+                lost = places.taken_doors(plan)
+                # Whoever had it may be gone by now: then its words tell.
+                if not lost and os.strerror(errno.EADDRINUSE) not in error.words:
+                    raise
+                taken = ", ".join(map(str, lost)) or "a port"
                 self.say(f"{taken} was taken by another program meanwhile: choosing again")
             else:
                 return plan, supervisor
