@@ -103,7 +103,7 @@ def _not_settled(revision: int, lane: LaneFacts) -> tuple[LaneWord, str]:
         return "unknown", "the box is not connected" if lane.seen else "the box never connected"
     if lane.condition in _STUCK:
         return "held", lane.message or _STUCK[lane.condition]
-    return ("stored", "") if lane.stored >= revision else ("sending", "")
+    return ("stored", lane.message) if lane.stored >= revision else ("sending", "")
 
 
 def overall(lanes: Iterable[LaneProgress]) -> Literal["pending", "done", "failed"]:

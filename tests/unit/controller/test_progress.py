@@ -39,6 +39,11 @@ def test_an_exception_goes_before_what_was_applied_before_its_turn() -> None:
     assert judge(5, attrs.evolve(LANE, condition="ahead"), None, 5)[0] == "held"
 
 
+def test_a_lane_that_rests_says_why_what_it_has_is_not_live_yet() -> None:
+    resting = attrs.evolve(LANE, stored=5, condition="behind", message="the next reload")
+    assert judge(5, resting, None) == ("stored", "the next reload")
+
+
 def test_stored_is_not_done() -> None:
     assert word(LANE) == "sending"
     assert word(attrs.evolve(LANE, stored=5)) == "stored"
