@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -92,7 +93,7 @@ class Cluster:
                 if mark in words and "run" in words:
                     found[name] = int(folder.name)
         lock = self.folder / "postgres" / "postgresql" / "data" / "postmaster.pid"
-        if lock.exists():
+        with suppress(OSError, ValueError):  # none yet, none any more, or being written
             found["postgres"] = int(lock.read_text().split("\n", 1)[0])
         return found
 
