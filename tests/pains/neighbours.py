@@ -1,6 +1,7 @@
 """Zones and sites of a customer who does nothing wrong: whatever another one does, they serve."""
 
 import attrs
+import dns.exception
 
 from tests.faults.cluster_under_fault import Broken, end
 from tests.local_cluster import ask, eventually, fetch
@@ -55,7 +56,7 @@ class Neighbours:
         def serves() -> bool:
             try:
                 return not self.unserved()
-            except OSError:
+            except (OSError, dns.exception.Timeout):
                 return False
 
         assert eventually(serves), "the daemons do not come back"
