@@ -193,7 +193,8 @@ async def test_one_hello_that_cannot_be_written_costs_no_other_its_session(
     monkeypatch.setattr(reception, "begin_sessions", poisoned)
     async with boxes_locked(database_url):
         await dial(cluster, agents)
-        await until(lambda: len(cluster.fleet._listener._reception._waiting) >= 6)
+        strangers = cluster.fleet._listener.strangers
+        await until(lambda: sum(each._greeted for each in strangers) == len(agents))
     await agents[3].until_ended()
     assert [refused.reason for refused in agents[3].said(Refused)] == ["busy"]
     await welcomed(agents[:3] + agents[4:])
