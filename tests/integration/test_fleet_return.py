@@ -12,6 +12,7 @@ from twisted.internet.defer import DeferredList, ensureDeferred
 from twisted.internet.task import deferLater
 
 from controller.fleet import comparison, listener, reception, reporting
+from controller.fleet.fleet import Fleet
 from controller.fleet.hello import Greeting, begin_sessions
 from controller.fleet.listener import AgentListener
 from controller.fleet.reception import Reception
@@ -396,6 +397,10 @@ async def test_a_change_between_hello_and_session_is_found_at_once(
         )
         return begun
 
+    async def never(self: Fleet) -> None:
+        """Not half a minute later either: what is found is found at once."""
+
+    monkeypatch.setattr(Fleet, "_rescan", never)
     monkeypatch.setattr(reception, "begin_sessions", late)
     await agent.connect(reactor, cluster.agent_port)
     await agent.until(lambda: bool(agent.said(Batch)))
