@@ -4,11 +4,12 @@ Under load everything that arrived during one transaction goes into the next, so
 acknowledgements cost a handful of commits.
 """
 
+import math
 from functools import partial
 
 import psycopg2
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from controller.crash_points import CrashSite, pass_by
@@ -22,8 +23,8 @@ log = Logger()
 RETRY_SECONDS = (0.1, 0.5, 2.0, 5.0)
 """Waits between attempts while the database is away; the last one repeats."""
 GATHER_SECONDS = 0.025
-"""The first word waits so long for others: that a change was stored and that it is live are mostly
-written together then, after the boxes had the disk for the change itself."""
+"""Seconds that the first word waits for others, at most, and that writing rests: that a change was
+stored and that it is live are mostly written together, when the boxes had the disk for it."""
 MAX_BATCH = 2000
 """Words written in one transaction, at most."""
 PARTS = 8
@@ -41,17 +42,34 @@ class AcknowledgementWriter:
         self._at = at
         self._said: list[Said] = []
         self._running = False
+        self._gathering: IDelayedCall | None = None
+        self._rested_at = -math.inf
+        """From then on the last word of a change is written at once."""
         self._closed = False
         self._failing = False
         """Whether the last attempt failed: who stops does not wait for a database that is away."""
         self._idle: list[Deferred[None]] = []
 
-    def say(self, said: Said) -> None:
-        """Take one word; it is written soon."""
+    def say(self, said: Said, *, last: bool = False) -> None:
+        """Take one word; it is written soon, with those said before it.
+
+        ``last``: nothing else is waited for by some change, so it need not wait for company.
+        """
         self._said.append(said)
-        if not self._running and not self._closed:
+        if self._closed or (self._running and self._gathering is None):
+            return
+        wait = GATHER_SECONDS
+        if last:
+            wait = min(wait, max(0.0, self._rested_at - self._reactor.seconds()))
+        if self._gathering is None:
             self._running = True
-            self._reactor.callLater(GATHER_SECONDS, lambda: ensureDeferred(self._write_all()))
+            self._gathering = self._reactor.callLater(wait, self._begin)
+        elif self._gathering.getTime() > self._reactor.seconds() + wait:
+            self._gathering.reset(wait)
+
+    def _begin(self) -> None:
+        self._gathering = None
+        ensureDeferred(self._write_all())
 
     def _drop(self, said: Said, error: Exception) -> None:
         """Give up one word, so that no box can keep all the others from being heard."""
@@ -136,6 +154,7 @@ class AcknowledgementWriter:
             for said in batch:
                 self._tell(said, written)
         self._running = False
+        self._rested_at = self._reactor.seconds() + GATHER_SECONDS
         self._rest()
 
     @staticmethod

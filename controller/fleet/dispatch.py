@@ -29,7 +29,17 @@ from controller.fleet.lane_store import (
 )
 from controller.fleet.link import InFlight, LaneLink, acknowledged
 from controller.fleet.loading import Found, Inline, Load, fetched, read
-from controller.fleet.words import FLEET, ConditionWord, Said, StoredWord, Word, Written
+from controller.fleet.under_way import UnderWay
+from controller.fleet.words import (
+    FLEET,
+    ConditionWord,
+    ObservedWord,
+    OutcomeWord,
+    Said,
+    StoredWord,
+    Word,
+    Written,
+)
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError
 from node_agent.wire.messages import Batch, Item, Observe, Stored
@@ -72,6 +82,7 @@ class Dispatcher:
         self._at = at
         self._links: dict[LaneKey, LaneLink] = {}
         self._by_server: dict[str, dict[LaneKey, LaneLink]] = {}
+        self._under_way = UnderWay()
         self._changes: list[int] = []
         self._committing: dict[int, bool] = {}
         """Changes that this process commits now, and whether their NOTIFY has come already."""
@@ -100,6 +111,8 @@ class Dispatcher:
 
     def detach(self, link: LaneLink) -> None:
         """Serve it no more; a newer link of the same lane stays."""
+        if not link.ended:
+            self._under_way.ends(link.awaited())
         link.ended = True
         if self._links.get(link.key) is link:
             del self._links[link.key]
@@ -286,15 +299,19 @@ class Dispatcher:
             for link in self.links_of(watch.server):
                 self.watch(link, watch)
 
-    @staticmethod
-    def _touch(link: LaneLink, touched: Touched) -> None:
+    def _touch(self, link: LaneLink, touched: Touched) -> None:
         link.server_revision = max(link.server_revision, touched.revision)
         if touched.revision > link.settled:
-            link.changes[touched.change_id] = touched.revision
+            self._expect(link, touched.change_id, touched.revision)
+
+    def _expect(self, link: LaneLink, change_id: int, revision: int) -> None:
+        if link.expect(change_id, revision):
+            self._under_way.begins(change_id)
 
     def watch(self, link: LaneLink, watch: Watch) -> None:
         """Have a lane's name server observed for a change."""
         if link.watch(watch):
+            self._under_way.begins(watch.change_id)
             link.send(Observe(lane=link.key[1], zone=watch.zone, serial=watch.serial))
             self._at("observing")
 
@@ -313,8 +330,7 @@ class Dispatcher:
         link.server_revision = max(link.server_revision, load.through)
         link.batches += 1
         for pending, _ in load.objects:
-            last = link.changes.get(pending.change_id, 0)
-            link.changes[pending.change_id] = max(last, pending.revision)
+            self._expect(link, pending.change_id, pending.revision)
         link.in_flight = InFlight(
             link.batches,
             max(load.through, link.stored),
@@ -397,7 +413,10 @@ class Dispatcher:
     def say(
         self, link: LaneLink, word: Word, then: Callable[[Written], None] | None = None
     ) -> None:
-        """Write what a lane said; a link that turns out to be of an older session ends."""
+        """Write what a lane said, soon, or at once where it is the last that a change waited for.
+
+        A link that turns out to be of an older session ends.
+        """
 
         def arrived(written: Written) -> None:
             link.saying(-1)
@@ -409,7 +428,11 @@ class Dispatcher:
             self.detach(link)
 
         link.saying(1)
-        self._writer.say(Said(link.key, link.box_name, link.epoch, word, arrived, stale))
+        ended = word.changes if isinstance(word, OutcomeWord | ObservedWord) else ()
+        self._writer.say(
+            Said(link.key, link.box_name, link.epoch, word, arrived, stale),
+            last=self._under_way.ends(ended),
+        )
 
 
 def _fits(change: ServerChange) -> bool:

@@ -138,6 +138,17 @@ class LaneLink:
         if self.early:
             self.early = {name: last for name, last in self.early.items() if last > stored}
 
+    def expect(self, change_id: int, revision: int) -> bool:
+        """Note that a change is on its way up to ``revision``; tell whether it was not before."""
+        known = self.changes.get(change_id)
+        self.changes[change_id] = max(known or 0, revision)
+        return known is None
+
+    def awaited(self) -> list[int]:
+        """Give the changes that it is waited for, once for each thing that it has yet to tell."""
+        watches = (watch.change_id for waiting in self.watches.values() for watch in waiting)
+        return [*self.changes, *watches]
+
     def settle(self, revision: int, *, complete: bool) -> tuple[int, ...]:
         """Note that all up to ``revision`` has an outcome; give the changes that end by it.
 
