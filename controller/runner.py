@@ -33,8 +33,11 @@ from controller.storage.database import (
     Rollback,
     Transaction,
 )
+from controller.storage.link import STATEMENT_MILLISECONDS
 
 _log = Logger()
+_IN_VAIN = (psycopg2.errors.LockNotAvailable, psycopg2.errors.QueryCanceled)
+"""PostgreSQL gave up: on waiting for another transaction, or on a statement that took too long."""
 _UNSEALED = Holding()
 
 
@@ -233,13 +236,8 @@ class CommandRunner:
             done = await self._database.transaction(principal, work, name=name)
         except psycopg2.errors.UniqueViolation as error:
             raise _taken(error, request) from error
-        except psycopg2.errors.LockNotAvailable as error:
-            raise CommandError(
-                "database.busy",
-                "another command holds what this one needs, and goes on holding it",
-                allowed="ask again in a moment: nothing was written",
-                status=503,
-            ) from error
+        except _IN_VAIN as error:
+            raise _ended_in_vain(error) from error
         finally:
             if self._handover is not None:
                 for change_id in begun:
@@ -319,7 +317,12 @@ class CommandRunner:
         async def work(tx: Transaction) -> Any:
             return await command.function(Work(tx, principal, None), request)
 
-        result = await self._database.transaction(principal, work, name=command.name, reads=True)
+        try:
+            result = await self._database.transaction(
+                principal, work, name=command.name, reads=True
+            )
+        except _IN_VAIN as error:
+            raise _ended_in_vain(error) from error
         return await self._fetched(CommandResult(result, None))
 
     async def _fetched(self, done: CommandResult) -> CommandResult:
@@ -366,6 +369,22 @@ def _fingerprint(name: str, request: Any) -> bytes:
     """Give a digest that is equal for equal requests. A secret that is used once is not in it."""
     given = attrs.asdict(request, filter=lambda field, _: not field.metadata.get("once"))
     return sha256(msgspec.json.encode([name, given], order="deterministic")).digest()
+
+
+def _ended_in_vain(error: psycopg2.Error) -> CommandError:
+    if isinstance(error, psycopg2.errors.LockNotAvailable):
+        return CommandError(
+            "database.busy",
+            "another command holds what this one needs, and goes on holding it",
+            allowed="ask again in a moment: nothing was written",
+            status=503,
+        )
+    return CommandError(
+        "database.slow",
+        f"the database took longer than {STATEMENT_MILLISECONDS // 1000} s for a part of this",
+        allowed="ask for less at once, or when it has less to do: nothing was written",
+        status=503,
+    )
 
 
 def _taken(error: psycopg2.errors.UniqueViolation, request: Any) -> Exception:

@@ -11,8 +11,6 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
-from controller.cluster.boxes.boxes import NamedBox
-from controller.commands import Command, Registry, Work
 from controller.fleet.committed import Committed, Pending, Watch
 from controller.fleet.lane_store import backlogs, touched_by
 from controller.principal import Principal
@@ -482,33 +480,3 @@ async def inlined(model: Model, spec: bytes, secrets: list[int]) -> bytes:
         return await model.secrets.inline(tx, spec, secrets)
 
     return await model.database.transaction(OPERATOR, read, name="test")
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_command_that_waits_in_vain_for_another_is_told_to_ask_again(model: Model) -> None:
-    """It is no failure of the controller: 503, nothing written."""
-    await model.box("web1", 1, ("web",))
-    lock = "SELECT 1 FROM box WHERE name = 'web1' FOR UPDATE"
-    held: Deferred[None] = Deferred()
-    let_go: Deferred[None] = Deferred()
-
-    async def hold(tx: Transaction) -> None:
-        await tx.rows(lock)
-        held.callback(None)
-        await let_go
-
-    async def wait(work: Work, request: NamedBox) -> None:
-        await work.tx.rows(f"{lock} NOWAIT")
-
-    command = Command("pserver.wait", "POST", "/w/{name}", NamedBox, "provider.write", "", wait)
-    runner = CommandRunner(model.database, Registry((command,)))
-    holding = ensureDeferred(model.database.transaction(OPERATOR, hold, name="hold"))
-    await held
-    try:
-        with pytest.raises(CommandError) as caught:
-            await runner.run(OPERATOR, "pserver.wait", NamedBox("web1"))
-    finally:
-        let_go.callback(None)
-        await holding
-    assert (caught.value.id, caught.value.status) == ("database.busy", 503)
-    await runner.run(OPERATOR, "pserver.wait", NamedBox("web1"))
