@@ -183,6 +183,22 @@ async def test_no_page_is_wider_than_a_phone(panel: PanelSite) -> None:
 
 
 @ensureDeferred
+async def test_on_a_phone_the_tab_of_the_page_is_in_sight(panel: PanelSite) -> None:
+    await panel.model.shop()
+
+    def see(browser: Browser) -> list[float]:
+        browser.open(f"{panel.url}/boxes/box/web1/settings")
+        return browser.run(
+            "const tab = document.querySelector('.hs-tabs [aria-current]').getBoundingClientRect();"
+            "return [tab.left, tab.right, scrollY]"
+        )
+
+    left, right, scrolled = await look(panel, see, width=390, height=844)
+    assert 0 <= left < right <= 390
+    assert scrolled == 0
+
+
+@ensureDeferred
 async def test_the_colours_follow_the_system_until_somebody_chooses(panel: PanelSite) -> None:
     def see(browser: Browser) -> None:
         assert browser.attribute("html", "data-bs-theme") == "dark"

@@ -100,6 +100,9 @@
         button.classList.add("btn-loading");
       }
     });
+    for (const tab of document.querySelectorAll(".hs-tabs [aria-current]")) {
+      tab.scrollIntoView({ block: "nearest", inline: "center" });
+    }
     const wrong = document.querySelector(".is-invalid");
     if (wrong) wrong.focus();
   });
