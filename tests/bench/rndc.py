@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import random
 import socket
 import struct
 import time
@@ -19,7 +20,8 @@ class Rndc:
     def __init__(self, address: str, port: int, secret: str) -> None:
         self._place = (address, port)
         self._secret = base64.b64decode(secret)
-        self._serial = int(time.time())
+        # named takes the same number within one second for a replay, whoever sends it.
+        self._serial = random.SystemRandom().randrange(1 << 31)
         self._nonce = b""
         self._used = 0.0
         self._socket = self._connect()
