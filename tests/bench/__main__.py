@@ -11,9 +11,20 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import batch, cluster, crowd, drift, footprint, returning, sizes, wide, wide_model
+from tests.bench import (
+    batch,
+    cluster,
+    crowd,
+    drift,
+    footprint,
+    returning,
+    sizes,
+    skeleton,
+    wide,
+    wide_model,
+)
 from tests.bench.changes import Product, new_domains, record_changes
-from tests.bench.figures import Times, median, ms, table
+from tests.bench.figures import Times, table
 from tests.bench.limit import Limit
 
 HEAD = ("", "limit", "product", "ratio", "bar")
@@ -28,7 +39,7 @@ def main() -> None:
         _return_of_the_fleet(arguments)
     if "i" in arguments.parts:
         _verifying(arguments)
-    for together in ("abcde", "h"):  # a batch goes to empty name servers
+    for together in ("abcdej", "h"):  # a batch goes to empty name servers
         if chosen := set(arguments.parts) & set(together):
             _on_cluster(arguments, chosen)
 
@@ -100,7 +111,7 @@ def _run(
 ) -> None:
     begin = time.monotonic()
     domains, changes = (3, 10) if arguments.quick else (arguments.pairs // 2, arguments.pairs)
-    if chosen & set("abe"):
+    if chosen & set("abej"):
         _say("new domains, limit and product in turns")
         used = footprint.Used(bench)
         times = new_domains(limit, product, domains if "b" in chosen else 1)
@@ -113,9 +124,11 @@ def _run(
         used = footprint.Used(bench)
         times = record_changes(limit, product, changes)
         _pairs(f"a. record change: both name servers ({changes} pairs)", times)
-        stages = ", ".join(f"{k} {ms(median(v))}" for k, v in limit.stages.seconds.items())
-        _print(f"  of the limit's median: {stages}")
+        _print(f"  of the limit's median: {limit.stages.medians()}")
         _print(used.for_each(changes))
+    if "j" in chosen:
+        _say("record changes: limit, skeleton and product in turns")
+        _print(skeleton.measure(bench, limit, product, changes))
     if "d" in chosen:
         _say("memory and idle CPU")
         _print(footprint.measure(bench, 3 if arguments.quick else 15))
@@ -149,10 +162,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=200, help="pairs of limit and product")
     parser.add_argument(
         "--parts",
-        default="abcdefghi",
+        default="abcdefghij",
         help="some of: a record change, b new domain, c many agents, d memory, e by number"
         " of zones, f wide model, g return of the fleet, h a batch of zones,"
-        " i verifying files",
+        " i verifying files, j a record change by a skeleton of the product",
     )
     parser.add_argument(
         "--agents", type=int, nargs="*", help="numbers of agents of part g, instead of its own"

@@ -6,8 +6,6 @@ sockets, psycopg2, sqlite3. It runs beside the product, on the same database ser
 servers and the same disk, with zones of its own.
 """
 
-import os
-import sqlite3
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,38 +17,9 @@ from psycopg2 import extensions
 
 from tests.bench.answers import NameServerClient, WebClient
 from tests.bench.cluster import Bench, NameServer
+from tests.bench.durable import ROW, Journal, write_file, zone_text
+from tests.bench.figures import median, ms
 from tests.bench.rndc import Rndc
-
-_ROW = "x" * 600
-"""As many bytes as the row of a change has, and an agent's journal entry."""
-
-
-class Journal:
-    """What an agent must have on its disk before it may act: one commit of a WAL, synced."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, body TEXT)")
-
-    def write(self) -> None:
-        self._db.execute("INSERT INTO entry (body) VALUES (?)", (_ROW,))
-
-    def close(self) -> None:
-        self._db.close()
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all: sync, then rename."""
-    candidate = path.with_name(f"{path.name}.new")
-    handle = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    try:
-        os.write(handle, text.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(candidate, path)
 
 
 @attrs.define
@@ -64,6 +33,10 @@ class Stages:
         now = time.perf_counter()
         self.seconds.setdefault(name, []).append(now - since)
         return now
+
+    def medians(self) -> str:
+        """Say the median of each stage."""
+        return ", ".join(f"{name} {ms(median(each))}" for name, each in self.seconds.items())
 
 
 class Limit:
@@ -87,6 +60,15 @@ class Limit:
         self._serial = int(time.time())
         self.stages = Stages()
 
+    @property
+    def serial(self) -> int:
+        """The serial of the zone that was changed or added last."""
+        return self._serial
+
+    def path(self, zone: str) -> Path:
+        """Give where the master reads a zone of the limit."""
+        return self._folder / f"limit-{zone}.zone"
+
     def close(self) -> None:
         self._pool.shutdown()
         self._site.close()
@@ -103,7 +85,7 @@ class Limit:
         at = self.stages.add("PostgreSQL commit", at)
         self._journals[0].write()
         at = self.stages.add("journal commit", at)
-        write_file(self._path(zone), text)
+        write_file(self.path(zone), text)
         at = self.stages.add("zone file", at)
         self._control[0].command(f"reload {zone}")
         at = self.stages.add("reload", at)
@@ -155,7 +137,7 @@ class Limit:
 
     def _add_to_master(self, zones: Sequence[str], text: str) -> None:
         for zone in zones:
-            write_file(self._path(zone), text.replace(zones[0], zone))
+            write_file(self.path(zone), text.replace(zones[0], zone))
             self._control[0].command(f"addzone {zone} {{ {self._master_configuration(zone)} }};")
 
     def _add_to_secondary(self, zones: Sequence[str]) -> None:
@@ -164,11 +146,11 @@ class Limit:
 
     def _commit(self) -> None:
         with self._database.cursor() as cursor:
-            cursor.execute("INSERT INTO bench_limit (body) VALUES (%s)", (_ROW,))
+            cursor.execute("INSERT INTO bench_limit (body) VALUES (%s)", (ROW,))
 
     def _master_writes(self, zone: str, text: str) -> None:
         self._journals[0].write()
-        write_file(self._path(zone), text)
+        write_file(self.path(zone), text)
 
     def _site_writes(self, zone: str) -> None:
         self._journals[2].write()
@@ -181,22 +163,14 @@ class Limit:
         for client in self._clients:
             client.until(zone, self._serial)
 
-    def _path(self, zone: str) -> Path:
-        return self._folder / f"limit-{zone}.zone"
-
     def _zone_text(self, zone: str) -> str:
         self._serial += 1
-        return (
-            f"$ORIGIN {zone}.\n$TTL 3600\n"
-            f"@ SOA ns1.limit.test. root.limit.test. {self._serial} 10800 3600 1209600 3600\n"
-            "@ NS ns1.limit.test.\n@ NS ns2.limit.test.\n"
-            f"@ A 192.0.2.1\nwww A 192.0.2.1\nchanged A 192.0.2.{self._serial % 250 + 1}\n"
-        )
+        return zone_text(zone, self._serial)
 
     def _master_configuration(self, zone: str) -> str:
         peer, key = self._bench.secondary, self._bench.transfer_key
         return (
-            f'type master; file "{self._path(zone)}"; notify explicit; notify-delay 0; '
+            f'type master; file "{self.path(zone)}"; notify explicit; notify-delay 0; '
             f'also-notify {{ {peer.address} port {peer.port} key "{key}"; }}; '
             f'allow-transfer {{ key "{key}"; }};'
         )

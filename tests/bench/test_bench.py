@@ -19,5 +19,5 @@ def test_quick_bench_measures_every_part(tmp_path: Path) -> None:
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
-    for part in "abcdefghi":
+    for part in "abcdefghij":
         assert f"\n{part}. " in finished.stdout, finished.stdout
