@@ -115,7 +115,7 @@ class Entries:
             candidates=tuple(each.path for each in _written(step)),
             scratch=scratch_paths(step),
             inverse=step.inverse,
-            reload=step.plan.reload or step.plan.restart,
+            reload=step.reloads,
             units=tuple(change.unit or "" for change in step.changes),
             after=tuple(after.items()),
             retire=step.plan.retire,

@@ -158,6 +158,8 @@ class HeavySteps:
             return
         work.use_server(changes)
         alive = await work.box.running()
+        if not alive or any(one.step.reloads for one in admitted):
+            await work.mark()
         if not alive:
             await work.box.start()
         for effect in chain.from_iterable(one.step.plan.control for one in admitted):
@@ -215,7 +217,7 @@ def _concerns_daemon(one: Opened) -> bool:
     if any(map(_removes_server, one.step.changes)):
         return False
     server = any(change.id == SERVER_ID for change in one.step.changes)
-    return server or one.step.plan.reload or one.step.plan.restart
+    return server or one.step.reloads
 
 
 def _changes(opened: Sequence[Opened]) -> list[Change]:

@@ -56,9 +56,14 @@ class Step:
     inverse: tuple[ControlEffect, ...]
 
     @property
+    def reloads(self) -> bool:
+        """Whether the daemon reads its configuration again for it."""
+        return self.plan.reload or self.plan.restart
+
+    @property
     def quick(self) -> bool:
         """Whether it needs neither a checker nor a reload: no process is started for it."""
-        heavy = self.plan.checks or self.plan.reload or self.plan.restart
+        heavy = self.plan.checks or self.reloads
         return not heavy and all(change.id != SERVER_ID for change in self.changes)
 
 

@@ -66,4 +66,4 @@ class ReloadLimit:
 
 def _reloads_for_customers(step: Step) -> bool:
     own = any(change.id == SERVER_ID for change in step.changes)
-    return (step.plan.reload or step.plan.restart) and not own
+    return step.reloads and not own

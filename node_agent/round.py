@@ -1,5 +1,6 @@
 """One round of a lane: the steps it has open, and what they came to."""
 
+import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from node_agent.box.interface import LaneBox
@@ -16,6 +17,7 @@ from node_agent.planning import Change, Step
 from node_agent.records import Received, Verdict
 from node_agent.reload_limit import ReloadLimit
 from node_agent.wire.messages import OutcomeName
+from templates.effects import Probe
 from templates.objects import ObjectId
 from templates.overrides import blamed
 from templates.service_type import SERVER_ID, LaneContext, ServiceType
@@ -69,6 +71,8 @@ class Round:
         self.refused: list[str] = []
         """Words of what was refused of a repair, which judges no object."""
         self._passing: set[str] = set()
+        self._taken_up: Probe | None = None
+        """What shows that the daemon has read what the last `mark` was written beside."""
         self._keep = keep
         self._lane = lane
         self._journal = journal
@@ -277,8 +281,23 @@ class Round:
             raise lost[0]
         return failures
 
+    async def mark(self) -> None:
+        """Before the daemon reads its configuration: have it hold a word of this reading.
+
+        A daemon that says yes to a reload may read nothing, and what was there before may fit every
+        other probe.
+        """
+        taken_up = self.service_type.daemon.taken_up
+        if taken_up is not None:
+            mark = taken_up(secrets.token_hex(16))
+            await self.blocking(lambda: self.box.files.stage((mark.file,)))
+            await self.blocking(lambda: self.box.files.commit((mark.file,)))
+            self._taken_up = mark.probe
+
     async def probe(self, one: Opened) -> None:
         """Probe one step."""
+        if self._taken_up is not None and one.step.reloads:
+            await self.box.probe(self._taken_up)
         for probe in one.step.plan.probes:
             await self.box.probe(probe)
 

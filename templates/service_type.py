@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import attrs
 
-from templates.effects import CheckProgram, Probe, UnitPlan
+from templates.effects import CheckProgram, Probe, UnitPlan, WriteFile
 from templates.objects import ObjectId, ObjectKind, Spec
 
 SERVER_UNIT = "server"
@@ -76,6 +76,18 @@ class ControlEndpoint:
 
 
 @attrs.frozen
+class TakenUp:
+    """How it is seen that a daemon has read its configuration again, for one reading of it.
+
+    ``file`` is written before that, is read with the rest, and holds a word that no other reading
+    had; ``probe`` fits only where that word is in effect.
+    """
+
+    file: WriteFile
+    probe: Probe
+
+
+@attrs.frozen
 class Daemon:
     """How the daemon of a lane is run and told to read its configuration again.
 
@@ -93,6 +105,8 @@ class Daemon:
     baseline: Callable[[LaneContext], tuple[Probe, ...]]
     """Something known good, probed before a batch is blamed."""
     control: Callable[[LaneContext], ControlEndpoint] | None = None
+    taken_up: Callable[[str], TakenUp] | None = None
+    """By a word of letters and digits. None where the probes of what changed tell."""
     log_file: str = ""
     """The daemon's own log, below the lane's directory; empty where it has none there."""
 

@@ -18,10 +18,11 @@ from templates.effects import (
 )
 from templates.overrides import FOLDER
 from templates.render import render
-from templates.service_type import SERVER_ID, LaneContext, PlanRefusedError, Unit
+from templates.service_type import SERVER_ID, LaneContext, PlanRefusedError, TakenUp, Unit
 
 MAIN_FILE = "apache2.conf"
 PID_FILE = "run/apache2.pid"
+_TAKEN_UP_FILE = "run/taken-up.conf"
 _SCRATCH = "check/server.conf"
 THREADS = 25
 """Threads of a child process while as many as that may work at all."""
@@ -56,6 +57,18 @@ _DIRECTORIES = (
 def main_file(context: LaneContext) -> str:
     """Give the absolute path of the main configuration file."""
     return str(context.root / MAIN_FILE)
+
+
+def taken_up(word: str) -> TakenUp:
+    """Have the host that tells the server's health answer for ``word`` too.
+
+    The files of accounts are read after this one: where it is in effect, so are they.
+    """
+    path = f"/{word}"
+    return TakenUp(
+        WriteFile(_TAKEN_UP_FILE, render("apache/taken-up.conf.j2", path=path).encode()),
+        ProbeHttp(HEALTH, path=path, statuses=(204,), taken_up=True),
+    )
 
 
 def full_check(context: LaneContext) -> CheckProgram:
@@ -209,6 +222,7 @@ def _main_text(
         user=context.daemon_user or "",
         neutral_name=NEUTRAL,
         health_name=HEALTH,
+        taken_up=_TAKEN_UP_FILE,
         listen=[
             {"address": address, "port": port, "protocol": protocol}
             for address, port, protocol in listen

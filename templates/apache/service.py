@@ -8,6 +8,7 @@ from templates.apache.configuration import (
     main_file,
     named_directories,
     plan_server,
+    taken_up,
 )
 from templates.apache.objects import DEDICATED, SERVER, SITE, ApacheOptions, ApacheSettings
 from templates.apache.origins import origins
@@ -40,6 +41,7 @@ APACHE = ServiceType(
         reload="SIGUSR1",
         check=full_check,
         baseline=lambda context: (BASELINE,),
+        taken_up=taken_up,
         log_file="logs/error.log",
     ),
     origins=origins,

@@ -6,15 +6,12 @@ a site that goes from the one kind to the other is answered at every instant.
 """
 
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 
 import attrs
-import msgspec
 
 from templates.apache.certificates import KeyPair, file_digest, load_pair
 from templates.apache.configuration import BASELINE, check_text, root
 from templates.apache.names import (
-    RESERVED,
     SHARED_LENGTH,
     document,
     host_name,
@@ -116,7 +113,7 @@ def plan_sites(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
             for account in written
         ),
         reload=bool(accounts),
-        probes=_probes(context, changed, old.values(), accounts),
+        probes=_probes(context, changed, reload=bool(accounts)),
         retire=_unused_certificates(old.values(), new.values()),
     )
 
@@ -213,7 +210,6 @@ def _account_text(context: LaneContext, sites: list[Site], *, certificates: bool
     return render(
         "apache/account.conf.j2",
         overrides=f"{FOLDER}/accounts/{sites[0].spec.account if sites else 0}/*.conf",
-        marker=_marker(context, sites),
         sites=_hosts(context, sites, certificates=certificates),
     )
 
@@ -236,39 +232,10 @@ def _hosts(
     ]
 
 
-def _marker(context: LaneContext, sites: list[Site]) -> str:
-    """Name what an account's file comes to: another file has another name. Empty for no sites."""
-    if not sites:
-        return ""
-    content = msgspec.json.encode((sites[0].spec.account, _hosts(context, sites)))
-    return f"{sha256(content).hexdigest()[:32]}.{RESERVED}"
-
-
-def _taken_up(
-    context: LaneContext,
-    old: Iterable[Site],
-    accounts: Mapping[int, list[Site]],
-) -> list[ProbeHttp]:
-    """See that Apache reads the files of these accounts as they are now: a reload ends in its own
-    time, and the links of a site are answered with or without its own settings."""
-    before = _own_by_account(old)
-    probes = []
-    for account, sites in accounts.items():
-        if sites:
-            name, statuses = _marker(context, sites), (204,)
-        else:
-            name, statuses = _marker(context, before[account]), (404,)
-        probes.append(ProbeHttp(name, statuses=statuses, taken_up=True))
-    return probes
-
-
 def _probes(
-    context: LaneContext,
-    changed: Mapping[Site, KeyPair | None],
-    old: Iterable[Site],
-    accounts: Mapping[int, list[Site]],
+    context: LaneContext, changed: Mapping[Site, KeyPair | None], *, reload: bool
 ) -> tuple[ProbeHttp, ...]:
-    probes = [BASELINE, *_taken_up(context, old, accounts)] if accounts else []
+    probes = [BASELINE] if reload else []
     port = context.server.settings.tls_port
     for site, pair in changed.items():
         redirects = bool(site.spec.settings and site.spec.settings.redirect_to)

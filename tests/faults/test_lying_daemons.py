@@ -136,6 +136,19 @@ async def test_apache_that_does_not_take_up_a_site_quarantines_nothing(
 
 
 @pytest_twisted.ensureDeferred
+async def test_each_reading_of_apache_is_known_by_a_word_of_its_own(web_server: RealLane) -> None:
+    lane = web_server
+    file = lane.root / "run/taken-up.conf"
+    words = []
+    for number in range(2):
+        taken = await lane.take(site(f"own{number}.test", number + 1, settings=own()))
+        assert set(taken.values()) == {"applied"}
+        words.append(file.read_text().split('"')[1])
+    assert [(await lane.status(HEALTH, word))[0] for word in words] == [403, 204]
+    assert (await lane.status(HEALTH))[0] == 204
+
+
+@pytest_twisted.ensureDeferred
 async def test_many_sites_that_apache_does_not_take_up_all_come_later(web_server: RealLane) -> None:
     """More sites of one account than there are reloads to find a culprit with."""
     lane = web_server
@@ -161,7 +174,8 @@ async def test_apache_that_answers_with_anothers_page_is_not_called_live(
     probe: Callable[[ProbeHttp], Awaitable[None]] = box.probe
 
     async def anothers(asked: ProbeHttp) -> None:
-        host = asked.host if asked.host == HEALTH else "others.test"
+        well = asked.host == HEALTH and asked.path == "/"
+        host = HEALTH if well else "others.test"
         await probe(msgspec.structs.replace(asked, host=host))
 
     box.probe = anothers

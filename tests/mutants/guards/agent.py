@@ -350,9 +350,9 @@ MUTANTS = (
     Mutant(
         "agent.configuration-taken-up",
         "P5",
-        "templates/apache/sites.py",
-        "        probes.append(ProbeHttp(name, statuses=statuses, taken_up=True))\n",
-        "        del name, statuses\n",
+        "node_agent/round.py",
+        "            self._taken_up = mark.probe\n",
+        "            self._taken_up = None\n",
         (
             f"{_LYING}::test_apache_that_does_not_take_up_a_site_quarantines_nothing",
             f"{_LYING}::test_apache_that_answers_with_anothers_page_is_not_called_live",

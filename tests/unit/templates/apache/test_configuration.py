@@ -74,7 +74,8 @@ def test_mass_virtual_host_is_the_first_then_accounts_and_an_operators_own_comes
         conf.index(part)
         for part in (
             "VirtualDocumentRoot",
-            "Redirect 204",
+            "RedirectMatch 204",
+            'IncludeOptional "run/taken-up.conf"',
             'IncludeOptional "accounts/*.conf"',
             'IncludeOptional "overrides/server/*.conf"',
         )
