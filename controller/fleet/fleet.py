@@ -15,7 +15,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from controller.crash_points import CrashSite, pass_by
@@ -47,6 +47,12 @@ log = Logger()
 CHANGE_CHANNEL = "hs_change"
 RESCAN_SECONDS = 30.0
 PRESENCE_SECONDS = 5.0
+
+
+class UnbufferedTls(TLSMemoryBIOFactory):
+    """TLS that has encrypted a frame when it was said: see `FrameProtocol.push`."""
+
+    protocol = TLSMemoryBIOProtocol
 
 
 class Fleet:
@@ -130,7 +136,7 @@ class Fleet:
             (enrolment_endpoint, self._enrolment_tls, self._enrolment),
         )
         for endpoint, tls, factory in doors:
-            wrapped = TLSMemoryBIOFactory(tls, False, factory)
+            wrapped = UnbufferedTls(tls, False, factory)
             wrapped.noisy = False
             self._ports.append(await endpoint.listen(wrapped))
         self._listener.listening(self._ports[0])

@@ -17,7 +17,15 @@ from controller.fleet.strangers import Crowd
 from controller.storage.errors import StorageError
 from node_agent.wire.codec import WireError, decode_from_agent, printable
 from node_agent.wire.framing import FrameProtocol
-from node_agent.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, FromAgent, Hello, Refused
+from node_agent.wire.messages import (
+    PROTOCOL_MAX,
+    PROTOCOL_MIN,
+    Batch,
+    FromAgent,
+    Hello,
+    Message,
+    Refused,
+)
 from pki.policy import Peer, PeerRefusedError, peer, refusal
 
 log = Logger()
@@ -71,6 +79,12 @@ class AgentProtocol(FrameProtocol[FromAgent]):
         if self.session is not None:
             self.session.heard = self._listener.services.reactor.seconds()
         super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def send(self, message: Message) -> None:
+        """Send one message; a batch leaves at once: a person waits for it."""
+        super().send(message)
+        if isinstance(message, Batch):
+            self.push()
 
     def peer_established(self) -> None:
         """Read who the peer is, now that the handshake has verified it."""

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar, cast
 from OpenSSL import SSL
 from twisted.internet.interfaces import IHandshakeListener, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -65,6 +66,18 @@ class FrameProtocol(Int32StringReceiver, Generic[MessageT]):
         """Send one message; one for a connection that has ended is dropped."""
         if not self._ended:
             self.sendString(encode(message))  # type: ignore[no-untyped-call]
+
+    def push(self) -> None:
+        """Have the kernel take what was sent, instead of in one of the reactor's next turns.
+
+        What buffers within TLS for a turn, as Twisted's TLS does unless told otherwise, is not
+        reached. A failure is seen by the reactor when it writes next.
+        """
+        tls = self.transport
+        if self.alive and isinstance(tls, TLSMemoryBIOProtocol):
+            tcp = cast(Connection, tls.transport)
+            if not tcp.disconnecting:
+                tcp.doWrite()
 
     def lose(self, reason: str, *, flush: bool = False) -> None:
         """End the connection for ``reason``; ``flush`` lets what was sent leave first."""

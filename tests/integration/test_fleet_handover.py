@@ -1,5 +1,6 @@
 """What the controller itself commits reaches its boxes from memory, and nothing else does."""
 
+import select
 from typing import Any
 
 import pytest
@@ -80,6 +81,24 @@ async def test_a_notify_before_its_hand_over_is_not_read(
     dispatcher.ended(early)
     await cluster.until_settled(server)
     assert early not in reads
+    assert len(agent.said(Batch)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_handed_over_has_left_before_the_reactor_goes_on(
+    cluster: FleetCluster,
+) -> None:
+    server, agent = await one_lane(cluster)
+    change = await cluster.change(server, {"a.test": b"1"}, notify=False)
+    objects = (Pending("zone", "a.test", 2, 1, b"1", (), (), change),)
+    assert agent.protocol is not None
+    tls: Any = agent.protocol.transport
+    came = select.poll()
+    came.register(tls.transport.fileno(), select.POLLIN)
+    assert not came.poll(0)
+    cluster.fleet._dispatcher.committed(Committed(change, (ServerChange(server, 1, objects),), ()))
+    assert came.poll(100)
+    await cluster.until_settled(server)
     assert len(agent.said(Batch)) == 1
 
 
