@@ -34,6 +34,7 @@ from controller.storage.database import (
     Transaction,
 )
 from controller.storage.link import STATEMENT_MILLISECONDS
+from controller.uniqueness import taken
 
 _log = Logger()
 _IN_VAIN = (psycopg2.errors.LockNotAvailable, psycopg2.errors.QueryCanceled)
@@ -90,43 +91,6 @@ class Afterwards:
     fetch: Callable[[], Awaitable[Any]]
     kept: Any = None
     note: Callable[[Any], Note] | None = None
-
-
-_TAKEN: dict[str, tuple[str, str, str]] = {
-    "box_name_key": ("pserver.name.taken", "name", "a box has this name"),
-    "logical_server_name_key": ("lserver.name.taken", "name", "a logical server has this name"),
-    "account_name_key": ("account.name.taken", "name", "an account has this name"),
-    "domain_name_key": ("domain.name.taken", "name", "the domain is hosted here already"),
-    "domain_reversed": ("domain.name.taken", "name", "the domain is hosted here already"),
-    "zone_name_key": ("domain.name.taken", "name", "the zone is served here already"),
-    "ip_address_address_port_key": (
-        "ip.endpoint.taken",
-        "ip",
-        "the address and port are used by another server (R354)",
-    ),
-    "ip_address_one_service": (
-        "ip.service.exactly-one",
-        "type",
-        "the server has its service address: exactly one is allowed",
-    ),
-    "ip_address_one_outgoing": (
-        "ip.outgoing.one",
-        "type",
-        "the server has its outgoing address: exactly one is allowed (R347)",
-    ),
-    "ip_address_one_bouncing": (
-        "ip.bouncing.one",
-        "type",
-        "the server has its bouncing address: exactly one is allowed (R350)",
-    ),
-    "ip_address_one_site": (
-        "site.address.taken",
-        "name",
-        "the site has a dedicated address",
-    ),
-    "ip_address_tag": ("ip.tag.taken", "tag", "the server has a shared address with this tag"),
-}
-"""What a unique constraint means to a person: the rule is the constraint, not a read before."""
 
 
 def _allowed(principal: Principal, permission: Permission) -> bool:
@@ -235,7 +199,7 @@ class CommandRunner:
         try:
             done = await self._database.transaction(principal, work, name=name)
         except psycopg2.errors.UniqueViolation as error:
-            raise _taken(error, request) from error
+            raise taken(error, request) from error
         except _IN_VAIN as error:
             raise _ended_in_vain(error) from error
         finally:
@@ -385,12 +349,3 @@ def _ended_in_vain(error: psycopg2.Error) -> CommandError:
         allowed="ask for less at once, or when it has less to do: nothing was written",
         status=503,
     )
-
-
-def _taken(error: psycopg2.errors.UniqueViolation, request: Any) -> Exception:
-    constraint = error.diag.constraint_name or ""
-    if constraint not in _TAKEN:
-        return error
-    error_id, field, message = _TAKEN[constraint]
-    value = getattr(request, field, "")
-    return CommandError(error_id, message, field=field, value=str(value), status=409)

@@ -13,6 +13,16 @@ from controller.commands import Command
 from controller.web.problems import ProblemError, problem
 
 _AT = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_KINDS = re.compile(r"Expected `(?P<wanted>[a-z |]+)`, got `(?P<given>[a-z]+)`")
+_IN_WORDS = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "nothing",
+    "object": "an object",
+    "str": "text",
+}
 
 
 def read_json_object(body: bytes) -> dict[str, Any]:
@@ -58,7 +68,9 @@ def build_request(
         given[name] = _convert(fields[name], value, hints[name], strict=True)
     for name, field in fields.items():
         if name not in given and field.default is attrs.NOTHING:
-            raise problem(422, "request.field.missing", f"{name} is missing", field=name)
+            raise problem(
+                422, "request.field.missing", f"{name} is missing", field=name, allowed="a value"
+            )
     try:
         return command.request(**given)
     except (ValueError, TypeError) as error:
@@ -75,12 +87,16 @@ def _check_name(name: str, fields: Mapping[str, object], given: Mapping[str, obj
             allowed=", ".join(fields) or "no fields",
         )
     if name in given:
-        raise problem(422, "request.field.twice", f"{name} is given twice", field=name)
+        raise problem(
+            422, "request.field.twice", f"{name} is given twice", field=name, allowed="one value"
+        )
 
 
 def _single(name: str, texts: Sequence[str]) -> str:
     if len(texts) != 1:
-        raise problem(422, "request.field.twice", f"{name} is given twice", field=name)
+        raise problem(
+            422, "request.field.twice", f"{name} is given twice", field=name, allowed="one value"
+        )
     return texts[0]
 
 
@@ -106,10 +122,14 @@ def _refused(field: "attrs.Attribute[Any]", value: Any, message: str) -> Problem
     expected = message[: inner.start()] if inner else message
     place = field.name + inner["path"] if inner else field.name
     plain = isinstance(value, str | int | float) and not field.metadata.get("secret")
+    kinds = _KINDS.fullmatch(expected)
+    if kinds:
+        given = _IN_WORDS.get(kinds["given"], kinds["given"])
+        expected = " or ".join(_IN_WORDS.get(it, it) for it in kinds["wanted"].split(" | "))
     return problem(
         422,
         "request.field.invalid",
-        f"{place}: {expected}",
+        f"{place} is {given}" if kinds else f"{place}: {expected}",
         field=place,
         value=str(value) if plain else "",
         allowed=expected,

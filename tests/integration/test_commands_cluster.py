@@ -73,6 +73,7 @@ async def test_second_box_of_a_name_is_refused(model: Model) -> None:
         "pserver.add", name="WEB1", ip="198.51.100.2", mask="24", groups=("web",)
     )
     assert (error.id, error.status) == ("pserver.name.taken", 409)
+    assert error.allowed == "a name that no box has"
 
 
 @pytest_twisted.ensureDeferred

@@ -35,7 +35,8 @@ async def test_bad_and_taken_account_names_are_refused(model: Model) -> None:
     await model.ask("account.add", name="acme")
     for name in ("", "a b", "-a", "a\n", "a;b", "ä", "x" * 65, "../a"):
         assert (await model.refused("account.add", name=name)).id == "account.name.invalid"
-    assert (await model.refused("account.add", name="ACME")).id == "account.name.taken"
+    taken = await model.refused("account.add", name="ACME")
+    assert (taken.id, taken.allowed) == ("account.name.taken", "a name that no account has")
 
 
 @pytest_twisted.ensureDeferred

@@ -228,7 +228,8 @@ async def test_r347_and_r350_one_outgoing_and_one_bouncing_ip_per_mail_server(
     await add(cluster, "mail1", "192.0.2.50", "service")
     for number, (type_, row) in enumerate((("outgoing", "R347"), ("bouncing", "R350")), start=51):
         await add(cluster, "mail1", f"192.0.2.{number}", type_)
-        assert (await refused(cluster, "mail1", "192.0.2.60", type_)).id == f"ip.{type_}.one", row
+        error = await refused(cluster, "mail1", "192.0.2.60", type_)
+        assert (error.id, error.allowed) == (f"ip.{type_}.one", "delete the present one first"), row
 
 
 @pytest.mark.parametrize(("type_", "row"), [("outgoing", "R347"), ("bouncing", "R350")])

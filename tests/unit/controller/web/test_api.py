@@ -98,7 +98,27 @@ async def test_a_field_at_fault_is_named_and_nothing_runs(
     reply = await site.ask(method, "/api/v1" + path, body)
     assert (reply.status, reply.json["field"]) == (422, field)
     assert reply.headers["Content-Type"] == "application/problem+json"
+    assert reply.json["allowed"]
     assert site.runner.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "detail", "allowed"),
+    [
+        ({"name": "a", "size": "3"}, "size is text", "a whole number"),
+        ({"name": "a", "size": 1.5}, "size is a number", "a whole number"),
+        ({"name": 3}, "name is a whole number", "text"),
+        ({"name": "a", "version": "x"}, "version is text", "a whole number or nothing"),
+        ({"name": "a", "tags": "x"}, "tags is text", "a list"),
+        ({"name": "a", "tags": ["x", None]}, "tags[1] is nothing", "text"),
+    ],
+)
+@ensureDeferred
+async def test_a_value_of_the_wrong_kind_is_told_in_words(
+    site: Site, body: object, detail: str, allowed: str
+) -> None:
+    told = (await site.ask("POST", "/api/v1/things", body)).json
+    assert (told["detail"], told["allowed"]) == (detail, allowed)
 
 
 @ensureDeferred
