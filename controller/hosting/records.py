@@ -143,6 +143,9 @@ def _target(text: str, zone: str, *, host: bool) -> str:
         raise ValueError("the target must be a host name")
     if not names.is_host_name(name.replace("_", "a")):
         raise ValueError("the target is not a name")
+    if name.rpartition(".")[2].isdigit():
+        # RFC 1123 section 2.1: no name ends so, and nothing resolves an address as one.
+        raise ValueError("the target is a name, not an address")
     return f"{name}."
 
 
