@@ -147,7 +147,7 @@ def _of_this_host(given: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[
         yield f"agents/{name}.toml", _text(path)
         for verb in ("status", "faults"):
             yield f"agents/{name}-{verb}.json", _agent_says(verb, path)
-    for directory in logs:
+    for directory in dict.fromkeys(path.resolve() for path in logs):
         for path in sorted((*directory.glob("*.log*"), *directory.glob("*.out*"))):
             yield f"logs/{directory.name}-{path.name}", _text(path)
 

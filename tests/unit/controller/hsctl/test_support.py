@@ -60,7 +60,11 @@ async def test_a_bundle_holds_state_and_logs_without_secrets(cli: Cli, tmp_path:
     logs.mkdir()
     (logs / "agent.log").write_text("\n".join(PLANTED) + "\nthe last line\n")
     config = tmp_path / "controller.toml"
-    config.write_text('state = "s"\ndatabase = "postgresql://hs:hunter2@db/heliosphere"\n')
+    config.write_text(
+        'state = "s"\nlog = "logs/controller.log"\n'
+        'database = "postgresql://hs:hunter2@db/heliosphere"\n'
+    )
+    config.chmod(0o600)
     cli.runner.answer = lambda asked: Told({"items": [{"note": PLANTED[5]}], "next": None})
     target = tmp_path / "report.tar.gz"
     arguments = ("support", "bundle", str(target), "--config", str(config), "--logs", str(logs))
@@ -68,6 +72,7 @@ async def test_a_bundle_holds_state_and_logs_without_secrets(cli: Cli, tmp_path:
     assert ended.code == 0, ended.err
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     with tarfile.open(target) as archive:
+        assert len(archive.getnames()) == len(set(archive.getnames()))
         texts = {}
         for name in archive.getnames():
             part = archive.extractfile(name)
