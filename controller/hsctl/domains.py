@@ -8,6 +8,7 @@ import click
 
 from controller.hsctl import views
 from controller.hsctl.terminal import print_json
+from controller.hsctl.text_files import TEXT, text_of
 from controller.hsctl.verbs import deletes, output_option, reads, session, writes
 
 
@@ -85,7 +86,7 @@ domain.command("export")(click.argument("name")(output_option(export)))
 
 @domain.command("import")
 @click.argument("name")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=TEXT)
 @click.option("--replace", is_flag=True, help="Keep only the file's records; they are added else.")
 @click.option("--account", default="", metavar="A", help="Host the domain first, for this account.")
 @click.option("--on", default="", metavar="LSERVER", help="Its web server, where it is new.")
@@ -97,7 +98,7 @@ def import_zone(name: str, file: Any, replace: bool, account: str, on: str) -> M
     hsctl domain import shop.test shop.test.zone --replace
     hsctl domain import new.test new.test.zone --account acme
     """
-    return {"name": name, "text": file.read(), "replace": replace, "account": account, "on": on}
+    return {"name": name, "text": text_of(file), "replace": replace, "account": account, "on": on}
 
 
 @domain.command()

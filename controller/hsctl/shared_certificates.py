@@ -6,6 +6,7 @@ from typing import IO, Any
 import click
 
 from controller.hsctl import views
+from controller.hsctl.text_files import TEXT, text_of
 from controller.hsctl.verbs import deletes, reads, writes
 
 
@@ -52,13 +53,17 @@ def show(domain: str) -> Mapping[str, Any]:
 @click.argument("domain")
 @click.option(
     "--certificate",
-    type=click.File("r"),
+    type=TEXT,
     required=True,
     metavar="FILE",
     help="Chain for *.DOMAIN, PEM, leaf first.",
 )
 @click.option(
-    "--key", type=click.File("r"), required=True, metavar="FILE", help="Its private key, PEM."
+    "--key",
+    type=TEXT,
+    required=True,
+    metavar="FILE",
+    help="Its private key, PEM.",
 )
 @writes("ssl.upload", "certificate shared below {domain}", view=views.changed)
 def upload(*, domain: str, certificate: IO[str], key: IO[str]) -> Mapping[str, Any]:
@@ -69,7 +74,7 @@ def upload(*, domain: str, certificate: IO[str], key: IO[str]) -> Mapping[str, A
     \b
     hsctl ssl upload shared.test --certificate chain.pem --key key.pem
     """
-    return {"domain": domain, "certificate": certificate.read(), "key": key.read()}
+    return {"domain": domain, "certificate": text_of(certificate), "key": text_of(key)}
 
 
 @ssl.command()

@@ -7,6 +7,7 @@ import click
 
 from controller.client.errors import UsageError
 from controller.hsctl import views
+from controller.hsctl.text_files import TEXT, text_of
 from controller.hsctl.verbs import reads, writes
 
 
@@ -58,8 +59,8 @@ def address(*, domain: str, dedicated: bool, tag: int | None) -> Mapping[str, An
 @click.option("--redirect-to", metavar="URL", help="Send every request there; empty ends it.")
 @click.option("--indexes/--no-indexes", default=None, help="List directories without an index.")
 @click.option("--plain", is_flag=True, help="Take all settings back to the server's own.")
-@click.option("--certificate", type=click.File("r"), metavar="FILE", help="Chain, PEM.")
-@click.option("--key", type=click.File("r"), metavar="FILE", help="Its private key, PEM.")
+@click.option("--certificate", type=TEXT, metavar="FILE", help="Chain, PEM.")
+@click.option("--key", type=TEXT, metavar="FILE", help="Its private key, PEM.")
 @click.option("--no-certificate", is_flag=True, help="Take the certificate away.")
 @writes("site.set", "site of {name} set", view=views.site)
 def set_site(
@@ -81,7 +82,7 @@ def set_site(
     """
     if no_certificate and (certificate or key):
         raise UsageError("--no-certificate takes the certificate away: no --certificate, no --key")
-    chain = certificate.read() if certificate else None
+    chain = text_of(certificate) if certificate else None
     return {
         "name": domain,
         "index": None if index is None else [part for part in index.split(",") if part],
@@ -89,5 +90,5 @@ def set_site(
         "indexes": indexes,
         "plain": plain,
         "certificate": "" if no_certificate else chain,
-        "key": key.read() if key else None,
+        "key": text_of(key) if key else None,
     }

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -150,3 +151,24 @@ def test_help_imports_nothing_slow() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("domain", "import", "shop.test"),
+        ("site", "set", "shop.test", "--certificate"),
+        ("site", "set", "shop.test", "--key"),
+        ("ssl", "upload", "shop.test", "--key", "/dev/null", "--certificate"),
+    ],
+)
+@ensureDeferred
+async def test_a_file_that_is_not_utf_8_is_refused_in_one_line(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    file = tmp_path / "latin-1"
+    file.write_bytes("www A 192.0.2.1 ; Büro\n".encode("latin-1"))
+    ended = await cli.run(*arguments, str(file))
+    assert (ended.code, cli.runner.asked) == (1, [])
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"hsctl: refused: {file}: not text in UTF-8; allowed: ")
