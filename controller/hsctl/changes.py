@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from controller.hsctl import change_views, views
+from controller.hsctl.terminal import told
 from controller.hsctl.verbs import DEFAULT_TIMEOUT, reads, session, writes
 from controller.hsctl.waiting import Followed, follow
 
@@ -79,7 +80,8 @@ def watch(id: int, timeout: float) -> None:
     """
     current = session()
     change = Followed(id, "watched", current.watch(id), current.profile.name)
-    click.get_current_context().exit(follow(current.client, change, timeout))
+    code = told(lambda: follow(current.client, change, timeout))
+    click.get_current_context().exit(code)
 
 
 @change.command()

@@ -1,6 +1,9 @@
 """The command ``hsctl``: its verbs, each loaded when it is used."""
 
+import errno
 import importlib
+import os
+import sys
 
 import click
 
@@ -63,6 +66,22 @@ class Verbs(click.Group):
         """List the verbs without loading them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, _, help) in _VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a verb; one line says that an answer could not be written down."""
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by who started this
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (for the whole run)
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            from controller.client.errors import RefusedError
+            from controller.hsctl.terminal import lead_nowhere
+
+            lead_nowhere(sys.stdout)
+            raise RefusedError(f"the answer could not be written: {error.strerror}") from error
 
 
 @click.command(

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -88,6 +88,26 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Tell a person what may go wrong, beside the answer."""
     write(f"{paint('warning', 'yellow')}: {clean(text)}", err=True)
+
+
+def told(tell: Callable[[], int]) -> int:
+    """Tell of a change that is made, also where nobody takes the words; give the exit code.
+
+    A reader that went away (``hsctl ... | head -1``) or a full disk must not make a refusal of it.
+    ``tell`` writes its answer on stdout before it says anything on stderr: it is not told twice.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            return tell()
+        except OSError:
+            lead_nowhere(stream)
+    return tell()
+
+
+def lead_nowhere(stream: TextIO) -> None:
+    """Throw away what is written to a stream from here on, and what its buffer still holds."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def print_json(value: Any) -> None:

@@ -19,7 +19,15 @@ from controller.client.errors import UsageError
 from controller.client.profiles import Profile, chosen
 from controller.hsctl import change_views, displays, views
 from controller.hsctl.differences import print_differences
-from controller.hsctl.terminal import columns_of, print_json, print_record, print_table, say, warn
+from controller.hsctl.terminal import (
+    columns_of,
+    print_json,
+    print_record,
+    print_table,
+    say,
+    told,
+    warn,
+)
 from controller.hsctl.waiting import Followed, Verdict, follow
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -249,23 +257,29 @@ def write(
         _show_plan(answer, output, view)
         displays.settle("good", f"dry run: nothing was written; it would be: {words}")
         return exit_codes.DONE
-    if output == "json":
-        print_json(attrs.asdict(answer))
-    else:
-        _show_result(answer, view)
-    if judged is not None and isinstance(answer.result, dict):
-        verdict = judged(answer.result)
-        sign = "good" if verdict.exit_code == exit_codes.DONE else "bad"
-        displays.settle(sign, f"{verdict.words} [{current.profile.name}]")
-        return verdict.exit_code
-    if answer.change is None:
-        displays.settle("good", f"{words} [{current.profile.name}]")
-        return exit_codes.DONE
-    change = Followed(answer.change, words, current.watch(answer.change), current.profile.name)
-    if not wait:
-        displays.settle("moving", f"{words}, accepted; {change.watch} follows it [{change.named}]")
-        return exit_codes.DONE
-    return follow(current.client, change, timeout)
+
+    def tell() -> int:
+        if output == "json":
+            print_json(attrs.asdict(answer))
+        else:
+            _show_result(answer, view)
+        if judged is not None and isinstance(answer.result, dict):
+            verdict = judged(answer.result)
+            sign = "good" if verdict.exit_code == exit_codes.DONE else "bad"
+            displays.settle(sign, f"{verdict.words} [{current.profile.name}]")
+            return verdict.exit_code
+        if answer.change is None:
+            displays.settle("good", f"{words} [{current.profile.name}]")
+            return exit_codes.DONE
+        change = Followed(answer.change, words, current.watch(answer.change), current.profile.name)
+        if not wait:
+            displays.settle(
+                "moving", f"{words}, accepted; {change.watch} follows it [{change.named}]"
+            )
+            return exit_codes.DONE
+        return follow(current.client, change, timeout)
+
+    return told(tell)
 
 
 def show(value: Any, output: Output, view: views.View = views.plain) -> None:

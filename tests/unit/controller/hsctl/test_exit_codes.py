@@ -1,7 +1,12 @@
 """Each exit code, by itself: scripts rely on them."""
 
+import os
+import shlex
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from pytest_twisted import ensureDeferred
@@ -222,3 +227,64 @@ async def test_a_write_whose_answer_was_lost_is_asked_again_under_one_key(cli: C
     assert (await cli.run(*ADD)).code == 0
     first, second = cli.written
     assert first.idempotency_key == second.idempotency_key is not None
+
+
+async def into(cli: Cli, streams: str, *arguments: str) -> int:
+    """Give the exit code of hsctl whose streams a shell leads elsewhere."""
+    line = shlex.join([sys.executable, "-m", "controller.hsctl.main", *arguments])
+
+    def work() -> int:
+        return subprocess.run(
+            ["/bin/sh", "-c", f"{line} {streams}"],
+            env={**os.environ, "HSCTL_CONFIG": str(cli.config)},
+            cwd=Path(__file__).parents[4],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        ).returncode
+
+    return await deferToThread(work)
+
+
+@pytest.mark.parametrize(
+    "streams", [">/dev/full", ">/dev/full 2>/dev/null", ">&-", "2>&-", ">&- 2>&-"]
+)
+@pytest.mark.parametrize("state", ["done", "failed"])
+@ensureDeferred
+async def test_a_change_that_is_made_is_not_called_refused_where_nobody_takes_the_words(
+    cli: Cli, streams: str, state: str
+) -> None:
+    cli.answers({"name": "acme"}, change(state, lane("live" if state == "done" else "failed")))
+    code = exit_codes.DONE if state == "done" else exit_codes.NOT_APPLIED
+    assert await into(cli, streams, "record", "add", "a.test", "www", "A", "192.0.2.1") == code
+    assert await into(cli, streams, *ADD, "-o", "json") == code
+    assert await into(cli, streams, "change", "watch", "7") == code
+
+
+@pytest.mark.parametrize("arguments", [ADD, ("change", "watch", "7")])
+@ensureDeferred
+async def test_a_reader_that_goes_away_does_not_end_the_wait(
+    cli: Cli, arguments: tuple[str, ...]
+) -> None:
+    state = change("pending", lane("stored"))
+    cli.answers({"name": "acme"}, state)
+
+    def work() -> int:
+        process = cli.start(*arguments)
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.stderr.close()
+        state.update(change("done", lane("live")))
+        return process.wait(60)
+
+    assert await deferToThread(work) == exit_codes.DONE
+
+
+@ensureDeferred
+async def test_1_in_one_line_when_an_answer_cannot_be_written_down(cli: Cli) -> None:
+    cli.runner.answer = lambda asked: Told({"name": "acme"})
+    seen = cli.config.with_name("seen")
+    streams = f">/dev/full 2>{shlex.quote(str(seen))}"
+    assert await into(cli, streams, "account", "show", "acme") == exit_codes.REFUSED
+    words = "hsctl: the answer could not be written: No space left on device"
+    assert seen.read_text().splitlines() == [words]
