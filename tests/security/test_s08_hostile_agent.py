@@ -138,20 +138,23 @@ async def test_a_path_too_long_for_an_index_keeps_nobody_from_being_heard(
     """Its characters are within bounds, its bytes are not; nor does compression help."""
     monkeypatch.setattr(sessions, "LONGEST_FILE", bound := 100_000)
     box, agent = await cluster.add_box()
-    server = await cluster.add_server(box)
+    server, beside = await cluster.add_server(box), await cluster.add_server(box)
     await agent.connect(reactor, cluster.agent_port)
     await agent.until(lambda: bool(agent.said(Assign)))
     drawn = random.Random(8)
     path = "".join(chr(drawn.randrange(0x4E00, 0x9FA5)) for _ in range(1000))
     assert len(path.encode()) < bound
     finding = DriftFinding(path, "changed", "")
-    agent.send(Drift(lane=server, files=1, total=1, findings=(finding,), verified_ago=0.0))
+    for lane, told in ((server, finding), (beside, DriftFinding("short", "changed", ""))):
+        agent.send(Drift(lane=lane, files=1, total=1, findings=(told,), verified_ago=0.0))
     other, honest = await cluster.add_box()
     served = await cluster.add_server(other)
     await honest.connect(reactor, cluster.agent_port)
     await cluster.change(served, {"a.test": b"1"})
     await cluster.until_settled(served)
-    assert await cluster.rows("SELECT count(*) FROM drift_finding") == [(0,)]
+    # Nor the box itself: what it says beside that is taken.
+    await cluster.until("SELECT count(*) = 1 FROM drift_finding WHERE path = 'short'")
+    assert await cluster.rows("SELECT count(*) FROM drift_finding") == [(1,)]
 
 
 @pytest_twisted.ensureDeferred

@@ -55,7 +55,7 @@ MUTANTS = (
         "agent.server-does-not-rest",
         "P10",
         "node_agent/reload_limit.py",
-        "(step.plan.reload or step.plan.restart) and not own",
+        "step.reloads and not own",
         "step.plan.checks",
         (f"{_RELOADS}::test_what_needs_no_reload_and_the_server_itself_do_not_wait",),
     ),

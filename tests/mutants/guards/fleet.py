@@ -294,6 +294,7 @@ MUTANTS = (
             "tests/integration/test_fleet_repair.py"
             "::test_a_repair_that_is_cut_off_is_made_on_the_next_session",
         ),
+        waits=True,
     ),
     Mutant(
         "fleet.own-lanes-only",
