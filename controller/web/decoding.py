@@ -1,5 +1,6 @@
 """From path, query and body to the frozen request of a command, or a refusal naming the field."""
 
+import json
 import re
 import types
 import typing
@@ -28,7 +29,8 @@ _IN_WORDS = {
 def read_json_object(body: bytes) -> dict[str, Any]:
     """Read the body of a write: a JSON object, or nothing at all.
 
-    Raises `ProblemError` 400 for text that is not JSON, is nested too deeply or is no object.
+    Raises `ProblemError` 400 for text that is not JSON, is nested too deeply or is no object, 422
+    where a name is given twice: readers differ on which of them counts.
     """
     if not body.strip():
         return {}
@@ -40,7 +42,16 @@ def read_json_object(body: bytes) -> dict[str, Any]:
         raise problem(400, "request.json", f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise problem(400, "request.json", "the body must be a JSON object")
+    json.loads(body, object_pairs_hook=_refuse_doubled)
     return value
+
+
+def _refuse_doubled(pairs: list[tuple[str, Any]]) -> None:
+    names: set[str] = set()
+    for name, _ in pairs:
+        if name in names:
+            raise _given_twice(name)
+        names.add(name)
 
 
 def build_request(
@@ -87,16 +98,18 @@ def _check_name(name: str, fields: Mapping[str, object], given: Mapping[str, obj
             allowed=", ".join(fields) or "no fields",
         )
     if name in given:
-        raise problem(
-            422, "request.field.twice", f"{name} is given twice", field=name, allowed="one value"
-        )
+        raise _given_twice(name)
+
+
+def _given_twice(name: str) -> ProblemError:
+    return problem(
+        422, "request.field.twice", f"{name} is given twice", field=name, allowed="one value"
+    )
 
 
 def _single(name: str, texts: Sequence[str]) -> str:
     if len(texts) != 1:
-        raise problem(
-            422, "request.field.twice", f"{name} is given twice", field=name, allowed="one value"
-        )
+        raise _given_twice(name)
     return texts[0]
 
 
