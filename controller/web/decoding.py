@@ -36,13 +36,13 @@ def read_json_object(body: bytes) -> dict[str, Any]:
         return {}
     try:
         value = msgspec.json.decode(body)
+        json.loads(body, object_pairs_hook=_refuse_doubled)
     except RecursionError:
         raise problem(400, "request.json", "the body is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise problem(400, "request.json", f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise problem(400, "request.json", "the body must be a JSON object")
-    json.loads(body, object_pairs_hook=_refuse_doubled)
     return value
 
 
