@@ -42,7 +42,8 @@ class _Asked:
 
 class DriftDesk:
     """The desk of one lane. ``resting`` tells that files must not be looked at now, ``tell`` takes
-    what is known, ``wake`` has the lane work what stands here.
+    what is known, ``wake`` has the lane work what stands here, ``at_once`` also while it rests
+    after a failure: a repair may be what ends that.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class DriftDesk:
         resting: Callable[[], bool],
         tell: Callable[[Drift], None],
         wake: Callable[[], None],
+        at_once: Callable[[], None],
     ) -> None:
         self._name = name
         self._engine = engine
@@ -65,6 +67,7 @@ class DriftDesk:
         self._lane = engine.anew.lane
         self._blocking = blocking
         self._wake = wake
+        self._at_once = at_once
         self._waiting: deque[_Asked] = deque()
         self._policy = policy
         engine.keep = policy == "keep"
@@ -126,7 +129,7 @@ class DriftDesk:
         while True:
             asked = _Asked(path, after, Deferred())
             self._waiting.append(asked)
-            self._wake()
+            self._at_once()
             results, reloads, after = await asked.answer
             files.update((each.path, each) for each in results)
             reload |= reloads

@@ -16,7 +16,7 @@ from node_agent.box.interface import LaneBox
 from node_agent.concurrency import Blocking
 from node_agent.daemon_watch import DaemonWatch
 from node_agent.drift_desk import DriftDesk
-from node_agent.effects.failures import BoxUnavailableError, DiskFullError
+from node_agent.effects.failures import BoxUnavailableError, DiskFullError, KeyRefusedError
 from node_agent.engine import Engine
 from node_agent.journal import Journal
 from node_agent.lane_reports import LaneReports
@@ -98,6 +98,7 @@ class Lane:
             resting=lambda: self._busy,
             tell=send,
             wake=self.wake,
+            at_once=self._work_now,
         )
 
     # --- life ---
@@ -277,6 +278,7 @@ class Lane:
             # Whatever could not be written down stands open in the journal: it is ended before
             # anything new is begun on top of it.
             self.daemon.suspect = True
+            self.drift.turn_away(str(unavailable))
             self._put_off(unavailable)
         except Exception as error:
             # The border of a lane: a mistake of ours stops this lane for a while and no other.
@@ -291,10 +293,18 @@ class Lane:
         if self._woken or (self._queue and self._retry_call is None):
             self.wake()
 
+    async def _make_well(self) -> None:
+        try:
+            await self.daemon.make_well()
+        except KeyRefusedError:
+            # It runs with another configuration than ours: a repair is the one way back.
+            if not (self.drift.waiting and self._may_apply):
+                raise
+
     async def _work_once(self) -> bool:
         """Do one round or store one batch; tell whether there may be more to do."""
         if self.daemon.suspect and self._may_touch:
-            await self.daemon.make_well()
+            await self._make_well()
         if not self._may_apply:
             if self._held:
                 self.reports.say("held", self._held_why)

@@ -13,7 +13,11 @@ from node_agent.box.daemons import Daemons
 from node_agent.box.interface import is_lane_id
 from node_agent.effects.addresses import HostAddresses
 from node_agent.effects.binding import see_bound
-from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
+from node_agent.effects.failures import (
+    BoxUnavailableError,
+    EffectFailedError,
+    KeyRefusedError,
+)
 from node_agent.effects.files import Ids, PosixFiles
 from node_agent.effects.http_probe import probe_http
 from node_agent.effects.programs import run_program
@@ -176,9 +180,15 @@ class PosixLane:
         await self._box.daemons.restart(self._bound(), self._daemon)
 
     async def reload(self) -> None:
-        """Make the daemon read its configuration again, by signal or over its control channel."""
+        """Make the daemon read its configuration again, by signal or over its control channel.
+
+        One that does not take the agent's key there is started anew: it would be told nothing ever.
+        """
         if self._daemon.reload == "control":
-            await ZoneControl(self._open_channel()).reconfigure()
+            try:
+                await ZoneControl(self._open_channel()).reconfigure()
+            except KeyRefusedError:
+                await self.restart()
         else:
             await self._box.daemons.reload(self._bound(), self._daemon, self._serve)
 

@@ -27,5 +27,9 @@ class UnknownFileError(EffectFailedError):
     """A file was asked for that the agent did not write: it is not even looked at (S3)."""
 
 
+class KeyRefusedError(BoxUnavailableError):
+    """The daemon runs and does not take the agent's key: it was started with another one."""
+
+
 class DiskFullError(BoxUnavailableError):
     """Nothing more can be written: no space, no quota, or the file system went read-only."""

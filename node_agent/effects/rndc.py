@@ -24,6 +24,7 @@ from node_agent.effects import isccc
 from node_agent.effects.failures import (
     BoxUnavailableError,
     EffectFailedError,
+    KeyRefusedError,
     NotFinishedError,
 )
 from templates.effects import AddZone, ReloadZone, RemoveZone, ZoneEffect
@@ -37,6 +38,11 @@ COMMAND_TIMEOUT = 30.0
 _NOT_KEPT = "failure"
 """named's word for a zone that it serves and cannot show: it was added while the disk was full, so
 that it is not kept over a restart (seen with named 9.18)."""
+_KEY_REFUSED = (
+    "named ends every connection of its control channel at the first word: it does not take the"
+    " agent's key. It was started from another named.conf than the agent wrote: hsctl drift show"
+    " tells what was changed there, hsctl drift repair brings it back"
+)
 _UNREAD = "up-to-date"
 """What named says of a reload where it did not read the zone's file (BIND 9.18)."""
 
@@ -194,7 +200,10 @@ class ControlChannel:
                 f"named's control channel at {address}:{port}: {error}"
             ) from (error)
         self._protocol = protocol
-        answer = await self._exchange(protocol, "null", CONNECT_TIMEOUT)
+        try:
+            answer = await self._exchange(protocol, "null", CONNECT_TIMEOUT)
+        except _LinkLostError as lost:
+            raise KeyRefusedError(_KEY_REFUSED) from lost
         protocol.nonce = answer.nonce
         return protocol
 

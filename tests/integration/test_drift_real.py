@@ -1,6 +1,7 @@
 """Drift on real named and Apache: found, shown, brought back, kept; and an operator's overrides."""
 
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from node_agent.journal import Journal
 from templates.bind.layout import master_file
 from tests.integration.real_lane import LANE, RealLane, own, site, zone
 
@@ -339,3 +341,59 @@ async def test_a_broken_override_of_bind_is_told_before_named_reads_it(dns: Real
     broken.unlink()
     await dns.lane.retry("", "")
     assert (await change)[""] == "applied"
+
+
+def _another_key(path: Path) -> None:
+    """Give the control channel another key than the agent's, as a careless edit would."""
+    text = path.read_text(encoding="ascii")
+    path.write_text(re.sub(r'secret "[^"]+"', f'secret "{"A" * 43}="', text, count=1), "ascii")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_named_that_was_started_with_another_key_is_brought_back(dns: RealLane) -> None:
+    before = (dns.root / "named.conf").read_bytes()
+    _another_key(dns.root / "named.conf")
+    await dns.cold_restart()
+    change = Deferred.fromCoroutine(dns.take(zone("a.test", 2)))
+    await dns.until(lambda: dns.lane.reports.condition == "daemon-down")
+    assert "does not take the agent's key" in dns.lane.reports.message
+    assert "hsctl drift repair" in dns.lane.reports.message
+    assert await dns.serial("a.test") == 1
+    answer = await dns.lane.drift.repair("named.conf")
+    assert [(each.path, each.outcome) for each in answer.files] == [("named.conf", "repaired")]
+    assert (await change)["a.test"] == "applied"
+    assert (dns.root / "named.conf").read_bytes() == before
+    assert await dns.serial("a.test") == 2
+    assert await dns.found() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lost_journal_and_then_an_old_copy_of_it_leave_a_lane_that_is_mended(
+    dns: RealLane,
+) -> None:
+    """The box that forgot all drew another key, which its old memory does not know."""
+    path = dns.home / "journal.sqlite"
+
+    async def remember(what: bytes | None) -> bytes:
+        await dns.stop()
+        dns.journal.close()
+        former = path.read_bytes()
+        path.unlink()
+        if what is not None:
+            path.write_bytes(what)
+            path.chmod(0o600)
+        dns.journal = Journal(path)
+        if what is None:
+            dns.journal.lanes.assign([(LANE, "one", "bind")], {LANE: "report"})
+        await dns.start()
+        return former
+
+    old = await remember(None)
+    await dns.take(dns.server(), zone("a.test"), zone("b.test", 4))
+    await remember(old)
+    change = Deferred.fromCoroutine(dns.take(zone("b.test", 5)))
+    await dns.until(lambda: dns.lane.reports.condition == "daemon-down")
+    assert await dns.serial("b.test") == 4
+    await dns.lane.drift.repair("named.conf")
+    assert (await change)["b.test"] == "applied"
+    assert await dns.serial("b.test") == 5
