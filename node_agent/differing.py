@@ -23,7 +23,7 @@ _NO_END = "\n\\ No newline at end of file"
 _SECRETS = re.compile(
     r"(?P<block>-----BEGIN [^\n-]*PRIVATE KEY-----.*?(?:-----END [^\n-]*PRIVATE KEY-----|\Z)"
     r"|^(?:[A-Za-z0-9+/=]{40,}\n){2,})"
-    r"|(?P<name>\b\w*(?:secret|password|passwd|passphrase)\w*\"?\s*[=:]?\s*)"
+    r"|(?P<name>(?:secret|password|passwd|passphrase)[\w-]{0,40}[\"']?(?:\s*[=:]\s*|\s+|(?=[\"'])))"
     r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s;{}\"']+)",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )

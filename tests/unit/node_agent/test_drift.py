@@ -1,5 +1,7 @@
 """Deciding about a file that is not as it was written; what is shown of it. Pure."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,6 +98,8 @@ KEY = "-----BEGIN PRIVATE KEY-----\nTUlJQ2RnSUJB\nT0xEU0VDUkVU\n-----END PRIVATE
         ("key x {\n secret\n c2VjcmV0LW9uZQ==;\n};\n", "c2VjcmV0"),
         ("AuthLDAPBindPassword hunter2\n", "hunter2"),
         ("password = 'hunter2'\n", "hunter2"),
+        ("client-secret-value: hunter2\n", "hunter2"),
+        ('SetEnv DB_PASSWORD_1 "hunter2"\n', "hunter2"),
         (KEY, "T0xEU0VDUkVU"),
         ("-----BEGIN RSA PRIVATE KEY-----\nT0xEU0VDUkVU\n", "T0xEU0VDUkVU"),
         (f"{'Q' * 64}\n{'T0xEU0VDUkVU' * 5}\n", "T0xEU0VDUkVU"),
@@ -104,6 +108,18 @@ KEY = "-----BEGIN PRIVATE KEY-----\nTUlJQ2RnSUJB\nT0xEU0VDUkVU\n-----END PRIVATE
 def test_no_secret_is_shown_on_either_side(there: str, secret: str) -> None:
     assert secret not in lines(there, "other\n")
     assert secret not in lines("other\n", there)
+
+
+def test_a_name_that_only_sounds_like_a_secret_is_shown_as_it_is() -> None:
+    hosts = "secret.a.test. 3600 IN A 192.0.2.1\nmy-password.a.test. 3600 IN A 192.0.2.2\n"
+    assert lines("", hosts).splitlines()[3:] == [f"+{each}" for each in hosts.splitlines()]
+
+
+def test_a_text_made_to_take_long_is_gone_through_at_once() -> None:
+    for text in ("secret" * 40_000, f"secret{' ' * 200_000};", "a" * 250_000):
+        begin = time.process_time()
+        lines("", text)
+        assert time.process_time() - begin < 5
 
 
 def test_it_is_seen_that_a_secret_was_changed_and_that_it_was_not() -> None:
