@@ -47,7 +47,8 @@ WITH judged AS (
     LEFT JOIN (SELECT box_id, max(not_after) AS ends FROM certificate
                WHERE revoked_at IS NULL GROUP BY box_id) c ON c.box_id = b.id
     LEFT JOIN (SELECT l.box_id, bool_or(l.condition = ANY(%s)
-                                        OR l.settled_revision < s.revision) AS troubled
+                                        OR l.settled_revision < s.revision
+                                        OR l.drifted > 0) AS troubled
                FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
                GROUP BY l.box_id) l ON l.box_id = b.id
 )

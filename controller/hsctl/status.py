@@ -119,8 +119,8 @@ def _sum(answer: Answer) -> str:
         many = "fault" if faults == 1 else "faults"
         return f"{paint(f'{faults} {many}', 'red', bold=True)}: hsctl fault list"
     if trouble:
-        many = "box is" if trouble == 1 else "boxes are"
-        return paint(f"No faults, but {trouble} {many} not up to date.", "yellow")
+        many = "box needs" if trouble == 1 else "boxes need"
+        return paint(f"No object is at fault, but {trouble} {many} a look.", "yellow")
     return paint("No faults; every box is connected and up to date.", "green")
 
 

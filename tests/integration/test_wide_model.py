@@ -121,7 +121,7 @@ async def test_status_counts_as_the_list_of_boxes_shows_them(model: Model, seed:
     await _crowd(model, 1, 2)
     draw = Random(seed)
     for (box,) in await model.rows("SELECT id::text FROM box ORDER BY name"):
-        kind = draw.randrange(10)
+        kind = draw.randrange(11)
         if kind == 0:
             await model.write("UPDATE box SET first_seen_at = NULL WHERE id = %s", (box,))
         if kind in (1, 9):
@@ -146,6 +146,8 @@ async def test_status_counts_as_the_list_of_boxes_shows_them(model: Model, seed:
             )
         if kind == 6:
             model.fleet.doubled.add(box)
+        if kind == 10:
+            await model.write("UPDATE lane SET drifted = 2 WHERE box_id = %s", (box,))
         if kind in (7, 9):
             await model.write("UPDATE box SET intent = 'maintenance' WHERE id = %s", (box,))
     status = await model.ask("status.show")

@@ -204,7 +204,7 @@ def test_the_picture_says_that_all_is_well_only_when_it_is() -> None:
     assert lines(status(box(), faults=2))[-1] == "2 faults: hsctl fault list"
     lost = box(condition="lost", conditions=["lost", "behind"], connected=False)
     shown = lines(status(lost, settled_revision=5, connected=False))
-    assert "1 box is not up to date" in shown[-1]
+    assert "1 box needs a look" in shown[-1]
     assert any("lost, behind, last seen 1 min ago" in line for line in shown)
     assert any("behind, not connected" in line for line in shown)
 
