@@ -104,7 +104,7 @@ class ChangePlan:
         return (
             f"touches {listed(touched) if touched else 'no server'}",
             *changes,
-            *_disturbances(self.objects, touched),
+            *_disturbances(self, touched),
             *(f"drawn at random: {what} {chosen}" for what, chosen in self.drawn.items()),
             *(f"is held back: {each.words} ({each.accepted})" for each in self.hazards),
         )
@@ -160,10 +160,10 @@ def _cut(key: str) -> str:
     return key if len(key) <= _LONGEST else f"{key[: _LONGEST - 3]}..."
 
 
-def _disturbances(objects: Iterable[PlannedObject], touched: Sequence[str]) -> list[str]:
-    """Say which daemons start, restart or reload, and which go on undisturbed."""
+def _disturbances(plan: ChangePlan, touched: Sequence[str]) -> list[str]:
+    """Say which daemons start, restart or reload, now and by jobs, and which go on undisturbed."""
     states: dict[str, set[str]] = {}
-    for each in objects:
+    for each in plan.objects:
         starts = each.kind == _OWN and each.action == "add"
         states.setdefault(each.logical_server, set()).add("start" if starts else each.disturbs)
     parts = []
@@ -179,6 +179,9 @@ def _disturbances(objects: Iterable[PlannedObject], touched: Sequence[str]) -> l
         disturbed |= set(names)
         if names:
             parts.append(f"{listed(names)} {one if len(names) == 1 else many}")
+    if later := len(plan.foreseen.reloading):
+        boxes = "1 box" if later == 1 else f"{later} boxes"
+        return [*parts, f"daemons reload on {boxes} at once"]
     calm = [name for name in touched if name not in disturbed]
     if not disturbed:
         return ["nothing reloads"]

@@ -300,7 +300,7 @@ def _show_plan(answer: Written, output: Output, view: views.View) -> None:
         click.echo()
         print_record(plan)
     if (lanes := told.get("differences")) is not None:
-        print_differences(lanes)
+        print_differences(lanes, later=bool(told.get("foreseen", {}).get("logical_servers")))
 
 
 def _show_result(answer: Written, view: views.View) -> None:

@@ -51,6 +51,18 @@ def test_what_jobs_do_later_is_part_of_the_plan() -> None:
     assert "; ".join(plan.words) == "touches ns1, ns2; 214 zones change master; nothing reloads"
 
 
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [
+        (("a",), "daemons reload on 1 box at once"),
+        (("a", "b"), "daemons reload on 2 boxes at once"),
+    ],
+)
+def test_what_jobs_reload_later_is_not_called_nothing(boxes: tuple[str, ...], said: str) -> None:
+    foreseen = Foreseen(("changes 2 servers",), ("web1", "web2"), reloading=boxes)
+    assert ChangePlan((), (), {}, foreseen).words[2:] == (said,)
+
+
 def test_what_concerns_the_model_alone_touches_no_server() -> None:
     assert words(rows=(PlannedRow("add", "account", "acme"),)) == (
         "touches no server",
