@@ -31,10 +31,11 @@ def granted(broken: Broken) -> Iterator[Broken]:
 
 
 def grant(broken: Broken, text: str) -> None:
-    """Write the box's grants and start its agent anew."""
+    """Write the box's grants, start its agent anew and wait until it has its session."""
     broken.grants("web1").write_text(text)
+    sessions = broken.log("agent-web1").count(" welcomed ")
     broken.kill("agent-web1")
-    assert eventually(lambda: broken.process("agent-web1") is not None)
+    assert eventually(lambda: broken.log("agent-web1").count(" welcomed ") > sessions)
 
 
 def serves(broken: Broken, name: str) -> bool:
@@ -71,3 +72,16 @@ def test_a_directory_that_is_not_granted_reaches_no_configuration(granted: Broke
     assert serves(granted, "beside.test")
     granted.cluster.good("lserver", "set", server, "home_root=/home/customers")
     assert granted.faults() == []
+
+
+def test_what_was_refused_is_let_go_by_a_retry_once_it_is_granted(granted: Broken) -> None:
+    """`hsctl fault retry` releases from quarantine, without another version of the object."""
+    server = granted.lane("web1")["logical_server"]
+    former = granted.grants("web1").read_text()
+    assert granted.cluster.hsctl("lserver", "set", server, "home_root=/etc").code == 4
+    grant(granted, former.replace('"/home"', '"/home", "/etc"'))
+    assert [fault["state"] for fault in granted.faults()] == ["quarantined"], "nobody asked yet"
+    granted.cluster.good("fault", "retry", server)
+    assert eventually(lambda: granted.faults() == [])
+    assert serves(granted, ZONE)
+    granted.cluster.good("lserver", "set", server, "home_root=/home/customers")
