@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from node_agent.journal_format import ids_of
 from node_agent.records import AppliedObject
 from templates.objects import ObjectId
+from templates.service_type import SERVER_UNIT
 
 
 class AppliedTable:
@@ -32,6 +33,15 @@ class AppliedTable:
     def of_kinds(self, lane: str, kinds: Iterable[str]) -> tuple[AppliedObject, ...]:
         """Give all applied objects of some kinds."""
         return tuple(each for kind in sorted(kinds) for each in self._find(lane, "kind = ?", kind))
+
+    def some_units(self, lane: str, count: int) -> tuple[str, ...]:
+        """Give render units that the box serves, drawn by chance; never the server's own."""
+        rows = self._db.execute(
+            "SELECT DISTINCT unit FROM applied WHERE lane = ? AND unit <> ?"
+            " ORDER BY random() LIMIT ?",
+            (lane, SERVER_UNIT, count),
+        )
+        return tuple(unit for (unit,) in rows)
 
     def besides(self, lane: str, id: ObjectId, limit: int) -> tuple[ObjectId, ...]:
         """Give applied objects other than ``id``; at most ``limit``."""

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from node_agent.anew import Anew
 from node_agent.box.interface import Box, LaneBox
+from node_agent.bystanders import Bystanders
 from node_agent.choosing import Chooser
 from node_agent.concurrency import Blocking
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
@@ -184,6 +185,7 @@ class Engine:
             entries=self._entries,
             chooser=self._chooser,
             box=self.box,
+            bystanders=Bystanders(self.anew, self._blocking, partial(self.box.probe, once=True)),
             reloads=self.reloads,
             context_of=self._context_of,
             blocking=self._blocking,

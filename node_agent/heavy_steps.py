@@ -135,6 +135,10 @@ class HeavySteps:
         failures = await work.act(admitted, work.probe)
         work.at("probed")
         if not failures:
+            harm = await work.bystanders.harmed()
+            if harm:
+                await self._undo_harm(admitted, harm)
+                return
             for one in admitted:
                 work.finish(one)
             return
@@ -150,6 +154,13 @@ class HeavySteps:
             else:
                 await self._again(one.step.changes, "held beside an object that was refused")
 
+    async def _undo_harm(self, admitted: list[Opened], harm: str) -> None:
+        """Take back what others are not answered beside. Where they stay away it was not these."""
+        await self._work.undo(admitted, self._revive)
+        if await self._work.bystanders.harmed():
+            self._work.excuse(harm)
+        await self._search(_changes(admitted), harm)
+
     async def _activate(self, admitted: Sequence[Opened]) -> None:
         work = self._work
         changes = _changes(admitted)
@@ -160,6 +171,8 @@ class HeavySteps:
         alive = await work.box.running()
         if not alive or any(one.step.reloads for one in admitted):
             await work.mark()
+        if alive and changes and any(one.step.reloads for one in admitted):
+            await work.bystanders.look({unit for each in changes for unit in each.units})
         if not alive:
             await work.box.start()
         for effect in chain.from_iterable(one.step.plan.control for one in admitted):

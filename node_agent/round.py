@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from node_agent.box.interface import LaneBox
+from node_agent.bystanders import Bystanders
 from node_agent.choosing import Chooser
 from node_agent.concurrency import Blocking, all_of
 from node_agent.effects.failures import (
@@ -48,6 +49,7 @@ class Round:
         entries: Entries,
         chooser: Chooser,
         box: LaneBox,
+        bystanders: Bystanders,
         reloads: ReloadLimit,
         context_of: Callable[[object], LaneContext],
         blocking: Blocking,
@@ -57,6 +59,7 @@ class Round:
         self.service_type = service_type
         self.entries = entries
         self.box = box
+        self.bystanders = bystanders
         self.reloads = reloads
         self.blocking = blocking
         self.at = at
@@ -161,6 +164,10 @@ class Round:
 
     def _in_effect(self) -> list[Change]:
         return [c for one in (*self.done, *self.open.values()) for c in one.step.changes]
+
+    def excuse(self, words: str) -> None:
+        """Blame nobody for a failure that was told in these words: it is tried again."""
+        self._passing.add(words)
 
     # --- ending ---
 

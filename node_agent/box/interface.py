@@ -128,8 +128,11 @@ class LaneBox(Protocol):
     async def control(self, effect: ControlEffect) -> None:
         """Do one effect over the daemon's control channel or on the host, idempotently."""
 
-    async def probe(self, probe: Probe) -> None:
-        """Ask the daemon as a client would; returns when the answer is the right one."""
+    async def probe(self, probe: Probe, *, once: bool = False) -> None:
+        """Ask the daemon as a client would; returns when the answer is the right one.
+
+        A wrong one is believed after a while, with ``once`` at once.
+        """
 
     async def zone_serial(self, zone: str) -> int | None:
         """Give the serial that the lane's name server answers for ``zone``; None: not served."""

@@ -274,7 +274,7 @@ class MemoryLane:
                 self.zones.setdefault(effect.zone, effect.config)
                 self._load(effect.zone)
 
-    async def probe(self, probe: Probe) -> None:
+    async def probe(self, probe: Probe, *, once: bool = False) -> None:
         """Answer as the daemon would."""
         self._step(f"probe {type(probe).__name__}")
         self._must_live()

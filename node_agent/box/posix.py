@@ -137,7 +137,7 @@ class PosixLane:
             case _:
                 await ZoneControl(self._open_channel()).apply(effect)
 
-    async def probe(self, probe: Probe) -> None:
+    async def probe(self, probe: Probe, *, once: bool = False) -> None:
         """Ask the daemon at its first endpoint, or at the address that the probe names."""
         endpoint = self._endpoint()
         if probe.address:
@@ -145,9 +145,9 @@ class PosixLane:
             endpoint = Endpoint(address=probe.address, port=port)
         try:
             if isinstance(probe, ProbeZone):
-                await probe_zone(self._box.reactor, endpoint, probe)
+                await probe_zone(self._box.reactor, endpoint, probe, once=once)
             else:
-                await probe_http(self._box.reactor, endpoint, probe)
+                await probe_http(self._box.reactor, endpoint, probe, once=once)
         except BoxUnavailableError as silent:
             if not probe.address:
                 raise

@@ -47,8 +47,9 @@ async def probe_http(
     probe: ProbeHttp,
     *,
     timeout: float = DEADLINE,
+    once: bool = False,
 ) -> None:
-    """Ask until the answer fits ``probe``, at most ``timeout`` seconds.
+    """Ask until the answer fits ``probe``, at most ``timeout`` seconds, or ``once``.
 
     Raises `EffectFailedError` where the server goes on answering otherwise, `RefusedForNowError`
     where that says that it has not taken up its configuration, `BoxUnavailableError` where it does
@@ -58,6 +59,7 @@ async def probe_http(
         raise EffectFailedError(f"{probe.host!a} {probe.path!a} cannot be asked for")
     begin = reactor.seconds()
     attempt = 0
+    timeout = min(timeout, SILENCE) if once else timeout
     while True:
         left = timeout - (reactor.seconds() - begin)
         try:
@@ -73,7 +75,7 @@ async def probe_http(
             limit = min(timeout, SILENCE)
         pause = _PAUSES[min(attempt, len(_PAUSES) - 1)]
         attempt += 1
-        if reactor.seconds() - begin + pause >= limit:
+        if once or reactor.seconds() - begin + pause >= limit:
             raise failure
         await deferLater(reactor, pause)
 

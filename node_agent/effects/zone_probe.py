@@ -147,9 +147,14 @@ async def zone_serial(
 
 
 async def probe_zone(
-    reactor: IReactorTime, endpoint: Endpoint, probe: ProbeZone, *, deadline: float = DEADLINE
+    reactor: IReactorTime,
+    endpoint: Endpoint,
+    probe: ProbeZone,
+    *,
+    deadline: float = DEADLINE,
+    once: bool = False,
 ) -> None:
-    """Wait until the name server answers as ``probe`` expects, at most ``deadline`` seconds.
+    """Ask until the name server answers as ``probe`` expects, ``deadline`` seconds, or ``once``.
 
     Raises `RefusedForNowError` where it answers otherwise at the end, `BoxUnavailableError` where
     it does not answer. An object of which named would not load everything is refused while it is
@@ -168,9 +173,9 @@ async def probe_zone(
             if _as_expected(probe, serial):
                 return
         passed = reactor.seconds() - started
-        if silent is not None and passed >= min(_UNREACHABLE, deadline):
+        if silent is not None and (once or passed >= min(_UNREACHABLE, deadline)):
             raise silent
-        if passed >= deadline:
+        if once or passed >= deadline:
             raise RefusedForNowError(_difference(probe, serial))
         await _pause(reactor, wait)
         wait, following = following, min(wait + following, _LONGEST_WAIT)

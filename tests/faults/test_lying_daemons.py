@@ -171,12 +171,12 @@ async def test_apache_that_answers_with_anothers_page_is_not_called_live(
     lane = web_server
     assert await lane.take(site("others.test", 2)) == {"others.test": "applied"}
     box: Any = lane.lane.box
-    probe: Callable[[ProbeHttp], Awaitable[None]] = box.probe
+    probe: Callable[..., Awaitable[None]] = box.probe
 
-    async def anothers(asked: ProbeHttp) -> None:
+    async def anothers(asked: ProbeHttp, *, once: bool = False) -> None:
         well = asked.host == HEALTH and asked.path == "/"
         host = HEALTH if well else "others.test"
-        await probe(msgspec.structs.replace(asked, host=host))
+        await probe(msgspec.structs.replace(asked, host=host), once=once)
 
     box.probe = anothers
     assert await lane.take(site("page.test", 1, settings=own())) == {"page.test": "failed"}

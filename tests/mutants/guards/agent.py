@@ -21,6 +21,7 @@ _RELOADS = "tests/unit/node_agent/test_reload_limit.py"
 _GRANTS = "tests/unit/node_agent/test_grants.py"
 _ADDRESSES = "tests/integration/test_addresses_real.py"
 _BOOTED = "test_what_a_boot_took_down_is_brought_back_before_any_lane_asks_and_nothing_else"
+_BESIDE = "tests/unit/node_agent/test_bystanders.py"
 _LYING = "tests/faults/test_lying_daemons.py"
 
 MUTANTS = (
@@ -346,6 +347,34 @@ MUTANTS = (
             "tests/unit/node_agent/effects/test_rndc.py"
             "::test_a_zone_whose_file_named_did_not_read_is_read_anew",
         ),
+    ),
+    Mutant(
+        "agent.neighbours-of-a-reload",
+        "P4",
+        "node_agent/heavy_steps.py",
+        "            harm = await work.bystanders.harmed()\n",
+        '            harm = ""\n',
+        (
+            f"{_BESIDE}::test_what_harms_another_is_taken_back_and_quarantined_alone",
+            "tests/faults/test_harmed_neighbours.py"
+            "::test_a_site_that_only_a_reload_takes_away_blames_nobody_and_holds_up_nobody",
+        ),
+    ),
+    Mutant(
+        "agent.neighbours-ill-before",
+        "P4",
+        "node_agent/bystanders.py",
+        "        well = [unit for unit in self._units if not await self._fault(unit)]\n",
+        "        well = self._units\n",
+        (f"{_BESIDE}::test_what_was_not_well_before_is_not_asked_after",),
+    ),
+    Mutant(
+        "agent.neighbours-that-stay-away",
+        "P4",
+        "node_agent/heavy_steps.py",
+        "        if await self._work.bystanders.harmed():\n",
+        "        if not harm:\n",
+        (f"{_BESIDE}::test_where_the_other_stays_away_nobody_is_blamed",),
     ),
     Mutant(
         "agent.configuration-taken-up",
