@@ -4,6 +4,7 @@ from typing import Any
 
 import attrs
 
+from controller.cluster.boxes.asking import box_away
 from controller.cluster.boxes.boxes import time_text
 from controller.cluster.ports import FleetPort
 from controller.cluster.servers.logical_servers import find_server
@@ -82,15 +83,22 @@ class Faults:
         )
 
     async def retry(self, work: Work, request: RetryFault) -> dict[str, Any]:
-        """Have the boxes of a logical server try again."""
+        """Have the boxes of a logical server try again; refused where none of them is there."""
         server = await find_server(work.tx, request.lserver, field="lserver")
-        (lanes,) = await work.tx.row(
-            """SELECT count(*) FROM lane l JOIN box b ON b.id = l.box_id
-               WHERE l.logical_server_id = %s AND b.connected""",
+        boxes = await work.tx.rows(
+            """SELECT b.id, b.name, b.first_seen_at IS NOT NULL FROM lane l
+               JOIN box b ON b.id = l.box_id WHERE l.logical_server_id = %s ORDER BY b.name""",
             (server.id,),
         )
+        away = [(name, ever) for box, name, ever in boxes if not self.fleet.connected(box)]
+        if away and len(away) == len(boxes):
+            raise box_away(*away[0])
         work.tx.after_commit(lambda: self._retry(server.id, request))
-        return {"logical_server": server.name, "connected_boxes": lanes}
+        return {
+            "logical_server": server.name,
+            "connected_boxes": len(boxes) - len(away),
+            "boxes_away": [name for name, _ in away],
+        }
 
     def _retry(self, server_id: str, request: RetryFault) -> None:
         self.fleet.retry(server_id, request.kind, request.key)

@@ -397,6 +397,11 @@ async def test_what_a_box_could_not_apply_fails_the_change_and_is_a_fault(model:
     assert (kind, key) == ("zone", "shop.test")
     shown = await model.ask("lserver.show", name=fault["logical_server"])
     assert asked == shown["id"]
+    model.fleet.away.update(box for (box,) in await model.rows("SELECT id FROM box"))
+    with pytest.raises(CommandError) as away:
+        await model.ask("fault.retry", lserver=fault["logical_server"])
+    assert away.value.id == "pserver.away"
+    assert len(model.fleet.retried) == 1
 
 
 @pytest_twisted.ensureDeferred
