@@ -68,7 +68,7 @@ class Foreseen:
 
     ``removals`` are objects that they take from logical servers, by the ids of these;
     ``redelegated`` zones whose own NS records they change, ``reloading`` boxes on which they
-    reload a daemon at once.
+    reload a daemon at once. ``rehearsed``: boxes can be asked what that comes to on them.
     """
 
     words: tuple[str, ...] = ()
@@ -76,6 +76,7 @@ class Foreseen:
     removals: Mapping[str, int] = attrs.field(factory=dict)
     redelegated: int = 0
     reloading: tuple[str, ...] = ()
+    rehearsed: bool = False
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ How far the boxes are with a change is read by `controller.progress`.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -153,6 +153,7 @@ class ChangeWriter:
         self._watches: dict[tuple[str, str], int] = {}
         self._drawn: dict[str, str] = {}
         self.foreseen = Foreseen()
+        self.rehearsal: Callable[[Any], Awaitable[None]] | None = None
         self._written: list[Written] = []
         self._names: dict[str, str] = {}
         self._boxes: dict[str, tuple[str, ...]] = {}
@@ -230,6 +231,11 @@ class ChangeWriter:
     def foresee(self, foreseen: Foreseen) -> None:
         """Note what jobs do once this change is made: for its plan, and its hazards."""
         self.foreseen = foreseen
+
+    def rehearse(self, jobs: Callable[[Any], Awaitable[None]]) -> None:
+        """Have a dry run that asks boxes do what jobs would do, by a `Work` of its own, and ask
+        for that too."""
+        self.rehearsal = jobs
 
     def approving(
         self, approval: Approval, command: str, request: Mapping[str, Any], reason: str

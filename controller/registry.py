@@ -75,6 +75,7 @@ def build_registry(
     ``ssh`` what enrols boxes over SSH.
     """
     service_zone = ServiceZone(clock, enrolment.host)
+    editing = ServerEditing(ServerProjection(secrets, self_signed))
     invitations = Invitations(enrolment)
     boxes = Boxes(invitations, fleet, clock)
     chance = draw or SystemRandom()
@@ -92,13 +93,13 @@ def build_registry(
             *placement_commands.COMMANDS,
             *Preview(chance).commands(),
             *Servers(service_zone).commands(),
-            *ServerEditing(ServerProjection(secrets, self_signed)).commands(),
+            *editing.commands(),
             *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),
             *ServerNames(ServerProjection(secrets, self_signed), service_zone).commands(),
             *server_records.COMMANDS,
             *zone_moves.COMMANDS,
             *address_moves.COMMANDS,
-            *rollouts.COMMANDS,
+            *rollouts.commands(editing),
             *accounts.COMMANDS,
             *domains.commands(),
             *service_domain.COMMANDS,

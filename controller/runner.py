@@ -6,6 +6,7 @@ Panel, API and hsctl come through here, so what one of them may do, or is refuse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -218,11 +219,19 @@ class CommandRunner:
     async def _concerned(
         self, tx: Transaction, change: ChangeWriter, plan: ChangePlan
     ) -> tuple[Concerned, ...]:
-        """Give the lanes whose boxes are asked what would change on them."""
+        """Give the lanes whose boxes are asked what would change on them, also by jobs."""
         if self._differences is None:
             return ()
-        added = {(it.kind, it.key) for it in plan.objects if it.action == "add"}
-        return await self._differences.concerned(tx, change.committed(0), added)
+        committed, planned = [change.committed(0)], [*plan.objects]
+        if change.rehearsal is not None:
+            jobs = ChangeWriter(tx, tx.principal, "", {}, "")
+            await change.rehearsal(Work(tx, tx.principal, jobs))
+            await jobs.close()
+            committed.append(jobs.committed(0))
+            planned += jobs.planned
+        added = {(it.kind, it.key) for it in planned if it.action == "add"}
+        found = [await self._differences.concerned(tx, each, added) for each in committed]
+        return tuple(chain.from_iterable(found))
 
     async def _with_differences(
         self, plan: ChangePlan, concerned: Sequence[Concerned]

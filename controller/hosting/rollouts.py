@@ -5,12 +5,14 @@ an ordinary change, and the next one once every box was seen to have it.
 """
 
 import json
+from functools import partial
 from typing import Any
 
 import attrs
 
 from controller.change_plan import Foreseen
 from controller.cluster.boxes.boxes import time_text
+from controller.cluster.servers.editing import ServerEditing, SetServer
 from controller.cluster.servers.settings import check_references, read_settings
 from controller.commands import Command, Work
 from controller.hosting.rollout_job import CHANNEL
@@ -72,7 +74,7 @@ WHERE s.service_type = %s GROUP BY s.id ORDER BY s.holds, s.name
 """
 
 
-async def begin(work: Work, request: BeginRollout) -> dict[str, Any]:
+async def begin(editing: ServerEditing, work: Work, request: BeginRollout) -> dict[str, Any]:
     """Begin to give settings to every server of a type, wave after wave."""
     known = SERVICE_TYPES.get(request.type)
     if known is None:
@@ -144,8 +146,15 @@ async def begin(work: Work, request: BeginRollout) -> dict[str, Any]:
             ),
             tuple(name for wave in names for name in wave),
             reloading=tuple(sorted(widest)),
+            rehearsed=True,
         )
     )
+
+    async def all_waves(rehearsal: Work) -> None:
+        for name in (name for wave in names for name in wave):
+            await editing.set(rehearsal, SetServer(name, request.settings))
+
+    work.change.rehearse(all_waves)
     await work.tx.rows("SELECT pg_notify(%s, %s)", (CHANNEL, str(number)))
     return {"rollout": number, "type": request.type, "settings": read, "waves": names}
 
@@ -257,18 +266,24 @@ async def stop(work: Work, request: NamedRollout) -> dict[str, Any]:
     return {"id": request.id, "state": "stopped"}
 
 
-COMMANDS: tuple[Command[Any], ...] = (
-    Command(
+def commands(editing: ServerEditing) -> tuple[Command[Any], ...]:
+    """Give the commands for the registry; ``editing`` is what a wave is written with."""
+    beginning = Command(
         "rollout.begin",
         "POST",
         "/rollouts",
         BeginRollout,
         "provider.write",
         "Give settings to all logical servers of a type, in waves",
-        begin,
+        partial(begin, editing),
         "A job writes each wave as a change of its own, and the next one once that is live on "
-        "every box. On the first failure it pauses.",
-    ),
+        "every box. On the first failure it pauses. A dry run with `diff` asks the boxes of all "
+        "waves.",
+    )
+    return (beginning, *_COMMANDS)
+
+
+_COMMANDS: tuple[Command[Any], ...] = (
     Command(
         "rollout.list",
         "GET",

@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 from pytest_twisted import ensureDeferred
 
@@ -16,6 +17,7 @@ from controller.projection.stored import ServerProjection
 from controller.refusal import CommandError
 from controller.runner import CommandRunner
 from controller.storage.database import Transaction
+from node_agent.wire.questions import AskPreview, Preview
 from tests.conftest import LoggedErrors
 from tests.integration.applying import applied
 from tests.integration.model import Model
@@ -98,6 +100,29 @@ async def test_a_wave_follows_when_the_one_before_is_live_everywhere(model: Mode
     shown = await model.ask("rollout.show", id=number)
     assert (shown["state"], shown["message"]) == ("done", "")
     assert await step(model) == "idle"
+
+
+@ensureDeferred
+async def test_a_dry_run_asks_the_boxes_of_all_waves_what_would_change(model: Model) -> None:
+    """What the job does afterwards is as much of the plan as what the command does itself."""
+    await farm(model)
+    nothing = Preview(files=(), effects=(), refused=(), pending=0, cut=False)
+    model.fleet.answering = lambda _: nothing
+    before = await model.footprint()
+    dry = await model.run(
+        "rollout.begin", type="apache", settings={"timeout": 45}, dry_run=True, differences=True
+    )
+    assert await model.footprint() == before
+    assert dry.plan is not None
+    assert dry.plan.differences is not None
+    assert sorted(each.logical_server for each in dry.plan.differences) == WEB
+    for ask in model.fleet.questions:
+        assert isinstance(ask, AskPreview)
+        (wanted,) = ask.objects
+        assert wanted.spec is not None
+        assert msgspec.msgpack.decode(wanted.spec)["settings"]["timeout"] == 45
+    assert await step(model) == "idle"
+    assert await changed(model) == []
 
 
 async def fail(model: Model, server: str, words: str = "no memory") -> None:
