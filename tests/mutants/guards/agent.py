@@ -159,10 +159,8 @@ MUTANTS = (
         FILES,
         "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC",
         "_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC",
-        (
-            f"{_BOXES}::test_s16_a_log_that_is_a_link_a_fifo_or_a_folder_is_not_read",
-            f"{_S16}::test_nothing_outside_of_the_lane_changes_or_is_read",
-        ),
+        # Not the race of links that change: it meets a log's link by chance.
+        (f"{_BOXES}::test_s16_a_log_that_is_a_link_a_fifo_or_a_folder_is_not_read",),
     ),
     Mutant(
         "agent.regular-files-only",
