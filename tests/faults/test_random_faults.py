@@ -41,6 +41,8 @@ LONG = "HS_SOAK_MINUTES" in os.environ
 MINUTES = float(os.environ.get("HS_SOAK_MINUTES", "0"))
 SEED = int(os.environ.get("HS_SOAK_SEED", "0"))
 NAMES = ("a", "b", "c", "d")
+OTHERS = ("x.test", "y.test", "z.test")
+"""Domains that come and go beside the one of the records."""
 NAME_SERVERS = ("ns1", "ns2")
 REACHED = sorted(set(get_args(CrashPoint)) - {"greeted", "compared", "moved"})
 """The crash points that every change of a record reaches."""
@@ -191,20 +193,39 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.records: dict[str, str] = {}
+        self.others = {name for (name,) in self._domains() if name in OTHERS}
         for name in NAMES:
             self._delete(name, "no fault")
 
     @rule(name=st.sampled_from(NAMES), happens=st.sampled_from(sorted(FAULTS)))
     def set_record(self, name: str, happens: str) -> None:
-        value = self._fresh()
-        done = self._write(happens, None, "record.set", name=name, type="A", values=[value])
-        self.records[name] = value
+        self._set(name, happens)
+
+    @rule(name=st.sampled_from(NAMES), happens=st.sampled_from(sorted(FAULTS)))
+    def undo_what_set_a_record(self, name: str, happens: str) -> None:
+        before = self.records.get(name)
+        done = self._set(name, "no fault")
+        self._is_live(self._write(happens, None, "change.undo", id=done.change))
+        if before is None:
+            del self.records[name]
+        else:
+            self.records[name] = before
+
+    @rule(name=st.sampled_from(OTHERS), happens=st.sampled_from(sorted(FAULTS)))
+    def host_or_take_away_a_domain(self, name: str, happens: str) -> None:
+        if name in self.others:
+            done = self._write(happens, None, "domain.delete", name=name)
+            self.others.remove(name)
+        else:
+            done = self._write(happens, None, "domain.add", name=name, account="acme")
+            self.others.add(name)
         self._is_live(done)
 
     @rule(name=st.sampled_from(NAMES), point=st.sampled_from(REACHED))
     def set_record_and_crash(self, name: str, point: str) -> None:
         value = self._fresh()
-        done = self._write("", point, "record.set", name=name, type="A", values=[value])
+        fields = {"domain": DOMAIN, "name": name, "type": "A", "values": [value]}
+        done = self._write("", point, "record.set", **fields)
         self.records[name] = value
         self._is_live(done)
 
@@ -217,8 +238,9 @@ class Machine(RuleBasedStateMachine):
     def ask_for_what_is_refused(self, name: str) -> None:
         Machine.hit["command refused"] += 1
         before = self.cluster.rows("SELECT count(*) FROM change")
+        fields = {"domain": DOMAIN, "name": name, "type": "A", "values": ["999.1.1.1"]}
         with pytest.raises(RefusedError):
-            self._write("no fault", None, "record.set", name=name, type="A", values=["999.1.1.1"])
+            self._write("no fault", None, "record.set", **fields)
         assert self.cluster.rows("SELECT count(*) FROM change") == before
 
     @rule(name=st.sampled_from(NAMES))
@@ -240,8 +262,20 @@ class Machine(RuleBasedStateMachine):
             (DOMAIN, list(NAMES)),
         )
         assert sorted(found) == sorted(self.records.items())
+        assert {name for (name,) in self._domains()} == {DOMAIN, *self.others}
 
     # --- inside ---
+
+    def _domains(self) -> list[tuple[Any, ...]]:
+        return self.cluster.rows("SELECT name FROM domain")
+
+    def _set(self, name: str, happens: str) -> Written:
+        value = self._fresh()
+        fields = {"domain": DOMAIN, "name": name, "type": "A", "values": [value]}
+        done = self._write(happens, None, "record.set", **fields)
+        self.records[name] = value
+        self._is_live(done)
+        return done
 
     def _fresh(self) -> str:
         Machine.number += 1
@@ -254,7 +288,8 @@ class Machine(RuleBasedStateMachine):
             (DOMAIN, name),
         )
         if known:
-            self._is_live(self._write(happens, None, "record.delete", name=name))
+            fields = {"domain": DOMAIN, "name": name}
+            self._is_live(self._write(happens, None, "record.delete", **fields))
         self.records.pop(name, None)
 
     def _write(self, happens: str, point: str | None, command: str, **fields: Any) -> Written:
@@ -267,7 +302,7 @@ class Machine(RuleBasedStateMachine):
         Machine.hit[f"killed at {point}" if point else happens] += 1
         if point:
             self.cluster.order.write_text(point)
-        asked = Deferred.fromCoroutine(self.cluster.command(command, domain=DOMAIN, **fields))
+        asked = Deferred.fromCoroutine(self.cluster.command(command, **fields))
         if point:
             assert await self.cluster.until_dead() == -9
             await self.cluster.start()
@@ -290,14 +325,14 @@ class Machine(RuleBasedStateMachine):
                 break
             assert state["state"] != "failed", state
         desired = self.cluster.rows(
-            """SELECT o.logical_server_id::text, o.key, o.revision FROM change_object o
+            """SELECT o.logical_server_id::text, o.kind, o.key, o.revision FROM change_object o
                WHERE o.change_id = %s""",
             (written.change,),
         )
-        for server, key, revision in desired:
+        for server, kind, key, revision in desired:
             for box in self.cluster.boxes.values():
                 if server in box.agent.lanes and self.cluster.is_lane_of(box.name, server):
-                    held = box.agent.lanes[server].objects.get(("zone", key))
+                    held = box.agent.lanes[server].objects.get((kind, key))
                     assert held is not None, (box.name, key)
                     assert held.revision >= revision
 
