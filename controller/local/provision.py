@@ -96,8 +96,10 @@ def _enrol(config: Path, plan: ClusterPlan, invitation: dict[str, Any]) -> None:
             str(config),
             "--controller",
             str(plan.enrolment),
-            str(invitation["token"]),
+            "-",
         ],
+        # Not in the arguments, which every user of the machine can read.
+        input=f"{invitation['token']}\n",
         capture_output=True,
         text=True,
         check=False,
