@@ -2,6 +2,8 @@
 
 The copy is the working directory and the first entry of the import path, so that it comes before
 what is installed; the witness tells whence each module was imported. The working tree is only read.
+Programs that are started with ``-I``, as the product starts its own, are told no path by tests:
+for them there is an environment that has the copy.
 """
 
 import json
@@ -9,7 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import venv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,11 +77,12 @@ class Copy:
         shutil.copytree(tree, self.tree, ignore=shutil.ignore_patterns(*NOT_COPIED))
         self._plugins.mkdir()
         shutil.copy(WITNESS, self._plugins / "mutant_witness.py")
+        self._python = _environment(folder / "environment", self.tree)
 
     def run(self, tests: Collection[str], *, patience: int = PATIENCE) -> Run:
         """Run these tests on the copy as it is; none may take longer than ``patience`` seconds."""
         self._witness.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "mutant_witness"]
+        command = [str(self._python), "-m", "pytest", "-q", "-p", "mutant_witness"]
         command += ["-p", "no:randomly", "-p", "no:cacheprovider", "--tb=short"]
         command += [f"--timeout={patience}", *tests]
         environment = {
@@ -134,6 +139,19 @@ class Copy:
                 imported, ended = noted["imported"], noted["ended"] in (0, 1)
         waited = "+ Timeout +" in output
         return Run(frozenset(passed), failed, unread, imported, ended, waited, output)
+
+
+def _environment(folder: Path, tree: Path) -> Path:
+    """Make an environment that finds ``tree`` first, then all that is here; give its Python."""
+    venv.create(folder, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
+    here = sysconfig.get_path("purelib")
+    (packages / "tree.pth").write_text(f"{tree}\nimport site; site.addsitedir({here!r})\n")
+    programs = folder / "bin"
+    for program in Path(sys.executable).parent.iterdir():
+        if not (programs / program.name).exists():
+            (programs / program.name).symlink_to(program)
+    return programs / "python"
 
 
 @contextmanager
