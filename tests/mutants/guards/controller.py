@@ -9,6 +9,7 @@ _S9 = "tests/security/test_s09_deserialisation.py"
 _S10 = "tests/security/test_s10_shell_injection.py"
 _S12 = "tests/security/test_s12_search_path.py"
 _S14 = "tests/security/test_s14_secrets.py"
+_PLANTED = "tests/security/test_s14_planted_secrets.py"
 
 MUTANTS = (
     Mutant(
@@ -67,6 +68,14 @@ MUTANTS = (
         "    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))",
         "    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))",
         (f"{_S14}::test_a_process_that_holds_keys_leaves_no_core[hs-ca]",),
+    ),
+    Mutant(
+        "controller.token-not-in-arguments",
+        "S14",
+        "controller/local/provision.py",
+        '            "-",\n',
+        '            str(invitation["token"]),\n',
+        (f"{_PLANTED}::test_no_process_was_given_one_on_its_command_line_or_in_its_environment",),
     ),
     Mutant(
         "controller.tokens-for-others",
@@ -136,6 +145,8 @@ MUTANTS = (
             "test_a_secret_is_neither_in_the_change_nor_in_the_repr",
             "tests/security/test_s23_secrets_in_answers.py::"
             "test_no_answer_about_a_change_holds_a_secret",
+            f"{_PLANTED}::test_the_database_in_clear_text_holds_none",
+            f"{_PLANTED}::test_no_answer_of_the_api_or_of_hsctl_shows_one",
         ),
     ),
     Mutant(

@@ -11,8 +11,20 @@ _ESCAPE = "tests/unit/templates/test_escape.py"
 _BIND = "tests/security/test_s17_config_injection_bind.py"
 _ZONE_DATA = "tests/unit/templates/bind/test_zone_data.py"
 _S35 = "tests/security/test_s35_dns_data.py"
+_PLANTED = "tests/security/test_s14_planted_secrets.py"
 
 MUTANTS = (
+    Mutant(
+        "templates.site-key-closed",
+        "S14",
+        "templates/apache/sites.py",
+        "            files.append(WriteFile(site.certificate_file, pair.pem, mode=0o600))",
+        "            files.append(WriteFile(site.certificate_file, pair.pem, mode=0o644))",
+        (
+            f"{_PLANTED}::test_secrets_stand_in_the_files_that_need_them_and_these_are_closed",
+            f"{_PLANTED}::test_no_answer_of_the_api_or_of_hsctl_shows_one",
+        ),
+    ),
     Mutant(
         "templates.redirect-url",
         "S17",
