@@ -141,11 +141,20 @@ class Browser:
         return str(self._ask("GET", "/source"))
 
     def text(self, selector: str = "body") -> str:
-        return str(self._ask("GET", f"/element/{self._find(selector)}/text"))
+        return str(self._of_element(selector, "text"))
 
     def attribute(self, selector: str, name: str) -> str | None:
-        found = self._ask("GET", f"/element/{self._find(selector)}/attribute/{name}")
+        found = self._of_element(selector, f"attribute/{name}")
         return None if found is None else str(found)
+
+    def _of_element(self, selector: str, what: str) -> Any:
+        """Ask of an element, once more where the page was replaced after it was found."""
+        try:
+            return self._ask("GET", f"/element/{self._find(selector)}/{what}")
+        except BrowserError as error:
+            if error.code != "stale element reference":
+                raise
+            return self._ask("GET", f"/element/{self._find(selector)}/{what}")
 
     def count(self, selector: str) -> int:
         return len(self._elements(selector))
