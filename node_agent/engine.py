@@ -185,7 +185,7 @@ class Engine:
             entries=self._entries,
             chooser=self._chooser,
             box=self.box,
-            bystanders=Bystanders(self.anew, self._blocking, partial(self.box.probe, once=True)),
+            bystanders=Bystanders(self.anew, self._blocking, self.box),
             reloads=self.reloads,
             context_of=self._context_of,
             blocking=self._blocking,

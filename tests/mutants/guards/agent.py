@@ -362,7 +362,7 @@ MUTANTS = (
         "agent.neighbours-ill-before",
         "P4",
         "node_agent/bystanders.py",
-        "        well = [unit for unit in self._units if not await self._fault(unit)]\n",
+        "        well = [unit for unit in self._units if await self._is_well(unit)]\n",
         "        well = self._units\n",
         (f"{_BESIDE}::test_what_was_not_well_before_is_not_asked_after",),
     ),

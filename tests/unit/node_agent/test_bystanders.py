@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from node_agent.effects.failures import BoxUnavailableError
 from templates.effects import Probe
 from tests.unit.node_agent.bench_of_one import Bench, page, server, zone
 
@@ -69,6 +70,25 @@ async def test_where_the_other_stays_away_nobody_is_blamed() -> None:
     )
     await bench.apply(page("good.test", 11))
     assert bench.outcomes() == {"page/good.test": "failed"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_that_is_only_slow_blames_no_change() -> None:
+    bench = await with_zones()
+    probe = bench.lane.probe
+    asked: list[str] = []
+
+    async def silent_after_the_reload(effect: Any, *, once: bool = False) -> None:
+        zone = getattr(effect, "zone", "")
+        if zone and not once:
+            asked.append(zone)
+            raise BoxUnavailableError("it does not answer")
+        await probe(effect, once=once)
+
+    bench.lane.probe = silent_after_the_reload  # type: ignore[method-assign]
+    await bench.apply(page("good.test", 11))
+    assert sorted(asked) == ["z0.test", "z1.test"]
+    assert bench.outcomes() == {}
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
