@@ -225,9 +225,10 @@ class Session:
         self.links[row.server] = link
         if verdict.message:
             log.warn("lane {lane}: {words}", lane=link.key, words=verdict.message)
-        self._services.dispatcher.attach(link)
+        # Before it is served: what is read at once may be there at once, and must not be sent.
         if verdict.step == "repair":
             self._services.comparisons.begin(link)
+        self._services.dispatcher.attach(link)
 
     def _let_go(self, link: LaneLink) -> None:
         self._services.dispatcher.detach(link)

@@ -8,6 +8,8 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from controller.fleet import comparison
+from controller.fleet.dispatch import Dispatcher
+from controller.fleet.link import LaneLink
 from controller.storage.database import DatabaseUnavailableError, Transaction
 from node_agent.wire.messages import Adopt, Assign, Batch, Forget, InventoryRequest, Item
 from node_agent.wire.object_hash import combine, element
@@ -66,6 +68,28 @@ async def test_a_box_with_a_lost_object_is_sent_that_one_alone(cluster: FleetClu
     await agent.until(lambda: bool(agent.said(Batch)))
     assert [[i.key for i in b.items] for b in agent.said(Batch)] == [["z7.test"]]
     await until_agreed(cluster, server, agent)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lane_that_is_to_be_compared_is_not_served_before(
+    cluster: FleetCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a batch may go out, and its acknowledgement is taken for that of the repair."""
+    server, agent = await filled(cluster, 30)
+    agent.lanes[server].drop(("zone", "z7.test"))
+    served: list[str] = []
+    attach = Dispatcher.attach
+
+    def noting(self: Dispatcher, link: LaneLink) -> None:
+        served.append(link.mode)
+        attach(self, link)
+
+    monkeypatch.setattr(Dispatcher, "attach", noting)
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.change(server, {"next.test": b"1"})
+    await agent.until(lambda: ("zone", "z7.test") in agent.lanes[server].objects)
+    await until_agreed(cluster, server, agent)
+    assert served == ["comparing"]
 
 
 @pytest_twisted.ensureDeferred
