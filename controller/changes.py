@@ -228,14 +228,15 @@ class ChangeWriter:
         """Note a choice that chance made, for the plan of a dry run."""
         self._drawn[what] = chosen
 
-    def foresee(self, foreseen: Foreseen) -> None:
-        """Note what jobs do once this change is made: for its plan, and its hazards."""
-        self.foreseen = foreseen
+    def foresee(
+        self, foreseen: Foreseen, rehearsal: Callable[[Any], Awaitable[None]] | None = None
+    ) -> None:
+        """Note what jobs do once this change is made: for its plan, and its hazards.
 
-    def rehearse(self, jobs: Callable[[Any], Awaitable[None]]) -> None:
-        """Have a dry run that asks boxes do what jobs would do, by a `Work` of its own, and ask
-        for that too."""
-        self.rehearsal = jobs
+        ``rehearsal`` does the same by a `Work` of its own: a dry run that asks boxes asks for that.
+        """
+        self.foreseen = attrs.evolve(foreseen, rehearsed=rehearsal is not None)
+        self.rehearsal = rehearsal
 
     def approving(
         self, approval: Approval, command: str, request: Mapping[str, Any], reason: str

@@ -136,6 +136,11 @@ async def begin(editing: ServerEditing, work: Work, request: BeginRollout) -> di
         "rollout", number, None, {"type": request.type, "settings": read, "waves": names}
     )
     widest = max(({box for _, _, on in wave for box in on} for wave in waves), key=len)
+
+    async def all_waves(rehearsal: Work) -> None:
+        for name in (name for wave in names for name in wave):
+            await editing.set(rehearsal, SetServer(name, request.settings))
+
     work.change.foresee(
         Foreseen(
             (
@@ -146,15 +151,9 @@ async def begin(editing: ServerEditing, work: Work, request: BeginRollout) -> di
             ),
             tuple(name for wave in names for name in wave),
             reloading=tuple(sorted(widest)),
-            rehearsed=True,
-        )
+        ),
+        all_waves,
     )
-
-    async def all_waves(rehearsal: Work) -> None:
-        for name in (name for wave in names for name in wave):
-            await editing.set(rehearsal, SetServer(name, request.settings))
-
-    work.change.rehearse(all_waves)
     await work.tx.rows("SELECT pg_notify(%s, %s)", (CHANNEL, str(number)))
     return {"rollout": number, "type": request.type, "settings": read, "waves": names}
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_twisted
 
-from tests.integration.real_lane import RealLane, own, site
+from tests.integration.real_lane import RealLane, lane_of, own, site
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -16,13 +16,8 @@ GONE = (
 
 @pytest_twisted.async_yield_fixture
 async def lane() -> AsyncIterator[RealLane]:
-    running = RealLane("apache")
-    await running.start()
-    try:
-        assert await running.take(running.server()) == {"": "applied"}
+    async for running in lane_of("apache"):
         yield running
-    finally:
-        await running.end()
 
 
 @pytest_twisted.ensureDeferred

@@ -13,21 +13,11 @@ import pytest_twisted
 from templates.apache.names import HEALTH
 from templates.apache.objects import SiteSpec
 from templates.effects import ControlEffect, ProbeHttp
-from tests.integration.real_lane import RealLane, own, site, zone
+from tests.integration.real_lane import RealLane, lane_of, own, site, zone
 
 pytestmark = pytest.mark.timeout(180)
 
 HOUR = 3600.0
-
-
-async def lane_of(service_type: str) -> AsyncIterator[RealLane]:
-    lane = RealLane(service_type)
-    await lane.start()
-    try:
-        assert await lane.take(lane.server()) == {"": "applied"}
-        yield lane
-    finally:
-        await lane.end()
 
 
 @pytest_twisted.async_yield_fixture

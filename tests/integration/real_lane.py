@@ -5,7 +5,7 @@ import pwd
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
@@ -214,6 +214,17 @@ def zone(name: str, serial: int = 1) -> tuple[str, str, Spec]:
         secondaries=(),
     )
     return "zone", name, made
+
+
+async def lane_of(service_type: str) -> AsyncIterator[RealLane]:
+    """A lane whose server runs, for as long as it is used."""
+    lane = RealLane(service_type)
+    await lane.start()
+    try:
+        assert await lane.take(lane.server()) == {"": "applied"}
+        yield lane
+    finally:
+        await lane.end()
 
 
 def site(name: str, number: int, **fields: Any) -> tuple[str, str, Spec]:
