@@ -242,6 +242,15 @@ class Broken:
         if process is not None:
             process.kill()
 
+    def restart_agent(self, box: str) -> None:
+        """Kill a box's agent and wait until its successor has a session."""
+        sessions = self._welcomes(box)
+        self.kill(f"agent-{box}")
+        assert eventually(lambda: self._welcomes(box) > sessions), box
+
+    def _welcomes(self, box: str) -> int:
+        return self.log(f"agent-{box}").count(" welcomed ")
+
     @contextlib.contextmanager
     def away(self, name: str) -> Iterator[None]:
         """Keep a process from running: killed, and its successor stopped as soon as it is there.

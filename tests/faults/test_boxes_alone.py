@@ -165,8 +165,7 @@ def test_a_held_lane_touches_nothing_until_it_is_released(broken: Broken, contro
         assert "held" in ran.err
         assert "held" in broken.condition(box)
         assert serial(place, ZONE) == before
-        broken.kill(f"agent-{box}")
-        assert eventually(lambda: broken.process(f"agent-{box}") is not None)
+        broken.restart_agent(box)
         assert broken.lane_is(box, "held"), "a hold survives a restart"
         assert serial(place, ZONE) == before
     finally:

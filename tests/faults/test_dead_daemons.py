@@ -43,8 +43,7 @@ def programs(broken: Broken, box: str, name: str, path: str) -> None:
     lines = config.read_text().splitlines()
     changed = [f'{name} = "{path}"' if line.startswith(f'{name} = "/') else line for line in lines]
     config.write_text("\n".join(changed) + "\n")
-    broken.kill(f"agent-{box}")
-    assert eventually(lambda: broken.process(f"agent-{box}") is not None)
+    broken.restart_agent(box)
 
 
 @pytest.mark.parametrize("box", BOXES)

@@ -29,13 +29,13 @@ def link(neighbours: Neighbours) -> Iterator[CutLink]:
     made = CutLink((found[1], int(found[2])))
     try:
         config.write_text(before.replace(f"{found[1]}:{found[2]}", made.address))
-        broken.kill(f"agent-{BOX}")
-        assert eventually(lambda: made.dialled > 0)
+        broken.restart_agent(BOX)
+        assert made.dialled > 0
         assert broken.settled()
         yield made
     finally:
         config.write_text(before)
-        broken.kill(f"agent-{BOX}")
+        broken.restart_agent(BOX)
         made.close()
         assert broken.settled()
 
