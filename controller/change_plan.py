@@ -35,6 +35,7 @@ _NOUNS = {
     "site": ("site", "sites"),
     "zone": ("zone", "zones"),
     "zone_move": ("move of zones", "moves of zones"),
+    "address_move": ("move of an address", "moves of addresses"),
 }
 _VERBS: Mapping[Action, str] = {"add": "adds", "change": "changes", "remove": "removes"}
 _OWN = "server"
@@ -68,7 +69,7 @@ class Foreseen:
 
     ``removals`` are objects that they take from logical servers, by the ids of these;
     ``redelegated`` zones whose own NS records they change, ``reloading`` boxes on which they
-    reload a daemon at once. ``rehearsed``: boxes can be asked what that comes to on them.
+    reload a daemon at once.
     """
 
     words: tuple[str, ...] = ()
@@ -76,7 +77,6 @@ class Foreseen:
     removals: Mapping[str, int] = attrs.field(factory=dict)
     redelegated: int = 0
     reloading: tuple[str, ...] = ()
-    rehearsed: bool = False
 
 
 @attrs.frozen

@@ -228,15 +228,12 @@ class ChangeWriter:
         """Note a choice that chance made, for the plan of a dry run."""
         self._drawn[what] = chosen
 
-    def foresee(
-        self, foreseen: Foreseen, rehearsal: Callable[[Any], Awaitable[None]] | None = None
-    ) -> None:
+    def foresee(self, foreseen: Foreseen, rehearsal: Callable[[Any], Awaitable[None]]) -> None:
         """Note what jobs do once this change is made: for its plan, and its hazards.
 
         ``rehearsal`` does the same by a `Work` of its own: a dry run that asks boxes asks for that.
         """
-        self.foreseen = attrs.evolve(foreseen, rehearsed=rehearsal is not None)
-        self.rehearsal = rehearsal
+        self.foreseen, self.rehearsal = foreseen, rehearsal
 
     def approving(
         self, approval: Approval, command: str, request: Mapping[str, Any], reason: str

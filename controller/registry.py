@@ -39,6 +39,7 @@ from controller.hosting import (
     service_domain,
     zone_moves,
 )
+from controller.hosting.address_phases import Renumbering
 from controller.hosting.certificates import self_signed
 from controller.hosting.corporate_site import CorporateSite
 from controller.hosting.domains import Domains
@@ -75,7 +76,8 @@ def build_registry(
     ``ssh`` what enrols boxes over SSH.
     """
     service_zone = ServiceZone(clock, enrolment.host)
-    editing = ServerEditing(ServerProjection(secrets, self_signed))
+    projection = ServerProjection(secrets, self_signed)
+    editing = ServerEditing(projection)
     invitations = Invitations(enrolment)
     boxes = Boxes(invitations, fleet, clock)
     chance = draw or SystemRandom()
@@ -94,11 +96,11 @@ def build_registry(
             *Preview(chance).commands(),
             *Servers(service_zone).commands(),
             *editing.commands(),
-            *IpAddresses(ServerProjection(secrets, self_signed), service_zone).commands(),
-            *ServerNames(ServerProjection(secrets, self_signed), service_zone).commands(),
+            *IpAddresses(projection, service_zone).commands(),
+            *ServerNames(projection, service_zone).commands(),
             *server_records.COMMANDS,
-            *zone_moves.COMMANDS,
-            *address_moves.COMMANDS,
+            *zone_moves.commands(clock, chance),
+            *address_moves.commands(clock, Renumbering(projection, service_zone)),
             *rollouts.commands(editing),
             *accounts.COMMANDS,
             *domains.commands(),
@@ -108,7 +110,7 @@ def build_registry(
             *Records(clock).commands(),
             *Sites(clock, secrets).commands(),
             *SiteAddresses(clock).commands(),
-            *SharedCertificates(clock, ServerProjection(secrets, self_signed)).commands(),
+            *SharedCertificates(clock, projection).commands(),
             *change_log.COMMANDS,
             *Audit(anchors).commands(),
             *operators.COMMANDS,

@@ -4,7 +4,7 @@ All that it knows is in the database: the phase of each move, the zone that it h
 changes that are not live everywhere yet. A phase begins only when all of the one before is live.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -15,13 +15,14 @@ from controller.commands import Work
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
 from controller.hosting.address_phases import (
+    PASSING,
     Move,
     Renumbering,
     follow_name_server,
     follow_site,
     introduce,
 )
-from controller.hosting.job import Job, Outcome, gone_boxes, judge
+from controller.hosting.job import REHEARSED, Job, Outcome, gone_boxes, judge
 from controller.hosting.service_zone import TTL
 from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.hosting.zones import load_zone
@@ -43,11 +44,12 @@ CHANNEL = "hs_address_move"
 LOCK = 0x68735F61  # 'hs_a'
 _PRINCIPAL = system("address-mover")
 
-_MOVES = """
+_MOVE = """
 SELECT id, state, phase, server_id::text, server, address_id, type, port, host(old), host(new),
        old_prefix, new_prefix, keep_seconds, zone_after, passed_all, message
-FROM address_move WHERE ended_at IS NULL ORDER BY id LIMIT %s FOR NO KEY UPDATE
+FROM address_move
 """
+_MOVES = f"{_MOVE} WHERE ended_at IS NULL ORDER BY id LIMIT %s FOR NO KEY UPDATE"
 
 ZONES_OF_SERVER = """
 FROM zone_server n JOIN zone z ON z.id = n.zone_id
@@ -61,6 +63,14 @@ WHERE s.logical_server_id = %s AND z.id > %s
 """
 _COUNT_OF_SERVER = f"SELECT count(*) {ZONES_OF_SERVER}"
 _COUNT_OF_SITES = f"SELECT count(*) {ZONES_OF_SITES}"
+_OTHERS = """
+SELECT DISTINCT s.name FROM zone_server p JOIN logical_server s ON s.id = p.logical_server_id
+WHERE p.zone_id IN (SELECT z.id {zones} UNION
+                    SELECT z.id FROM zone z JOIN cluster c ON c.service_domain = z.name)
+ORDER BY s.name
+"""
+_OTHERS_OF_SERVER = _OTHERS.format(zones=ZONES_OF_SERVER)
+_OTHERS_OF_SITES = _OTHERS.format(zones=ZONES_OF_SITES)
 _PART_OF_SERVER = f"SELECT z.id, z.name {ZONES_OF_SERVER} ORDER BY n.zone_id LIMIT %s"
 _PART_OF_SITES = f"SELECT z.id, z.name {ZONES_OF_SITES} ORDER BY z.id LIMIT %s"
 
@@ -144,23 +154,13 @@ async def _others_ended(tx: Transaction, move: Move) -> bool:
 
 async def _pass_on(tx: Transaction, move: Move, now: float) -> None:
     """Write the phase of the next zones as one change; without any, all are passed."""
-    found = await _part(tx, move)
+    found = await _part(tx, move, PART)
     if not found:
         await tx.run("UPDATE address_move SET passed_all = true WHERE id = %s", (move.id,))
         return
     change = _change(tx, move, move.phase, len(found))
-    work = Work(tx, _PRINCIPAL, change)
-    ttl = 0
-    for _, name in found:
-        zone = await load_zone(tx, name, lock=True)
-        if zone is None:
-            continue  # deleted a moment ago
-        if not move.announces:
-            ttl = max(ttl, await follow_site(work, zone, move, now=int(now)))
-        elif move.phase == "announced" or move.state == "stopped":
-            await introduce(work, zone, move.server_id)
-        else:
-            ttl = max(ttl, await follow_name_server(work, zone, move, now=int(now)))
+    names = [name for _, name in found]
+    ttl = await _pass_zones(Work(tx, _PRINCIPAL, change), move, names, int(now))
     await _close(tx, move, change, ttl)
     await tx.run(
         "UPDATE address_move SET zone_after = %s, passed = passed + %s WHERE id = %s",
@@ -168,10 +168,47 @@ async def _pass_on(tx: Transaction, move: Move, now: float) -> None:
     )
 
 
-async def _part(tx: Transaction, move: Move) -> list[tuple[Any, ...]]:
+async def _pass_zones(work: Work, move: Move, names: Sequence[str], now: int) -> int:
+    """Write the phase of zones; gives the seconds that an answer of before may be kept."""
+    ttl = 0
+    for name in names:
+        zone = await load_zone(work.tx, name, lock=True)
+        if zone is None:
+            continue  # deleted a moment ago
+        if not move.announces:
+            ttl = max(ttl, await follow_site(work, zone, move, now=now))
+        elif move.phase == "announced" or move.state == "stopped":
+            await introduce(work, zone, move.server_id)
+        else:
+            ttl = max(ttl, await follow_name_server(work, zone, move, now=now))
+    return ttl
+
+
+async def _part(tx: Transaction, move: Move, most: int) -> list[tuple[Any, ...]]:
     if move.announces:
-        return await tx.rows(_PART_OF_SERVER, (move.server_id, move.zone_after, PART))
-    return await tx.rows(_PART_OF_SITES, (move.server_id, move.zone_after, move.old, PART))
+        return await tx.rows(_PART_OF_SERVER, (move.server_id, move.zone_after, most))
+    return await tx.rows(_PART_OF_SITES, (move.server_id, move.zone_after, move.old, most))
+
+
+async def rehearse(work: Work, number: int, renumbering: Renumbering, *, now: int) -> None:
+    """Take the server and its first `REHEARSED` zones through all phases of a move at once."""
+    move = Move(*await work.tx.row(f"{_MOVE} WHERE id = %s", (number,)))
+    names = [name for _, name in await _part(work.tx, move, REHEARSED)]
+    while move.next != "ended":
+        phase = move.next
+        await renumbering.enter(work, move, phase)
+        move = attrs.evolve(move, phase=phase)
+        if phase in PASSING:
+            await _pass_zones(work, move, names, now)
+
+
+async def others_touched(tx: Transaction, announces: bool, server: str, old: str) -> list[str]:
+    """Name the name servers of the zones that a move passes through, and of the service zone."""
+    if announces:
+        found = await tx.rows(_OTHERS_OF_SERVER, (server, 0))
+    else:
+        found = await tx.rows(_OTHERS_OF_SITES, (server, 0, old))
+    return [name for (name,) in found]
 
 
 async def count_zones(tx: Transaction, announces: bool, server: str, old: str) -> int:
@@ -194,16 +231,9 @@ async def _enter(tx: Transaction, move: Move, renumbering: Renumbering, now: flo
             return False
     phase, ttl = move.next, 0
     change = _change(tx, move, phase, 0)
-    work = Work(tx, _PRINCIPAL, change)
-    if phase == "listening":
-        await renumbering.listen(work, move)
-    elif phase == "switched":
-        await renumbering.switch(work, move)
+    await renumbering.enter(Work(tx, _PRINCIPAL, change), move, phase)
+    if phase == "switched":
         ttl = TTL if move.type in ("service", "shared") else 0
-    elif phase == "following":
-        await renumbering.forget(work, move)
-    elif phase == "retiring":
-        await renumbering.retire(work, move)
     elif phase == "outlasting":
         await tx.run(
             """UPDATE address_move SET answers_until = greatest(
@@ -211,7 +241,7 @@ async def _enter(tx: Transaction, move: Move, renumbering: Renumbering, now: flo
             (GRACE_SECONDS, now + max(move.keep_seconds, GRACE_SECONDS), move.id),
         )
     await _close(tx, move, change, ttl)
-    passes = phase in ("announced", "following")
+    passes = phase in PASSING
     total = await count_zones(tx, move.announces, move.server_id, move.old) if passes else 0
     await tx.run(
         """UPDATE address_move SET phase = %s, total = %s, passed = 0, zone_after = 0,

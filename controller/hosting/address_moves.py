@@ -3,10 +3,13 @@
 ``ip.move`` begins a move; the job in `controller.hosting.address_mover` does it.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
 
+from controller.change_plan import Foreseen
 from controller.cluster.addresses import addresses
 from controller.cluster.addresses.addresses import AddressRange
 from controller.cluster.addresses.rows import (
@@ -25,13 +28,15 @@ from controller.hosting.address_mentions import (
     records_by_hand,
     settings_naming,
 )
-from controller.hosting.address_mover import CHANNEL, count_zones
-from controller.hosting.address_phases import BEFORE_SWITCH
+from controller.hosting.address_mover import CHANNEL, count_zones, others_touched, rehearse
+from controller.hosting.address_phases import BEFORE_SWITCH, Renumbering
+from controller.hosting.job import REHEARSED
 from controller.hosting.service_zone import TTL
 from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.pages import after_number, limit, page
 from controller.projection.servers import HELD
 from controller.refusal import CommandError
+from controller.sentences import counted
 from controller.storage.database import Transaction
 
 LONGEST_HOURS = 24 * 60
@@ -69,7 +74,9 @@ class NamedMove:
     id: int
 
 
-async def move(work: Work, request: MoveAddress) -> dict[str, Any]:
+async def move(
+    clock: Callable[[], float], renumbering: Renumbering, work: Work, request: MoveAddress
+) -> dict[str, Any]:
     """Begin to renumber a server; tell what will follow by itself and what is left to people.
 
     Raises `CommandError` ``ip.move.family``, ``ip.move.same``, ``ip.move.keep``, ``ip.moving`` and
@@ -97,6 +104,32 @@ async def move(work: Work, request: MoveAddress) -> dict[str, Any]:
         (str(new), prefix, row.id),
     )
     warnings = await guard.check(work.tx)
+    after = attrs.evolve(row, ip=str(new), prefix=prefix)
+    number = await _begin(work, row, after, request.keep_hours * 3600)
+    begun = {"logical_server": server.name, "old": row.ip, "new": str(new), "port": row.port}
+    work.change.row("address_move", number, None, begun)
+    of_service = row.type == "service"
+    zones = await count_zones(work.tx, of_service, server.id, row.ip)
+
+    async def all_phases(rehearsal: Work) -> None:
+        await rehearse(rehearsal, number, renumbering, now=int(clock()))
+
+    work.change.foresee(await _foreseen(work.tx, row, after, zones), all_phases)
+    return {
+        "move": number,
+        **begun,
+        "type": row.type,
+        "prefix": prefix,
+        "zones": zones if of_service else 0,
+        "sites": 0 if of_service else zones,
+        "old_answers_seconds": max(TTL + GRACE_SECONDS, request.keep_hours * 3600),
+        **await _left_to_people(work.tx, row.type, server.name, row.ip),
+        "warnings": [*warnings, *await _to_bring_up(work.tx, row, str(new))],
+    }
+
+
+async def _begin(work: Work, before: AddressRow, after: AddressRow, keep_seconds: int) -> int:
+    """Keep the new address for the move, and have the job begin; gives the move's number."""
     (number,) = await work.tx.row(
         """UPDATE ip_address SET address = %s::inet, prefix = %s WHERE id = %s;
            INSERT INTO ip_address (logical_server_id, address, prefix, port, type)
@@ -105,42 +138,50 @@ async def move(work: Work, request: MoveAddress) -> dict[str, Any]:
                                      old_prefix, new_prefix, keep_seconds)
            VALUES (%s, %s, %s, %s, %s, %s, %s::inet, %s::inet, %s, %s, %s) RETURNING id""",
         (
-            row.ip,
-            row.prefix,
-            row.id,
-            server.id,
-            str(new),
-            prefix,
-            row.port,
+            before.ip,
+            before.prefix,
+            before.id,
+            before.server_id,
+            after.ip,
+            after.prefix,
+            before.port,
             HELD,
             work.principal.actor,
-            server.id,
-            server.name,
-            row.id,
-            row.type,
-            row.port,
-            row.ip,
-            str(new),
-            row.prefix,
-            prefix,
-            request.keep_hours * 3600,
+            before.server_id,
+            before.server,
+            before.id,
+            before.type,
+            before.port,
+            before.ip,
+            after.ip,
+            before.prefix,
+            after.prefix,
+            keep_seconds,
         ),
     )
     await work.tx.rows("SELECT pg_notify(%s, %s)", (CHANNEL, str(number)))
-    begun = {"logical_server": server.name, "old": row.ip, "new": str(new), "port": row.port}
-    work.change.row("address_move", number, None, begun)
-    zones = await count_zones(work.tx, row.type == "service", server.id, row.ip)
-    return {
-        "move": int(number),
-        **begun,
-        "type": row.type,
-        "prefix": prefix,
-        "zones": zones if row.type == "service" else 0,
-        "sites": 0 if row.type == "service" else zones,
-        "old_answers_seconds": max(TTL + GRACE_SECONDS, request.keep_hours * 3600),
-        **await _left_to_people(work.tx, row.type, server.name, row.ip),
-        "warnings": [*warnings, *await _to_bring_up(work.tx, row, str(new))],
-    }
+    return int(number)
+
+
+async def _foreseen(tx: Transaction, before: AddressRow, after: AddressRow, zones: int) -> Foreseen:
+    """Say what the job will touch: the server's boxes, and the name servers that tell of it."""
+    words = [f"{before.server} comes to answer on {after.ip} in place of {before.ip}"]
+    if zones:
+        words.append(counted(zones, "zone follows", "zones follow"))
+    if zones > REHEARSED:
+        words.append(f"boxes can tell what becomes of the first {REHEARSED} of these zones")
+    of_service = before.type == "service"
+    others = await others_touched(tx, of_service, before.server_id, before.ip)
+    boxes = await tx.rows(
+        """SELECT b.name FROM lane l JOIN box b ON b.id = l.box_id
+           WHERE l.logical_server_id = %s ORDER BY b.name""",
+        (before.server_id,),
+    )
+    return Foreseen(
+        tuple(words),
+        tuple(dict.fromkeys((before.server, *others))),
+        reloading=tuple(name for (name,) in boxes),
+    )
 
 
 def _new_address(request: MoveAddress, row: AddressRow) -> addresses.Address:
@@ -304,22 +345,28 @@ async def stop(work: Work, request: NamedMove) -> dict[str, Any]:
     return {name: shown[name] for name in ("id", "state", "logical_server", "old", "new")}
 
 
-COMMANDS: tuple[Command[Any], ...] = (
-    Command(
+def commands(clock: Callable[[], float], renumbering: Renumbering) -> tuple[Command[Any], ...]:
+    """Give the commands for the registry; ``clock`` gives seconds since the epoch."""
+    moving = Command(
         "ip.move",
         "POST",
         "/ip-moves",
         MoveAddress,
         "provider.write",
         "Renumber a logical server: one of its addresses becomes another",
-        move,
+        partial(move, clock, renumbering),
         "A job does it phase by phase; `ip.progress` tells how far it is. The server answers on "
         "the new address before anybody is told of it, and on the old one until no answer with it "
         "may be kept any more. Generated records, transfer lists and listeners follow; `by_hand` "
         "are records written by people that name the old address, `parents` the zones whose "
         "parent holds it as glue, `settings` and `boxes` what else names it: these are left to "
-        "people.",
-    ),
+        "people. A dry run with `diff` asks the boxes what the server and the first "
+        f"{REHEARSED} zones come to.",
+    )
+    return (moving, *_COMMANDS)
+
+
+_COMMANDS: tuple[Command[Any], ...] = (
     Command(
         "ip.moves",
         "GET",

@@ -45,6 +45,10 @@ BEFORE_SWITCH: tuple[Phase, ...] = ("begun", "listening", "announced")
 """Phases in which nobody was told of the new address yet: a move may still be given up."""
 
 
+PASSING: tuple[Phase, ...] = ("announced", "following")
+"""Phases that the zones of the server, or of its sites, go through too, part after part."""
+
+
 @attrs.frozen
 class Move:
     """A server that is being renumbered. ``address_id`` is the row that people know the address by:
@@ -166,14 +170,25 @@ class Renumbering:
     servers: ServerProjection
     service_zone: ServiceZonePort
 
-    async def listen(self, work: Work, move: Move) -> None:
+    async def enter(self, work: Work, move: Move, phase: Phase) -> None:
+        """Write of the server itself what the ``phase`` after the present one is."""
+        if phase == "listening":
+            await self._listen(work, move)
+        elif phase == "switched":
+            await self._switch(work, move)
+        elif phase == "following":
+            await self._forget(work, move)
+        elif phase == "retiring":
+            await self._retire(work, move)
+
+    async def _listen(self, work: Work, move: Move) -> None:
         """Have the server answer on the new address too."""
         await _set_second(work, move, move.second_type)
         await self._project(work, move)
         if move.type == "dedicated":
             await self._bring_up(work, move)
 
-    async def switch(self, work: Work, move: Move) -> None:
+    async def _switch(self, work: Work, move: Move) -> None:
         """Make the new address the server's own, and the old one its second."""
         before, after = (
             {"ip": ip, "prefix": prefix, "port": move.port, "type": move.type}
@@ -205,12 +220,12 @@ class Renumbering:
                 await project_site(work, site)
         await self.service_zone.sync(work, move.server)
 
-    async def forget(self, work: Work, move: Move) -> None:
+    async def _forget(self, work: Work, move: Move) -> None:
         """Let no other name server know the second address any more; it still answers."""
         if move.announces:
             await _set_second(work, move, BESIDE)
 
-    async def retire(self, work: Work, move: Move) -> None:
+    async def _retire(self, work: Work, move: Move) -> None:
         """Have the server answer on the second address no more."""
         second = move.new if move.state == "stopped" else move.old
         await work.tx.run(

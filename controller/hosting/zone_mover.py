@@ -5,7 +5,7 @@ the phase of each.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -14,7 +14,7 @@ from controller.changes import ChangeWriter
 from controller.commands import Work
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
-from controller.hosting.job import Job, Outcome, gone_boxes, judge
+from controller.hosting.job import REHEARSED, Job, Outcome, gone_boxes, judge
 from controller.hosting.names_below import follow as follow_below
 from controller.hosting.zone_phases import (
     GRACE_SECONDS,
@@ -151,20 +151,8 @@ async def _write(tx: Transaction, part: Sequence[Moving], phase: Phase, now: flo
     """Write a phase of zones as one change."""
     servers = await _name_servers(tx, {server for zone in part for server in zone.wanted})
     change = _change(tx, part[0].move, phase, len(part))
-    work = Work(tx, _PRINCIPAL, change)
-    for one in part:
-        zone = await load_zone(tx, one.name, lock=True)
-        if zone is None:
-            continue  # deleted a moment ago: its row here went with it
-        final = _placed(one.wanted, (), servers)
-        if phase == "following":
-            await follow(work, zone)
-        elif phase == "published":
-            await publish(work, zone, final, now=int(now))
-        else:
-            await leave(work, zone, final, now=int(now))
-    if phase == "published":
-        await follow_below(work, [one.name for one in part], now=int(now))
+    wanted = {one.name: one.wanted for one in part}
+    await _take(Work(tx, _PRINCIPAL, change), wanted, phase, servers, int(now))
     change_id = await change.close()
     await tx.run(
         """UPDATE zone_move_zone SET phase = %s, change_id = coalesce(%s, change_id),
@@ -172,6 +160,51 @@ async def _write(tx: Transaction, part: Sequence[Moving], phase: Phase, now: flo
            WHERE zone_id = ANY(%s)""",
         (phase, change_id, [one.zone_id for one in part]),
     )
+
+
+async def _take(
+    work: Work,
+    wanted: Mapping[str, Sequence[str]],
+    phase: Phase,
+    servers: Mapping[str, NameServer],
+    now: int,
+) -> None:
+    """Take promoted zones, by name with their servers, through the phase after it."""
+    for name, ids in wanted.items():
+        zone = await load_zone(work.tx, name, lock=True)
+        if zone is None:
+            continue  # deleted a moment ago: its row of the move went with it
+        final = _placed(ids, (), servers)
+        if phase == "following":
+            await follow(work, zone)
+        elif phase == "published":
+            await publish(work, zone, final, now=now)
+        else:
+            await leave(work, zone, final, now=now)
+    if phase == "published":
+        await follow_below(work, list(wanted), now=now)
+
+
+async def rehearse(work: Work, roles: Roles, *, now: int, draw: random.Random) -> None:
+    """Take the first `REHEARSED` zones through all phases at once, for a look at their end."""
+    servers = await _name_servers(work.tx, {roles.master, *roles.named, *roles.rest})
+    found = await work.tx.rows(
+        f"{_NEXT} {ELSEWHERE} ORDER BY z.id LIMIT %s", (*elsewhere(roles), REHEARSED)
+    )
+    paths: dict[Phase, dict[str, Sequence[str]]] = {}
+    for _, name in found:
+        zone = await load_zone(work.tx, name, lock=True)
+        if zone is None:
+            continue
+        former = tuple(server.logical_server for server in zone.servers)
+        wanted = wanted_servers(former, roles, draw)
+        await promote(work, zone, _placed(wanted, zone.servers, servers), now=now)
+        phase = next_phase("promoted", former, wanted)
+        while phase is not None:
+            paths.setdefault(phase, {})[name] = wanted
+            phase = next_phase(phase, former, wanted)
+    for phase, zones in paths.items():
+        await _take(work, zones, phase, servers, now)
 
 
 async def _let_run_out(tx: Transaction, part: Sequence[Moving], now: float) -> None:
@@ -269,7 +302,7 @@ async def _take_in(tx: Transaction, count: int, now: float, draw: random.Random)
 
 
 def _placed(
-    wanted: Sequence[str], former: Sequence[NameServer], servers: dict[str, NameServer]
+    wanted: Sequence[str], former: Sequence[NameServer], servers: Mapping[str, NameServer]
 ) -> tuple[NameServer, ...]:
     """Give the servers ``wanted``, the first as master, and the former ones beside them."""
     placed = [

@@ -4,6 +4,9 @@
 """
 
 import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from random import Random
 from typing import Any
 
 import attrs
@@ -14,7 +17,8 @@ from controller.cluster.placement.candidates import name_server_candidates
 from controller.cluster.placement.dns_roles import PROVIDER
 from controller.cluster.placement.rows import read_group
 from controller.commands import Command, Work
-from controller.hosting.zone_mover import CHANNEL, ELSEWHERE, elsewhere
+from controller.hosting.job import REHEARSED
+from controller.hosting.zone_mover import CHANNEL, ELSEWHERE, elsewhere, rehearse
 from controller.hosting.zone_placement import Roles, roles_of
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError
@@ -78,7 +82,9 @@ _LEAVING = f"WITH e AS (SELECT s.servers {ELSEWHERE}) {_COUNT_LEAVING}"
 _LEFT = f"SELECT DISTINCT unnest(s.servers)::text {ELSEWHERE}"
 
 
-async def apply(work: Work, request: ApplyRoles) -> dict[str, Any]:
+async def apply(
+    clock: Callable[[], float], draw: Random, work: Work, request: ApplyRoles
+) -> dict[str, Any]:
     """Begin to move every zone that is elsewhere to the servers that the roles name.
 
     The service zone keeps its own servers; zones that a former move has yet to bring to its end
@@ -142,20 +148,31 @@ async def apply(work: Work, request: ApplyRoles) -> dict[str, Any]:
     leaving = await work.tx.rows(
         _LEAVING, (*elsewhere(roles), fixed, rest, rest, rest, roles.filled)
     )
+
+    async def first_zones(rehearsal: Work) -> None:
+        await rehearse(rehearsal, roles, now=int(clock()), draw=draw)
+
     work.change.foresee(
         Foreseen(
-            tuple(
-                counted(count, f"zone changes {what}", f"zones change {what}")
-                for count, what in ((masters, "master"), (sets, "name servers"))
-                if count
-            ),
+            tuple(_foreseen(roles, zones, masters, sets)),
             (placed["master"], *placed["slaves"], *placed["others"], *(name for (name,) in left)),
             removals=dict(leaving),
             redelegated=sets,
-        )
+        ),
+        first_zones,
     )
     move = await _begin(work, roles, placed, zones)
     return {**answer, "move": move}
+
+
+def _foreseen(roles: Roles, zones: int, masters: int, sets: int) -> Iterator[str]:
+    for count, what in ((masters, "master"), (sets, "name servers")):
+        if count:
+            yield counted(count, f"zone changes {what}", f"zones change {what}")
+    if roles.filled < len(roles.rest):
+        yield "servers without a role are drawn at random for each zone"
+    if zones > REHEARSED:
+        yield f"boxes can tell what becomes of the first {REHEARSED} of these zones"
 
 
 async def _begin(work: Work, roles: Roles, placed: dict[str, Any], zones: int) -> int:
@@ -263,20 +280,26 @@ async def stop(work: Work, request: NamedMove) -> dict[str, Any]:
     return {"id": request.id, "state": shown["state"], "under_way": shown["under_way"]}
 
 
-COMMANDS: tuple[Command[Any], ...] = (
-    Command(
+def commands(clock: Callable[[], float], draw: Random) -> tuple[Command[Any], ...]:
+    """Give the commands; ``clock`` gives seconds since the epoch, ``draw`` the chance."""
+    applying = Command(
         "dns.apply",
         "POST",
         "/dns/moves",
         ApplyRoles,
         "provider.write",
         "Move existing zones to the name servers that the roles name",
-        apply,
+        partial(apply, clock, draw),
         "A job moves them part after part; `dns.progress` tells how far it is. The new master "
         "serves a zone before the others take it from there, and the servers of before answer "
         "until the old NS records have run out everywhere. `delegations` are zones whose "
-        "delegation is to be changed at the parent, the first hundred.",
-    ),
+        "delegation is to be changed at the parent, the first hundred. A dry run with `diff` asks "
+        f"the boxes what they come to by the first {REHEARSED} zones.",
+    )
+    return (applying, *_COMMANDS)
+
+
+_COMMANDS: tuple[Command[Any], ...] = (
     Command(
         "dns.moves",
         "GET",

@@ -12,14 +12,9 @@ _ACTIONS = {"create": "new", "change": "changed", "remove": "removed"}
 Answer = Mapping[str, Any]
 
 
-def print_differences(lanes: Sequence[Answer], *, later: bool) -> None:
-    """Print what each logical server would come to; what is not known is said.
-
-    ``later`` says that jobs touch boxes once the change is made: of that there are no differences.
-    """
-    if later:
-        write("boxes are not asked what jobs do afterwards: the plan says it in words")
-    elif not lanes:
+def print_differences(lanes: Sequence[Answer]) -> None:
+    """Print what each logical server would come to; what is not known is said."""
+    if not lanes:
         write("no box is touched: there are no differences")
     for lane in lanes:
         where = clean(f"{lane['logical_server']} on {lane['box']}")

@@ -300,9 +300,7 @@ def _show_plan(answer: Written, output: Output, view: views.View) -> None:
         click.echo()
         print_record(plan)
     if (lanes := told.get("differences")) is not None:
-        foreseen = told.get("foreseen", {})
-        later = bool(foreseen.get("logical_servers")) and not foreseen.get("rehearsed")
-        print_differences(lanes, later=later)
+        print_differences(lanes)
 
 
 def _show_result(answer: Written, view: views.View) -> None:

@@ -20,6 +20,7 @@ from controller.projection.stored import ServerProjection
 from controller.storage.database import Rollback, Transaction
 from tests.integration.applying import applied
 from tests.integration.model import NOW, Model
+from tests.integration.rehearsals import rehearse
 
 NS1, NS2, WEB1 = "ns1.example.net", "ns2.example.net", "web1.example.net"
 OLD, NEW = "192.0.2.1", "192.0.2.101"
@@ -302,11 +303,40 @@ async def test_a_dry_run_says_what_would_follow_and_writes_nothing(model: Model)
     assert await model.rows("SELECT count(*) FROM address_move") == [(0,)]
     answer = dry.result
     assert (answer["zones"], answer["old_answers_seconds"]) == (2, TTL + GRACE_SECONDS)
+    assert dry.plan is not None
+    assert dry.plan.words == (
+        f"touches {NS1}, {NS2}",
+        "adds move of an address 1",
+        f"{NS1} comes to answer on {NEW} in place of {OLD}",
+        "2 zones follow",
+        "daemons reload on 1 box at once",
+    )
     assert answer["by_hand"] == [{"zone": "z0.test", "name": "@", "type": "TXT", "data": policy}]
     assert answer["settings"] == [{"server": WEB1, "setting": "rsync_ips"}]
     assert answer["warnings"] == [
         f"{NEW} is not brought up on ns1 by itself: do it by hand; the move waits for it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "touched"),
+    [
+        (OLD, NEW, {NS1, NS2}),
+        ("192.0.2.2", "192.0.2.102", {NS1, NS2}),
+        (WEB_OLD, WEB_NEW, {NS1, WEB1}),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_asks_the_boxes_for_what_the_whole_move_then_does(
+    model: Model, old: str, new: str, touched: set[str]
+) -> None:
+    await hosted(model, 2)
+    rehearsal = await rehearse(model, "ip.move", ip=old, new=new)
+    assert rehearsal.told.keys() == touched
+    await model.ask("ip.move", ip=old, new=new)
+    for now in (NOW, LATER, LATER + 10 * 86400):
+        await to_the_end(model, now)
+    await rehearsal.check(model)
 
 
 @pytest_twisted.ensureDeferred

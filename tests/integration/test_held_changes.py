@@ -328,8 +328,11 @@ async def test_what_must_not_be_kept_is_refused_and_not_held(
     """An account's request would be run as an operator; a password leaves no trace at all."""
     await model.shop()
 
+    async def not_asked(rehearsal: Work) -> None:
+        raise AssertionError("no box is to be asked")
+
     async def hazardous(work: Work, request: Nothing) -> None:
-        work.change.foresee(Foreseen(("all",), redelegated=1))
+        work.change.foresee(Foreseen(("all",), redelegated=1), not_asked)
 
     with pytest.raises(CommandError) as caught:
         await running(model, hazardous).run(who, "zone.drop", request_)

@@ -10,12 +10,14 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from controller.hosting import zone_mover
+from controller.hosting.job import REHEARSED
 from controller.hosting.zone_mover import PART, ZoneMover, advance
 from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.principal import Principal, system
 from controller.storage.database import Rollback, Transaction
 from tests.integration.applying import applied, name_servers
 from tests.integration.model import NOW, Model
+from tests.integration.rehearsals import rehearse
 
 NS1, NS2, NS3, NS4 = (f"ns{number}.example.net" for number in range(1, 5))
 
@@ -204,6 +206,33 @@ async def test_a_dry_run_counts_and_writes_nothing(model: Model) -> None:
     assert dry.plan.words[2:] == ("3 zones change master", "nothing reloads")
     assert await model.footprint() == before
     assert await model.rows("SELECT count(*) FROM zone_move") == [(0,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_asks_the_boxes_for_what_the_whole_move_then_does(model: Model) -> None:
+    await zones(model, 2)
+    await name_servers(model, 3, 4)
+    await closed(model, NS1, NS2)
+    await model.ask("dns.roles", master=NS3, slave1=NS4)
+    rehearsal = await rehearse(model, "dns.apply")
+    assert rehearsal.told.keys() == {NS1, NS2, NS3, NS4}
+    await model.approved("dns.apply")
+    for now in (NOW, NOW + 10 * 86400):
+        await to_the_end(model, now)
+    await rehearsal.check(model)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_asks_the_boxes_for_the_first_zones_of_many(model: Model) -> None:
+    await zones(model, REHEARSED + 1)
+    await model.ask("dns.roles", master=NS2, slave1=NS1)
+    rehearsal = await rehearse(model, "dns.apply")
+    assert [len(told) for told in rehearsal.told.values()] == [REHEARSED, REHEARSED]
+    words = f"boxes can tell what becomes of the first {REHEARSED} of these zones"
+    assert words in rehearsal.plan.words
+    assert rehearsal.plan.differences is not None
+    notes = " ".join(words for lane in rehearsal.plan.differences for words in lane.words)
+    assert "too many" not in notes
 
 
 @pytest_twisted.ensureDeferred

@@ -94,17 +94,6 @@ async def test_a_change_that_touches_no_box_says_so(cli: Cli) -> None:
 
 
 @ensureDeferred
-async def test_what_jobs_do_to_boxes_afterwards_is_not_called_nothing(cli: Cli) -> None:
-    foreseen = {"logical_servers": ["ns1.test"]}
-    cli.runner.answer = lambda asked: Told(
-        {"domain": "a.test"}, plan={"words": [], "differences": [], "foreseen": foreseen}
-    )
-    ended = await cli.run(*ASK, "--dry-run", "--diff")
-    assert "no box is touched" not in ended.out
-    assert "boxes are not asked what jobs do afterwards" in ended.out
-
-
-@ensureDeferred
 async def test_alone_it_is_an_error_of_usage_and_nothing_is_written(cli: Cli) -> None:
     ended = await cli.run(*ASK, "--diff")
     assert ended.code == exit_codes.USAGE
