@@ -50,6 +50,15 @@ class Command(Generic[RequestT]):
     """A type that msgspec can describe, for the OpenAPI document."""
 
     @property
+    def placed_by(self) -> frozenset[str]:
+        """The fields of the request that are in the path."""
+        return frozenset(re.findall(r"\{([^}]*)\}", self.path))
+
+    def is_for(self, field: str) -> bool:
+        """Whether a field says what the command is for; others are values that are given to it."""
+        return self.method in ("GET", "DELETE") or not field or field in self.placed_by
+
+    @property
     def writes(self) -> bool:
         """Whether the command makes a change."""
         return self.method != "GET"
@@ -68,7 +77,7 @@ class Registry:
             if command.name in self._commands or place in places:
                 raise ValueError(f"given twice: {command.name} {place}")
             fields = {field.name for field in attrs.fields(command.request)}
-            unknown = set(re.findall(r"\{([^}]*)\}", command.path)) - fields
+            unknown = command.placed_by - fields
             if unknown:
                 raise ValueError(f"{command.name}: path names unknown fields {sorted(unknown)}")
             self._commands[command.name] = command

@@ -159,13 +159,38 @@ class CommandRunner:
         command: Command[Any] = self._registry[name]
         _permit(principal, command, diff=diff)
         check_storable(request)
-        if not command.writes:
-            return await self._read(principal, command, request)
+        try:
+            if not command.writes:
+                return await self._read(principal, command, request)
+            return await self._write(
+                principal,
+                command,
+                request,
+                key=None if dry_run else idempotency_key,
+                dry_run=dry_run,
+                diff=diff,
+                reason=reason,
+            )
+        except CommandError as error:
+            if error.status == 404 and not command.is_for(error.field):
+                raise attrs.evolve(error, status=422) from error
+            raise
 
+    async def _write(
+        self,
+        principal: Principal,
+        command: Command[Any],
+        request: Any,
+        *,
+        key: str | None,
+        dry_run: bool,
+        diff: bool,
+        reason: str,
+    ) -> CommandResult:
+        name = command.name
         begun: list[int] = []
         concerned: tuple[Concerned, ...] = ()
 
-        key = None if dry_run else idempotency_key
         digest = _fingerprint(name, request)
 
         async def work(tx: Transaction) -> CommandResult | _Hazardous:

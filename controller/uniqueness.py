@@ -93,5 +93,4 @@ def taken(error: psycopg2.errors.UniqueViolation, request: Any) -> Exception:
         field=found.field,
         value=str(getattr(request, found.field, "")),
         allowed=found.allowed,
-        status=409,
     )

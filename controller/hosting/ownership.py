@@ -61,7 +61,6 @@ async def check_free(tx: Transaction, name: str, account: int) -> ServiceDomain:
                 field="name",
                 value=name,
                 allowed="a domain that is not hosted here",
-                status=409,
             )
         if owner != account:
             above = name.endswith(f".{other}")
@@ -71,7 +70,6 @@ async def check_free(tx: Transaction, name: str, account: int) -> ServiceDomain:
                 field="name",
                 value=name,
                 allowed="a domain of its own, or the account that has the other one",
-                status=409,
             )
     if name.endswith(f".{service}"):
         await check_third_level(tx, name, service, switched_on=found[0][1])

@@ -93,7 +93,6 @@ class Records:
                     field="values",
                     value=value,
                     allowed="another value",
-                    status=409,
                 )
         if present and request.ttl is not None and request.ttl != present[0].ttl:
             raise CommandError(
@@ -103,7 +102,6 @@ class Records:
                 field="ttl",
                 value=str(request.ttl),
                 allowed=f"{present[0].ttl}, or record set to give all of them anew",
-                status=409,
             )
         checked_beside(zone, rrset, len(present) + len(data))
         new = _rows(rrset, data, _ttl(request, zone, present))

@@ -302,7 +302,6 @@ def check_beside(wanted: Rrset, count: int, present: Iterable[Rrset]) -> None:
             allowed=f"delete the {', '.join(others)} records of {wanted.name} first"
             if others
             else "one value",
-            status=409,
         )
     if "CNAME" in others:
         raise CommandError(
@@ -311,5 +310,4 @@ def check_beside(wanted: Rrset, count: int, present: Iterable[Rrset]) -> None:
             field="type",
             value=wanted.type,
             allowed=f"delete the CNAME of {wanted.name} first",
-            status=409,
         )

@@ -119,7 +119,6 @@ async def _check_free(tx: Transaction, name: str) -> None:
             field="to",
             value=name,
             allowed="a name that no logical server has",
-            status=409,
         )
 
 

@@ -104,7 +104,7 @@ class SiteAddresses:
         self, work: Work, given: str, *, dedicated: bool, tag: int | None = None, address: str = ""
     ) -> dict[str, Any]:
         name = zone_name(given, field="name")
-        zone = await zone_of_domain(work.tx, name, lock=True)
+        zone = await zone_of_domain(work.tx, name, lock=True, field="name")
         await work.tx.rows(
             """SELECT 1 FROM site s JOIN domain d ON d.id = s.domain_id WHERE d.name = %s
                FOR UPDATE OF s""",

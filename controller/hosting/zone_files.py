@@ -35,7 +35,7 @@ class ZoneFiles:
 
     async def export(self, work: Work, request: NamedDomain) -> dict[str, Any]:
         """Give the zone of a domain as a master file."""
-        zone = await zone_of_domain(work.tx, zone_name(request.name, field="name"))
+        zone = await zone_of_domain(work.tx, zone_name(request.name, field="name"), field="name")
         return {"name": zone.row.name, "serial": zone.row.serial, "text": master_file(zone)}
 
     async def import_(self, work: Work, request: ImportZone) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class ZoneFiles:
         if (zone is None or zone.row.owner_id is None) and request.account:
             await self.domains.add(work, AddDomain(request.name, request.account, request.on))
             made = True
-        zone = await zone_of_domain(work.tx, name, lock=True)
+        zone = await zone_of_domain(work.tx, name, lock=True, field="name")
         given = read_master_file(request.text, name)
         if request.replace and not given:
             raise CommandError(

@@ -123,14 +123,16 @@ def _servers(found: Iterable[Sequence[Any]]) -> tuple[NameServer, ...]:
     )
 
 
-async def zone_of_domain(tx: Transaction, name: str, *, lock: bool = False) -> Zone:
+async def zone_of_domain(
+    tx: Transaction, name: str, *, lock: bool = False, field: str = "domain"
+) -> Zone:
     """Give the zone of a customer's domain; raises `CommandError` ``domain.unknown``.
 
     The service zone is the system's own and is not found here.
     """
     zone = await load_zone(tx, name, lock=lock)
     if zone is None or zone.row.owner_id is None:
-        raise unknown_domain(name)
+        raise unknown_domain(name, field=field)
     return zone
 
 

@@ -42,15 +42,13 @@ class Case:
     body: Mapping[str, Any]
     field: str
     words: tuple[str, ...] | None
-    statuses: tuple[int, ...] = (422,)
+    status: int = 422
 
 
-def domain(
-    name: str, value: str, *, field: str = "name", statuses: tuple[int, ...] = (422,)
-) -> Case:
+def domain(name: str, value: str) -> Case:
     body = {"name": value, "account": "acme"}
     words = None if "\0" in value else ("domain", "add", "--account", "acme", "--", value)
-    return Case(f"domain-{name}", "POST", "/domains", body, "name", words, statuses)
+    return Case(f"domain-{name}", "POST", "/domains", body, "name", words)
 
 
 def record(
@@ -60,7 +58,6 @@ def record(
     *values: str,
     field: str,
     ttl: int | None = None,
-    statuses: tuple[int, ...] = (422,),
 ) -> Case:
     body: dict[str, Any] = {"name": owner, "type": kind, "values": list(values)}
     words = ["record", "add"]
@@ -69,7 +66,7 @@ def record(
         words += [f"--ttl={ttl}"]
     words += ["--", ZONE, owner, kind, *values]
     said = None if any("\0" in word for word in words) else tuple(words)
-    return Case(f"record-{name}", "POST", f"/domains/{ZONE}/records", body, field, said, statuses)
+    return Case(f"record-{name}", "POST", f"/domains/{ZONE}/records", body, field, said)
 
 
 LONG = ".".join(["a" * 60] * 4)
@@ -92,7 +89,7 @@ CASES = [
     domain("semicolon", "shop;.test"),
     domain("include", "$INCLUDE.test"),
     domain("space", "shop test.test"),
-    domain("duplicate", ZONE, statuses=(409,)),
+    domain("duplicate", ZONE),
     Case(
         "domain-child-of-other",
         "POST",
@@ -100,7 +97,6 @@ CASES = [
         {"name": f"sub.{ZONE}", "account": "other"},
         "name",
         ("domain", "add", f"sub.{ZONE}", "--account", "other"),
-        (409,),
     ),
     Case(
         "domain-parent-of-other",
@@ -109,7 +105,6 @@ CASES = [
         {"name": "test", "account": "other"},
         "name",
         ("domain", "add", "test", "--account", "other"),
-        (409, 422),
     ),
     Case(
         "domain-unknown-account",
@@ -118,7 +113,6 @@ CASES = [
         {"name": "ghost.test", "account": "nobody"},
         "account",
         ("domain", "add", "ghost.test", "--account", "nobody"),
-        (404, 422),
     ),
     record("bad-name", "bad name", "A", "192.0.2.1", field="name"),
     record("bad-address", "x", "A", "nonsense", field="values"),
@@ -127,8 +121,8 @@ CASES = [
     record("bad-six", "x", "AAAA", "2001:db8:::1", field="values"),
     record("label-over-63", "a" * 64, "A", "192.0.2.1", field="name"),
     record("out-of-zone", "www.elsewhere.test.", "A", "192.0.2.1", field="name"),
-    record("cname-beside-other-data", "www2", "CNAME", "x.test.", field="", statuses=(409, 422)),
-    record("cname-at-the-apex", "@", "CNAME", "x.test.", field="", statuses=(409, 422)),
+    record("cname-beside-other-data", "www2", "CNAME", "x.test.", field=""),
+    record("cname-at-the-apex", "@", "CNAME", "x.test.", field=""),
     record("ttl-below-0", "x", "A", "192.0.2.1", field="ttl", ttl=-1),
     record("ttl-over-31-bits", "x", "A", "192.0.2.1", field="ttl", ttl=2147483648),
     record("unknown-type", "x", "NOPE", "1", field="type"),
@@ -147,7 +141,7 @@ CASES = [
         {"name": "x", "type": "A", "values": ["192.0.2.1"]},
         "domain",
         ("record", "add", "ghost.test", "x", "A", "192.0.2.1"),
-        (404,),
+        404,
     ),
     Case(
         "lserver-unknown-box",
@@ -168,7 +162,6 @@ CASES = [
                 "nowhere",
             ],
         ),
-        (404, 422),
     ),
     Case(
         "lserver-description-newline",
@@ -221,7 +214,7 @@ CASES = [
 def test_bad_input_is_refused_by_the_api_and_by_hsctl(broken: Broken, case: Case) -> None:
     before = broken.dump()
     answer = broken.api.ask(case.method, case.path, case.body)
-    assert answer.status in case.statuses, answer
+    assert answer.status == case.status, answer
     assert answer.kind == "application/problem+json"
     problem = answer.body
     assert problem["id"]

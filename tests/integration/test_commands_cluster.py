@@ -72,7 +72,7 @@ async def test_second_box_of_a_name_is_refused(model: Model) -> None:
     error = await model.refused(
         "pserver.add", name="WEB1", ip="198.51.100.2", mask="24", groups=("web",)
     )
-    assert (error.id, error.status) == ("pserver.name.taken", 409)
+    assert (error.id, error.status) == ("pserver.name.taken", 422)
     assert error.allowed == "a name that no box has"
 
 
@@ -141,7 +141,7 @@ async def test_r262_a_server_on_an_unknown_box_is_refused(model: Model) -> None:
     error = await model.refused(
         "lserver.add", name="ns1.example.net", group="dns", type="bind", pserver="nowhere"
     )
-    assert (error.id, error.field, error.status) == ("pserver.unknown", "pserver", 404)
+    assert (error.id, error.field, error.status) == ("pserver.unknown", "pserver", 422)
 
 
 @pytest_twisted.ensureDeferred

@@ -70,7 +70,7 @@ async def test_a_domain_that_is_hosted_already_is_refused(model: Model) -> None:
     await model.ask("account.add", name="other")
     for account in ("acme", "other"):
         error = await model.refused("domain.add", name="SHOP.test.", account=account)
-        assert (error.id, error.status) == ("domain.name.taken", 409)
+        assert (error.id, error.status) == ("domain.name.taken", 422)
 
 
 @pytest_twisted.ensureDeferred
@@ -104,7 +104,7 @@ async def test_s34_the_service_domain_is_protected(model: Model) -> None:
 async def test_an_unknown_account_is_refused(model: Model) -> None:
     await model.cluster()
     error = await model.refused("domain.add", name="shop.test", account="nobody")
-    assert (error.id, error.field, error.status) == ("account.unknown", "account", 404)
+    assert (error.id, error.field, error.status) == ("account.unknown", "account", 422)
 
 
 @pytest_twisted.ensureDeferred

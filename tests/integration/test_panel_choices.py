@@ -100,6 +100,6 @@ async def test_what_is_typed_is_proposed_and_taken_without_scripts(panel: PanelS
     assert (await visitor.send("/servers/add", fields)).status == 303
     fields["pserver"] = "nowhere"
     refused = await visitor.send("/servers/add", {**fields, "name": "db2.example.net"})
-    assert refused.status == 404
+    assert refused.status == 422
     assert 'value="nowhere"' in refused.body.decode()
     assert "No box has this name" in refused.body.decode()

@@ -103,7 +103,7 @@ async def test_r267_a_modelled_server_is_added_described_moved_and_says_what_it_
     assert (await visitor.send(f"{place}/move", {"to": "mail2"})).status == 303
     (server,) = (await panel.model.ask("lserver.list"))["items"]
     assert (server["description"], server["lanes"][0]["pserver"]) == ("old", "mail2")
-    assert (await visitor.send(f"{place}/move", {"to": "nowhere"})).status == 404
+    assert (await visitor.send(f"{place}/move", {"to": "nowhere"})).status == 422
 
 
 @ensureDeferred
@@ -303,7 +303,7 @@ async def test_r264_a_server_is_renamed_after_a_look_at_what_follows(panel: Pane
     assert f'href="{own}/rename"' in await visitor.text(own)
     assert "Show what follows" in await visitor.text(f"{own}/rename")
     taken = await visitor.send(f"{own}/rename", {"to": "ns1.example.net"})
-    assert (taken.status, 'id="e-to"' in taken.body.decode()) == (409, True)
+    assert (taken.status, 'id="e-to"' in taken.body.decode()) == (422, True)
     look = await visitor.send(f"{own}/rename", {"to": "www1.example.net"})
     assert "ftp CNAME web1.example.net." in look.body.decode()
     assert "web1.example.net" in await visitor.text("/servers")

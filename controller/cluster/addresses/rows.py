@@ -176,7 +176,6 @@ async def check_endpoints_free(
             field="first",
             value=address,
             allowed="an address, or ports, that no other server of the cluster uses",
-            status=409,
         )
 
 

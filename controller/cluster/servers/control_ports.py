@@ -40,7 +40,6 @@ async def with_control_port(
             field="settings.control_port",
             value=str(wanted),
             allowed="another port, or none to have one chosen",
-            status=409,
         )
     if (default if wanted is None else wanted) not in used:
         return settings
