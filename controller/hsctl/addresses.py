@@ -7,7 +7,7 @@ import click
 
 from controller.hsctl import address_views, views
 from controller.hsctl.renumbering import follow_move, follow_newest
-from controller.hsctl.verbs import deletes, reads, session, writes
+from controller.hsctl.verbs import deletes, follows, reads, session, writes
 
 _TYPES = click.Choice(["shared", "dedicated", "service", "dns-reseller", "outgoing", "bouncing"])
 _port = click.option("--port", type=int, metavar="N", help="Its port; the service type's own else.")
@@ -189,14 +189,14 @@ def progress(move: int) -> Mapping[str, Any]:
 
 
 @ip.command()
-@click.argument("move", type=click.IntRange(min=1))
-def watch(move: int) -> None:
+@follows("ip.progress")
+def watch(id: int) -> int:
     """Follow a move of an address until all names the new one. Ctrl-C only stops looking.
 
     \b
     hsctl ip watch 3
     """
-    click.get_current_context().exit(follow_move(session().client, move))
+    return follow_move(session().client, id)
 
 
 @ip.command()

@@ -7,7 +7,7 @@ import click
 
 from controller.hsctl import change_views, views
 from controller.hsctl.terminal import told
-from controller.hsctl.verbs import DEFAULT_TIMEOUT, reads, session, writes
+from controller.hsctl.verbs import DEFAULT_TIMEOUT, follows, reads, session, writes
 from controller.hsctl.waiting import Followed, follow
 
 _DIGITS = 15
@@ -64,7 +64,6 @@ def show(id: int) -> Mapping[str, Any]:
 
 
 @change.command()
-@click.argument("id", type=click.IntRange(min=1))
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0),
@@ -72,7 +71,8 @@ def show(id: int) -> Mapping[str, Any]:
     show_default=True,
     metavar="SECONDS",
 )
-def watch(id: int, timeout: float) -> None:
+@follows("change.show")
+def watch(id: int, timeout: float) -> int:
     """Wait until a change is live; the exit code is that of the write itself.
 
     \b
@@ -80,8 +80,7 @@ def watch(id: int, timeout: float) -> None:
     """
     current = session()
     change = Followed(id, "watched", current.watch(id), current.profile.name)
-    code = told(lambda: follow(current.client, change, timeout))
-    click.get_current_context().exit(code)
+    return told(lambda: follow(current.client, change, timeout))
 
 
 @change.command()

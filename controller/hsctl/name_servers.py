@@ -8,7 +8,7 @@ import click
 from controller.client.errors import UsageError
 from controller.hsctl import server_views
 from controller.hsctl.moving import follow_move, follow_newest
-from controller.hsctl.verbs import reads, session, writes
+from controller.hsctl.verbs import follows, reads, session, writes
 
 
 @click.group()
@@ -100,14 +100,14 @@ def progress(move: int) -> Mapping[str, Any]:
 
 
 @dns.command()
-@click.argument("move", type=click.IntRange(min=1))
-def watch(move: int) -> None:
+@follows("dns.progress")
+def watch(id: int) -> int:
     """Follow a move of zones until all of them are on their new servers. Ctrl-C only stops looking.
 
     \b
     hsctl dns watch 3
     """
-    click.get_current_context().exit(follow_move(session().client, move))
+    return follow_move(session().client, id)
 
 
 @dns.command()

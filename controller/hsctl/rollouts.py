@@ -12,7 +12,7 @@ from controller.hsctl import views
 from controller.hsctl.following import POLL, STUCK_SECONDS, follow
 from controller.hsctl.servers import pairs
 from controller.hsctl.terminal import say
-from controller.hsctl.verbs import reads, session, writes
+from controller.hsctl.verbs import follows, reads, session, writes
 from controller.hsctl.waiting import Verdict
 
 
@@ -87,14 +87,14 @@ def show(id: int) -> Mapping[str, Any]:
 
 
 @rollout.command()
-@click.argument("id", type=click.IntRange(min=1))
-def watch(id: int) -> None:
+@follows("rollout.show")
+def watch(id: int) -> int:
     """Follow a rollout until it has ended or pauses. Ctrl-C only stops looking.
 
     \b
     hsctl rollout watch 2
     """
-    click.get_current_context().exit(follow_rollout(session().client, id))
+    return follow_rollout(session().client, id)
 
 
 @rollout.command()

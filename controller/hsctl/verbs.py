@@ -191,6 +191,29 @@ def writes(
     return decorate
 
 
+def follows(command: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
+    """Make a verb that follows something by its number until it has ended, or nothing moves.
+
+    Its function shows how far it is and gives the exit code. Programs are then told how it stands:
+    the answer of ``command``, which reads it.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*, id: int, output: Output, **options: Any) -> None:
+            code = function(id, **options)
+
+            def tell() -> int:
+                print_json(session().client.read(command, {"id": id}))
+                return code
+
+            click.get_current_context().exit(told(tell) if output == "json" else code)
+
+        return output_option(click.argument("id", type=click.IntRange(min=1))(run))
+
+    return decorate
+
+
 def deletes(
     command: str, what: str, *, also: str = "", view: views.View = views.nothing
 ) -> Callable[[Callable[..., Fields]], Callable[..., None]]:

@@ -1,5 +1,6 @@
 """Each exit code, by itself: scripts rely on them."""
 
+import json
 import os
 import shlex
 import signal
@@ -163,6 +164,15 @@ async def test_4_or_3_from_change_watch_as_from_the_write(cli: Cli) -> None:
     assert (await cli.run("change", "watch", "7")).code == 4
     cli.answers({}, change("pending", lane("unknown")))
     assert (await cli.run("change", "watch", "7")).code == 3
+
+
+@ensureDeferred
+async def test_a_program_that_watches_is_told_how_the_change_stands(cli: Cli) -> None:
+    for state, code in (("done", 0), ("failed", 4)):
+        cli.answers({}, change(state, lane("live" if state == "done" else "failed", "no")))
+        ended = await cli.run("change", "watch", "7", "-o", "json")
+        assert (ended.code, json.loads(ended.out)["state"]) == (code, state)
+        assert (await cli.run("change", "watch", "7")).out == ""
 
 
 @ensureDeferred

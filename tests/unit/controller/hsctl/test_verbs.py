@@ -59,7 +59,7 @@ def test_every_write_takes_the_options_that_writes_take(registry: Registry) -> N
         options = {option for parameter in command.params for option in parameter.opts}
         if verb_of(command) in writes:
             assert {"--dry-run", "--diff", "--wait", "--timeout", "--reason", "-o"} <= options, name
-        elif verb_of(command):
+        elif verb_of(command) or name.endswith(" watch"):
             assert "-o" in options, name
         if re.search(r"delete$", name):
             assert "--yes" in options, name
