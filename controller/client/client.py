@@ -16,6 +16,7 @@ from controller.client.errors import (
     ConnectionFailedError,
     RefusedError,
     UnreachableError,
+    UsageError,
 )
 from controller.client.profiles import Profile, refuse_open_key
 from controller.client.routes import ROUTES
@@ -38,7 +39,9 @@ class Written:
 
 
 class Client:
-    """Asks one controller. Raises `RefusedError` and `UnreachableError`, nothing else."""
+    """Asks one controller. Raises `RefusedError` and `UnreachableError`, nothing else but
+    `UsageError` for words that are not UTF-8: a request is not made of them.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Client:
 
     def read(self, command: str, fields: Mapping[str, Any]) -> Any:
         """Ask a command that only reads."""
+        _check_text(fields)
         method, path, rest = place(command, fields)
         query = {name: value for name, value in rest.items() if value is not None}
         return self._ask(method, _with_query(path, query))
@@ -74,6 +78,7 @@ class Client:
         Where the connection fails before the answer, the same request is sent again under the same
         idempotency key, so that it is done once or its answer is told again.
         """
+        _check_text({**fields, "reason": reason, "idempotency key": key})
         method, path, rest = place(command, fields)
         body = json.dumps({name: it for name, it in rest.items() if it is not None}).encode()
         headers = {
@@ -154,6 +159,15 @@ class Client:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _check_text(fields: Mapping[str, Any]) -> None:
+    """See that all text is text: bytes of a command line that are not UTF-8 come as surrogates."""
+    for name, value in fields.items():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{name.replace('_', ' ')} is not UTF-8") from None
 
 
 def place(command: str, fields: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:

@@ -11,6 +11,7 @@ import click
 import pytest
 from pytest_twisted import ensureDeferred
 
+from controller.client import exit_codes
 from controller.client.routes import ROUTES
 from controller.cluster.boxes.boxes import AddBox
 from controller.commands import Registry
@@ -109,6 +110,27 @@ async def test_a_name_with_slashes_and_control_characters_stays_one_path_segment
     assert cli.runner.asked == []
     await cli.run("account", "show", "a?b#c\x1b")
     assert cli.runner.asked[0].request.name == "a?b#c\x1b"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("account", "add", "caf\udce9"), "name"),
+        (("account", "show", "caf\udce9"), "name"),
+        (("domain", "list", "--filter", "\udce9"), "filter"),
+        (("record", "set", "a.test", "www", "TXT", "caf\udce9"), "values"),
+        (("account", "add", "acme", "--reason", "\udce9"), "reason"),
+        (("account", "add", "acme", "--idempotency-key", "\udce9"), "idempotency key"),
+    ],
+)
+@ensureDeferred
+async def test_words_that_are_not_utf_8_are_an_error_of_usage_in_one_line(
+    cli: Cli, words: tuple[str, ...], what: str
+) -> None:
+    ended = await cli.run(*words)
+    assert ended.code == exit_codes.USAGE
+    assert ended.err.splitlines()[-1] == f"hsctl: {what} is not UTF-8"
+    assert cli.runner.asked == []
 
 
 @ensureDeferred
