@@ -58,7 +58,7 @@ MUTANTS = (
         "hosting.delegation-follows",
         "S34",
         "controller/hosting/zone_mover.py",
-        "        await follow_below(work, [one.name for one in part], now=int(now))",
+        "        await follow_below(work, list(wanted), now=now)",
         "        pass",
         (f"{_SERVICE}::test_r21_the_delegation_follows_a_zone_to_other_name_servers",),
     ),
