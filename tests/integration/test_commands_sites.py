@@ -2,8 +2,8 @@
 
 import pytest_twisted
 
+from tests.integration.key_pairs import pair
 from tests.integration.model import Model
-from tests.integration.test_commands_hosting import pair
 
 
 @pytest_twisted.ensureDeferred

@@ -14,9 +14,9 @@ from controller.cluster.rules.book import BY_ID, RULES
 from controller.cluster.rules.health import KEPT_SECONDS, Health, ListFindings
 from controller.commands import Work
 from controller.storage.database import Transaction
+from tests.integration.key_pairs import pair
 from tests.integration.model import NOW, OPERATOR, Model
 from tests.integration.repairs import repair
-from tests.integration.test_commands_hosting import pair
 
 pytest_plugins = ("tests.integration.model",)
 

@@ -6,8 +6,8 @@ import pytest
 import pytest_twisted
 
 from templates.bind.layout import master_file
+from tests.integration.key_pairs import pair
 from tests.integration.model import Model
-from tests.integration.test_commands_hosting import pair
 
 STATE = "/var/lib/heliosphere/lanes"
 

@@ -11,8 +11,8 @@ from pytest_twisted import ensureDeferred
 
 from templates.registry import KNOWN_TYPES
 from templates.settings import settings_of
+from tests.integration.logical_servers import TYPES, one_of_each
 from tests.integration.model import Model
-from tests.integration.test_commands_servers import TYPES, one_of_each
 from tests.panel_site import PanelSite, panel_site
 
 pytest_plugins = ("tests.integration.model",)

@@ -5,8 +5,8 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from controller.storage.database import Transaction
 from templates.apache.objects import Certificate
+from tests.integration.key_pairs import pair as made_pair
 from tests.integration.model import NOW, OPERATOR, Model
-from tests.integration.test_commands_hosting import pair as made_pair
 
 pytest_plugins = ("tests.integration.model",)
 

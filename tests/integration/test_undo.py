@@ -13,9 +13,9 @@ from controller.cluster.undo_table import DECISIONS
 from controller.refusal import CommandError
 from controller.registry import EnrolmentInfo, build_registry
 from controller.storage.secrets import Secrets
+from tests.integration.key_pairs import pair
 from tests.integration.model import OPERATOR, Model, NotedFleet
 from tests.integration.test_audit import as_owner
-from tests.integration.test_commands_hosting import pair
 from tests.strategies import undoable_commands
 
 

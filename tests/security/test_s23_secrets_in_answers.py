@@ -12,8 +12,8 @@ from pytest_twisted import ensureDeferred
 from controller.storage.database import Transaction
 from controller.storage.people import create_token
 from controller.web.panel.routes import ROUTES
+from tests.integration.key_pairs import pair
 from tests.integration.model import OPERATOR, Model
-from tests.integration.test_commands_hosting import pair
 from tests.panel_site import NAME, PASSWORD, PanelSite, panel_site
 
 
