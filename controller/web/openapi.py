@@ -32,13 +32,13 @@ _PROBLEM: dict[str, Any] = {
 _ERRORS = {
     "401": "Nobody is signed in.",
     "403": "The one signed in may not ask for this.",
-    "404": "The thing named does not exist, or is not yours.",
-    "409": "In conflict with what is there.",
+    "404": "What the path names does not exist, or is not yours.",
+    "409": "What is there stands in the way, whatever is given.",
     "412": "Changed since it was read (If-Match).",
     "413": "The body is too large.",
     "415": "The body is not application/json.",
     "421": "Asked under a host name that is not served here.",
-    "422": "A value is not valid; nothing was written.",
+    "422": "A value is not valid, is taken or names nothing; nothing was written.",
     "500": "The controller failed; the id stands in its log.",
     "503": "The database is away or busy; ask again.",
 }
