@@ -81,6 +81,16 @@ _LEAVING = f"WITH e AS (SELECT s.servers {ELSEWHERE}) {_COUNT_LEAVING}"
 
 _LEFT = f"SELECT DISTINCT unnest(s.servers)::text {ELSEWHERE}"
 
+_ABOVE = f"""
+SELECT l.name FROM cluster c JOIN zone v ON v.name = c.service_domain
+JOIN zone_server p ON p.zone_id = v.id AND p.role = 'master'
+JOIN logical_server l ON l.id = p.logical_server_id
+WHERE EXISTS (SELECT {ELSEWHERE} AND right(z.name, length(v.name) + 1) = '.' || v.name
+              AND NOT (s.servers @> %s::uuid[] AND s.servers <@ (%s::uuid[] || %s::uuid[])
+                       AND cardinality(s.servers) = %s))
+"""  # noqa: S608 put together of constants
+"""Who is told of other delegations in the service zone."""
+
 
 async def apply(
     clock: Callable[[], float], draw: Random, work: Work, request: ApplyRoles
@@ -145,6 +155,7 @@ async def apply(
         "SELECT name FROM logical_server WHERE id = ANY(%s::uuid[])",
         ([server for (server,) in servers],),
     )
+    above = await work.tx.rows(_ABOVE, (*elsewhere(roles), fixed, fixed, rest, roles.size))
     leaving = await work.tx.rows(
         _LEAVING, (*elsewhere(roles), fixed, rest, rest, rest, roles.filled)
     )
@@ -155,7 +166,12 @@ async def apply(
     work.change.foresee(
         Foreseen(
             tuple(_foreseen(roles, zones, masters, sets)),
-            (placed["master"], *placed["slaves"], *placed["others"], *(name for (name,) in left)),
+            (
+                placed["master"],
+                *placed["slaves"],
+                *placed["others"],
+                *(name for (name,) in (*left, *above)),
+            ),
             removals=dict(leaving),
             redelegated=sets,
         ),
@@ -169,8 +185,8 @@ def _foreseen(roles: Roles, zones: int, masters: int, sets: int) -> Iterator[str
     for count, what in ((masters, "master"), (sets, "name servers")):
         if count:
             yield counted(count, f"zone changes {what}", f"zones change {what}")
-    if roles.filled < len(roles.rest):
-        yield "servers without a role are drawn at random for each zone"
+    if 0 < roles.filled < len(roles.rest):
+        yield "servers without a role are drawn at random for zones that lack them"
     if zones > REHEARSED:
         yield f"boxes can tell what becomes of the first {REHEARSED} of these zones"
 

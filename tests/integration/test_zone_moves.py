@@ -223,6 +223,37 @@ async def test_a_dry_run_asks_the_boxes_for_what_the_whole_move_then_does(model:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_dry_run_names_who_delegates_from_the_service_zone(model: Model) -> None:
+    await zones(model, 0)
+    await model.ask("service.set", third_level=True)
+    await name_servers(model, 3, 4)
+    await closed(model, NS1, NS2)
+    await model.ask("dns.roles", master=NS3, slave1=NS4)
+    await model.ask("domain.add", name="below.example.net", account="acme")
+    await model.ask("lserver.signup", name=NS2, signup=True)
+    await closed(model, NS3)
+    await model.ask("dns.roles", master=NS4, slave1=NS2)
+    rehearsal = await rehearse(model, "dns.apply")
+    assert rehearsal.told[NS1].keys() == {("zone", "example.net")}
+    assert set(rehearsal.plan.foreseen.logical_servers) == {NS1, NS2, NS3, NS4}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_plan_says_that_servers_are_drawn_only_where_some_are(model: Model) -> None:
+    words = "servers without a role are drawn at random for zones that lack them"
+    await zones(model)
+    await name_servers(model, 3, 4)
+    for roles, drawn in (
+        ({"master": NS2, "slave1": NS1}, True),
+        ({"master": NS2, "slave1": NS1, "slave2": NS3}, False),
+    ):
+        await model.ask("dns.roles", **roles)
+        dry = await model.run("dns.apply", dry_run=True)
+        assert dry.plan is not None
+        assert (words in dry.plan.words) == drawn
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_dry_run_asks_the_boxes_for_the_first_zones_of_many(model: Model) -> None:
     await zones(model, REHEARSED + 1)
     await model.ask("dns.roles", master=NS2, slave1=NS1)
