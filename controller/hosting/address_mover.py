@@ -11,6 +11,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from controller.changes import ChangeWriter
+from controller.cluster.addresses.rows import AddressRow
 from controller.commands import Work
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
@@ -28,6 +29,7 @@ from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.hosting.zones import load_zone
 from controller.principal import system
 from controller.progress import change_states
+from controller.projection.servers import LISTENING
 from controller.storage.database import Database, Transaction
 
 PART = 60
@@ -64,11 +66,19 @@ WHERE s.logical_server_id = %s AND z.id > %s
 _COUNT_OF_SERVER = f"SELECT count(*) {ZONES_OF_SERVER}"
 _COUNT_OF_SITES = f"SELECT count(*) {ZONES_OF_SITES}"
 _OTHERS = """
-SELECT DISTINCT s.name FROM zone_server p JOIN logical_server s ON s.id = p.logical_server_id
-WHERE p.zone_id IN (SELECT z.id {zones} UNION
-                    SELECT z.id FROM zone z JOIN cluster c ON c.service_domain = z.name)
-ORDER BY s.name
+SELECT DISTINCT l.name FROM zone_server p JOIN logical_server l ON l.id = p.logical_server_id
+WHERE p.zone_id IN (SELECT z.id {zones})
+      AND (p.role = 'master' OR EXISTS (
+          SELECT FROM zone_server m WHERE m.zone_id = p.zone_id AND m.role = 'master'
+                                      AND m.logical_server_id = %s AND %s))
+   OR p.role = 'master' AND EXISTS (
+      SELECT FROM zone v JOIN cluster c ON c.service_domain = v.name
+      WHERE v.id = p.zone_id AND (%s AND right(%s, length(v.name) + 1) = '.' || v.name OR EXISTS (
+          SELECT FROM site s JOIN ip_address i ON i.id = s.ip_address_id
+          WHERE i.logical_server_id = %s AND host(i.address) = %s AND s.alias IS NOT NULL)))
+ORDER BY l.name
 """
+# A master is told what changes in a zone; the others only that it is to be asked elsewhere.
 _OTHERS_OF_SERVER = _OTHERS.format(zones=ZONES_OF_SERVER)
 _OTHERS_OF_SITES = _OTHERS.format(zones=ZONES_OF_SITES)
 _PART_OF_SERVER = f"SELECT z.id, z.name {ZONES_OF_SERVER} ORDER BY n.zone_id LIMIT %s"
@@ -202,12 +212,19 @@ async def rehearse(work: Work, number: int, renumbering: Renumbering, *, now: in
             await _pass_zones(work, move, names, now)
 
 
-async def others_touched(tx: Transaction, announces: bool, server: str, old: str) -> list[str]:
-    """Name the name servers of the zones that a move passes through, and of the service zone."""
-    if announces:
-        found = await tx.rows(_OTHERS_OF_SERVER, (server, 0))
-    else:
-        found = await tx.rows(_OTHERS_OF_SITES, (server, 0, old))
+async def others_touched(tx: Transaction, row: AddressRow) -> list[str]:
+    """Name the name servers that are told when an address moves, which is not begun yet.
+
+    They have the zones that it passes through, or the service zone, where that names the address:
+    as that of the server, or of an alias.
+    """
+    announces = row.type == "service"
+    which = (row.server_id, 0) if announces else (row.server_id, 0, row.ip)
+    named = row.type in LISTENING
+    found = await tx.rows(
+        _OTHERS_OF_SERVER if announces else _OTHERS_OF_SITES,
+        (*which, row.server_id, announces, named, row.server, row.server_id, row.ip),
+    )
     return [name for (name,) in found]
 
 

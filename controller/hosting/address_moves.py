@@ -34,10 +34,11 @@ from controller.hosting.job import REHEARSED
 from controller.hosting.service_zone import TTL
 from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.pages import after_number, limit, page
-from controller.projection.servers import HELD
+from controller.projection.servers import HELD, LISTENING
 from controller.refusal import CommandError
 from controller.sentences import counted
 from controller.storage.database import Transaction
+from templates.registry import SERVICE_TYPES
 
 LONGEST_HOURS = 24 * 60
 """How long the old address may be asked to answer on: sixty days."""
@@ -114,7 +115,9 @@ async def move(
     async def all_phases(rehearsal: Work) -> None:
         await rehearse(rehearsal, number, renumbering, now=int(clock()))
 
-    work.change.foresee(await _foreseen(work.tx, row, after, zones), all_phases)
+    work.change.foresee(
+        await _foreseen(work.tx, server.service_type, row, after, zones), all_phases
+    )
     return {
         "move": number,
         **begun,
@@ -163,24 +166,34 @@ async def _begin(work: Work, before: AddressRow, after: AddressRow, keep_seconds
     return int(number)
 
 
-async def _foreseen(tx: Transaction, before: AddressRow, after: AddressRow, zones: int) -> Foreseen:
-    """Say what the job will touch: the server's boxes, and the name servers that tell of it."""
-    words = [f"{before.server} comes to answer on {after.ip} in place of {before.ip}"]
+async def _foreseen(
+    tx: Transaction, service_type: str, before: AddressRow, after: AddressRow, zones: int
+) -> Foreseen:
+    """Say what the job will touch: the server's boxes, and the name servers that tell of it.
+
+    Nobody is told of an address that no daemon answers on, or of a dedicated one without a site.
+    """
+    answers = before.type in LISTENING or (before.type == "dedicated" and before.used_by != "")
+    told = answers and service_type in SERVICE_TYPES
+    words = [
+        f"{before.server} comes to answer on {after.ip} in place of {before.ip}"
+        if answers
+        else f"{after.ip} takes the place of {before.ip} on {before.server}"
+    ]
     if zones:
         words.append(counted(zones, "zone follows", "zones follow"))
     if zones > REHEARSED:
         words.append(f"boxes can tell what becomes of the first {REHEARSED} of these zones")
-    of_service = before.type == "service"
-    others = await others_touched(tx, of_service, before.server_id, before.ip)
     boxes = await tx.rows(
         """SELECT b.name FROM lane l JOIN box b ON b.id = l.box_id
-           WHERE l.logical_server_id = %s ORDER BY b.name""",
+           WHERE l.logical_server_id = %s AND b.retired_at IS NULL ORDER BY b.name""",
         (before.server_id,),
     )
+    others = await others_touched(tx, before)
     return Foreseen(
         tuple(words),
-        tuple(dict.fromkeys((before.server, *others))),
-        reloading=tuple(name for (name,) in boxes),
+        tuple(dict.fromkeys((*([before.server] if told else ()), *others))),
+        reloading=tuple(name for (name,) in boxes) if told else (),
     )
 
 

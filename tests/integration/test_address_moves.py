@@ -339,6 +339,44 @@ async def test_a_dry_run_asks_the_boxes_for_what_the_whole_move_then_does(
     await rehearsal.check(model)
 
 
+@pytest.mark.parametrize(
+    ("server", "type_", "site", "touched", "words"),
+    [
+        (WEB1, "dedicated", "z0.test", {NS1, WEB1}, "daemons reload on 1 box at once"),
+        (WEB1, "dedicated", "", set(), "nothing reloads"),
+        ("m1.example.net", "service", "", {NS1}, "nothing reloads"),
+        ("m1.example.net", "outgoing", "", set(), "nothing reloads"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_names_the_servers_that_are_told_and_no_others(
+    model: Model, server: str, type_: str, site: str, touched: set[str], words: str
+) -> None:
+    await hosted(model)
+    await model.box("m1", 9, ("mail",))
+    await model.server("m1", "mail", "qmail")
+    await model.ask("ip.add", lserver=server, first="192.0.2.50", mask="24", type=type_)
+    if site:
+        await model.ask("site.address", name=site, type="dedicated")
+    rehearsal = await rehearse(model, "ip.move", ip="192.0.2.50", new="192.0.2.60")
+    assert rehearsal.told.keys() == touched
+    assert set(rehearsal.plan.foreseen.logical_servers) == touched
+    assert rehearsal.plan.words[-1] == words
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_names_who_has_the_alias_of_a_dedicated_site(model: Model) -> None:
+    await hosted(model)
+    await model.ask("service.set", instant_access=True)
+    await model.ask("dns.roles", master=NS2, slave1=NS1)
+    await model.ask("domain.add", name="aliased.test", account="acme")
+    await model.ask("ip.add", lserver=WEB1, first="192.0.2.50", mask="24", type="dedicated")
+    await model.ask("site.address", name="aliased.test", type="dedicated")
+    rehearsal = await rehearse(model, "ip.move", ip="192.0.2.50", new="192.0.2.60")
+    assert ("zone", "example.net") in rehearsal.told[NS1]
+    assert set(rehearsal.plan.foreseen.logical_servers) == {NS1, NS2, WEB1}
+
+
 @pytest_twisted.ensureDeferred
 async def test_moves_that_cannot_be_are_refused(model: Model) -> None:
     await hosted(model)
