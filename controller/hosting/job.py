@@ -20,8 +20,9 @@ from controller.storage.database import Database, StorageError, Transaction
 
 IDLE_SECONDS = 20.0
 
-REHEARSED = 50
-"""Zones that a dry run asks boxes about for a job: no box is asked for more objects at a time."""
+REHEARSED = 49
+"""Zones that a dry run asks boxes about for a job: with the service zone beside them, they are as
+many objects as a box is asked for at a time."""
 
 Outcome = Literal["moved", "waiting", "idle"]
 """A part was written; something is on its way and not yet live; there is nothing to do at all."""

@@ -13,6 +13,7 @@ from controller.hosting import address_mover, zone_mover
 from controller.hosting.address_mover import PART, AddressMover, advance
 from controller.hosting.address_phases import Renumbering
 from controller.hosting.certificates import self_signed
+from controller.hosting.job import REHEARSED
 from controller.hosting.service_zone import TTL, ServiceZone
 from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.principal import Principal, system
@@ -375,6 +376,16 @@ async def test_a_dry_run_names_who_has_the_alias_of_a_dedicated_site(model: Mode
     rehearsal = await rehearse(model, "ip.move", ip="192.0.2.50", new="192.0.2.60")
     assert ("zone", "example.net") in rehearsal.told[NS1]
     assert set(rehearsal.plan.foreseen.logical_servers) == {NS1, NS2, WEB1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_box_is_asked_for_more_than_it_answers(model: Model) -> None:
+    await hosted(model, REHEARSED + 1)
+    rehearsal = await rehearse(model, "ip.move", ip=WEB_OLD, new=WEB_NEW)
+    assert len(rehearsal.told[NS1]) == REHEARSED + 1  # the service zone too
+    assert rehearsal.plan.differences is not None
+    notes = " ".join(words for lane in rehearsal.plan.differences for words in lane.words)
+    assert "too many" not in notes
 
 
 @pytest_twisted.ensureDeferred
