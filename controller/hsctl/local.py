@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.client import exit_codes
-from controller.client.errors import HsctlError, RefusedError
+from controller.client.errors import HsctlError, RefusedError, UsageError
 from controller.hsctl.terminal import print_json, print_record, say
 from controller.hsctl.verbs import confirm, output_option
 
@@ -162,7 +162,13 @@ def _is_cluster(layout: "Layout") -> bool:
 def _layout(folder: Path | None) -> "Layout":
     from controller.local.layout import Layout, default_root
 
-    return Layout((folder or default_root()).absolute())
+    root = (folder or default_root()).absolute()
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        # Configuration files name it, and they are UTF-8.
+        raise UsageError("the name of the state directory is not UTF-8") from None
+    return Layout(root)
 
 
 def _profile(layout: "Layout") -> str:

@@ -121,6 +121,7 @@ async def test_a_name_with_slashes_and_control_characters_stays_one_path_segment
         (("record", "set", "a.test", "www", "TXT", "caf\udce9"), "values"),
         (("account", "add", "acme", "--reason", "\udce9"), "reason"),
         (("account", "add", "acme", "--idempotency-key", "\udce9"), "idempotency key"),
+        (("local", "status", "--dir", "caf\udce9"), "the name of the state directory"),
     ],
 )
 @ensureDeferred
