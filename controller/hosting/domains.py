@@ -215,7 +215,6 @@ class Domains:
                 field="on",
                 value=on,
                 allowed="a logical server of the group web with a shared IP (hsctl ip add)",
-                status=409,
             )
         id_, name, box, ip_address_id, address = found[0]
         return WebServerCandidate(id_, name, box, ip_address_id=ip_address_id, address=address)

@@ -31,7 +31,7 @@ FROM cluster c LEFT JOIN (
 async def check_free(tx: Transaction, name: str, account: int) -> ServiceDomain:
     """Check that ``account`` may host ``name``; give the service domain.
 
-    Raises `CommandError` with status 409.
+    Raises `CommandError` where it, or a name above or below it, is another's or taken.
 
     Two transactions that add related names wait for each other: related names share their last two
     labels, and those are locked until the end of the transaction.

@@ -69,7 +69,6 @@ async def check_third_level(
             field="name",
             value=name,
             allowed=f"another name below {service_domain}",
-            status=409,
         )
 
 
@@ -101,7 +100,6 @@ async def check_server_name(tx: Transaction, name: str, *, field: str) -> None:
             field=field,
             value=name,
             allowed=f"a name that is neither {found[0]} nor below it",
-            status=409,
         )
 
 
@@ -113,5 +111,4 @@ def of_the_service_domain(name: str, service_domain: str, allowed: str) -> Comma
         field="name",
         value=name,
         allowed=allowed,
-        status=409,
     )

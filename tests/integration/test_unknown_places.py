@@ -65,3 +65,39 @@ async def test_a_value_that_names_nothing_is_refused_as_a_value(
     error = await model.refused(command, **fields)
     assert (error.field, error.status) == (field, 422)
     assert error.id.endswith(("unknown", "unfit")), error.id
+
+
+@pytest.mark.parametrize(
+    ("command", "fields", "id_"),
+    [
+        ("domain.add", {"name": "shop.test", "account": "acme"}, "domain.name.taken"),
+        ("domain.add", {"name": "ns1.example.net", "account": "acme"}, "domain.reserved"),
+        ("domain.add", {"name": "a.b.example.net", "account": "acme"}, "domain.service"),
+        (
+            "lserver.rename",
+            {"name": "ns2.example.net", "to": "sub.example.net"},
+            "lserver.name.hosted",
+        ),
+        (
+            "lserver.set",
+            {"name": "db1.example.net", "settings": {"phpmyadmin_server": "no.example.net"}},
+            "lserver.settings.unknown-server",
+        ),
+        (
+            "domain.add",
+            {"name": "new.test", "account": "acme", "on": "ns1.example.net"},
+            "domain.on.unfit",
+        ),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_value_that_is_taken_or_unfit_is_refused_as_a_value(
+    model: Model, command: str, fields: dict[str, Any], id_: str
+) -> None:
+    await model.shop()
+    await model.ask("service.set", third_level=True)
+    await model.ask("domain.add", name="sub.example.net", account="acme")
+    await model.box("db1", 9, ("mysql",))
+    await model.server("db1", "mysql", "mysql")
+    error = await model.refused(command, **fields)
+    assert (error.id, error.status) == (id_, 422)

@@ -110,7 +110,6 @@ async def check_references(tx: Transaction, known: KnownType, read: Mapping[str,
                 field=f"settings.{name}",
                 value=wanted,
                 allowed=setting.allowed,
-                status=409,
             )
 
 
