@@ -41,11 +41,10 @@ WITHOUT = {
     "/health": "it judges the model and writes none of it",
     "/changes/NAME/undo": "the page is the preview",
     "/servers/server/NAME/drift/verification": "it reads what is on the box",
-    "/servers/server/NAME/addresses/move": "its first step is the preview",
+    "/servers/server/NAME/addresses/move": "its second step has one",
     "/servers/server/NAME/rename": "its first step is the preview",
     "/sign-out": "the session",
     "/boxes/box/NAME/ssh": "a run of steps on the box, with a password",
-    "/servers/roles/moves/new": "the page is the preview",
 }
 """Forms that change nothing of the model, or say already what they would do."""
 
@@ -356,3 +355,33 @@ async def test_a_preview_shows_what_the_boxes_would_come_to(panel: PanelSite) ->
     panel.model.fleet.answers = []
     page = await previewed(visitor, f"{WEB1}/settings", {"settings.timeout": "77"})
     assert "nobody answers; its differences are not known" in page
+
+
+@ensureDeferred
+async def test_the_preview_of_a_move_shows_what_the_boxes_come_to(panel: PanelSite) -> None:
+    await panel.model.cluster()
+    await panel.model.ask("account.add", name="acme")
+    await panel.model.ask("dns.roles", master="ns1.example.net", slave1="ns2.example.net")
+    await panel.model.ask("domain.add", name="shop.test", account="acme")
+    await panel.model.ask("dns.roles", master="ns2.example.net", slave1="ns1.example.net")
+    visitor = await panel.signed_in()
+    address = f"{WEB1}/addresses/move"
+    given = {"ip": "192.0.2.3", "port": "80", "new": "192.0.2.103"}
+    asked = await visitor.get(f"{address}?ip=192.0.2.3")
+    shown = await visitor.send(address, given)
+    for reply, has in ((asked, False), (shown, True)):
+        forms = SeenPage(reply.body.decode()).forms
+        assert [("Preview" in form.buttons) for form in forms if form.action == address] == [has]
+    given["seen"] = given["new"]
+    zones = "/servers/roles/moves/new"
+    for place, fields, server in (
+        (address, given, "web1.example.net on web1"),
+        (zones, {}, "ns2.example.net on ns2"),
+    ):
+        page = await previewed(visitor, place, fields)
+        assert server in page
+        assert "nobody answers; its differences are not known" in page
+        again = await visitor.send(place, {**fields, "again": "1"})
+        assert again.status == 200
+    for table in ("address_move", "zone_move"):
+        assert await panel.model.rows(f"SELECT count(*) FROM {table}") == [(0,)]
