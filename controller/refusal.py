@@ -10,8 +10,8 @@ class CommandError(Exception):
     ``id`` is stable (``domain.name.invalid``, ``ip.service.exactly-one``), ``field`` the request
     field at fault or empty, ``value`` what was given, ``allowed`` what would be accepted or what to
     do. ``status`` is the HTTP status: 422 a value, also one that is taken or names nothing, 404
-    what the command is for is not there, 409 the model stands in its way whatever is given, 403 not
-    permitted, 412 a stale version.
+    what the command is for is not there, 409 the model stands in its way, 403 not permitted, 412 a
+    stale version.
     """
 
     id: str

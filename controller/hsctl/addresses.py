@@ -189,7 +189,7 @@ def progress(move: int) -> Mapping[str, Any]:
 
 
 @ip.command()
-@follows("ip.progress")
+@follows("ip.progress", "MOVE")
 def watch(id: int) -> int:
     """Follow a move of an address until all names the new one. Ctrl-C only stops looking.
 

@@ -100,7 +100,7 @@ def progress(move: int) -> Mapping[str, Any]:
 
 
 @dns.command()
-@follows("dns.progress")
+@follows("dns.progress", "MOVE")
 def watch(id: int) -> int:
     """Follow a move of zones until all of them are on their new servers. Ctrl-C only stops looking.
 

@@ -191,8 +191,10 @@ def writes(
     return decorate
 
 
-def follows(command: str) -> Callable[[Callable[..., int]], Callable[..., None]]:
-    """Make a verb that follows something by its number until it has ended, or nothing moves.
+def follows(
+    command: str, number: str = "ID"
+) -> Callable[[Callable[..., int]], Callable[..., None]]:
+    """Make a verb that follows something by its ``number`` until it has ended, or nothing moves.
 
     Its function shows how far it is and gives the exit code. Programs are then told how it stands:
     the answer of ``command``, which reads it.
@@ -209,7 +211,7 @@ def follows(command: str) -> Callable[[Callable[..., int]], Callable[..., None]]
 
             click.get_current_context().exit(told(tell) if output == "json" else code)
 
-        return output_option(click.argument("id", type=click.IntRange(min=1))(run))
+        return output_option(click.argument("id", type=click.IntRange(min=1), metavar=number)(run))
 
     return decorate
 

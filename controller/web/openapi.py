@@ -33,7 +33,7 @@ _ERRORS = {
     "401": "Nobody is signed in.",
     "403": "The one signed in may not ask for this.",
     "404": "What the path names does not exist, or is not yours.",
-    "409": "What is there stands in the way, whatever is given.",
+    "409": "What is there stands in the way.",
     "412": "Changed since it was read (If-Match).",
     "413": "The body is too large.",
     "415": "The body is not application/json.",

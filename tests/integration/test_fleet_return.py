@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import DeferredList, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.task import deferLater
 
 from controller.fleet import comparison, listener, reception, reporting
@@ -245,9 +245,18 @@ async def test_a_mistake_with_one_box_shuts_nobody_out(database: Database) -> No
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_hello_whose_connection_has_ended_keeps_no_place(database: Database) -> None:
+async def test_a_hello_whose_connection_has_ended_keeps_no_place(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun: list[str] = []
     line = Reception(database, lambda box, machine: begun.append(box))
+    transaction, all_have_asked = database.transaction, Deferred[None]()
+
+    async def slow(*arguments: Any, **options: Any) -> Any:
+        await all_have_asked
+        return await transaction(*arguments, **options)
+
+    monkeypatch.setattr(database, "transaction", slow)
     alive = {"first": True}
     agent_hello = SimulatedAgent(None).hello()  # type: ignore[arg-type]
     unknown = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
@@ -259,6 +268,7 @@ async def test_a_hello_whose_connection_has_ended_keeps_no_place(database: Datab
     busy = ensureDeferred(line.begin(Greeting(unknown, 1, agent_hello), lambda: True))
     alive["first"] = False
     again = ensureDeferred(line.begin(Greeting(unknown, 1, agent_hello), lambda: True))
+    all_have_asked.callback(None)
     results = await DeferredList([*told, busy, again], consumeErrors=True)
     reasons = [(failure.value.reason, failure.value.detail) for _, failure in results]
     assert [reason for reason, _ in reasons] == ["unknown-box", "busy", "busy", "unknown-box"]
