@@ -124,9 +124,14 @@ class FleetCluster:
         await self.do(write)
 
     async def until(self, sql: str, parameters: Sequence[object] = ()) -> None:
-        """Wait until a query answers true; the test's own timeout is the deadline."""
-        while not (await self.rows(sql, parameters))[0][0]:
-            await deferLater(reactor, 0.005, lambda: None)
+        """Wait until a query answers true; the test's own timeout is the deadline.
+
+        At least one turn of the reactor passes: an answer of PostgreSQL may be there at once.
+        """
+        true = False
+        while not true:
+            true = (await self.rows(sql, parameters))[0][0]
+            await deferLater(reactor, 0.0 if true else 0.005, lambda: None)
 
     def certificate(self, box: str, days: int = 90) -> tuple[MutualTLS, int]:
         key = new_key()

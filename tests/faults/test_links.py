@@ -206,6 +206,7 @@ async def test_a_slow_link_keeps_its_session_whatever_it_carries(
     await agent.until(lambda: bool(agent.said(Welcome)))
     await cluster.change(server, {f"z{n}.test": b"x" * 3000 for n in range(60)})
     agent.send(SystemReport(sampled_at=1.0, facts={"packages": "x" * 180_000}))
+    await agent.until(lambda: agent.end_reason is not None or server in agent.lanes)
     await agent.until(lambda: agent.end_reason is not None or len(agent.lanes[server].live()) == 60)
     assert agent.end_reason is None
     await cluster.until_settled(server)

@@ -6,7 +6,9 @@ from typing import Any
 import attrs
 import pytest
 from pytest_twisted import ensureDeferred
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 
 from controller.change_plan import Foreseen
 from controller.changes import ChangeWriter, secret_field
@@ -403,7 +405,7 @@ async def test_of_two_boxes_retired_at_once_the_second_takes_the_last_name_serve
         if len(judged) == 1:
             first_judged.callback(None)
             while len(judged) == 1 and not await tx.rows(_WAITING):
-                pass
+                await deferLater(reactor, 0)
         return facts
 
     monkeypatch.setattr("controller.runner.facts_of", in_turn)
