@@ -23,6 +23,7 @@ from dns.rdtypes.ANY.TXT import TXT
 
 from controller import names
 from controller.refusal import CommandError
+from templates.bind.objects import MOST_OF_A_TYPE
 
 TYPES = ("A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SRV", "TXT")
 MAX_TTL = 2**31 - 1
@@ -288,8 +289,18 @@ def check_beside(wanted: Rrset, count: int, present: Iterable[Rrset]) -> None:
     """Check that ``count`` records of ``wanted`` may stand beside the RRsets ``present``.
 
     ``present`` holds the other RRsets of the zone. Raises `CommandError` ``record.cname.beside``:
-    a CNAME stands alone at its name, and there is one of it (RFC 2181 section 10.1).
+    a CNAME stands alone at its name, and there is one of it (RFC 2181 section 10.1); and
+    ``record.too-many``.
     """
+    if count > MOST_OF_A_TYPE:
+        raise CommandError(
+            "record.too-many",
+            f"{wanted.name} would have {count} {wanted.type} records",
+            field="values",
+            value=str(count),
+            allowed=f"at most {MOST_OF_A_TYPE} of one name and type: name servers load no zone "
+            "with more",
+        )
     others = sorted(
         rrset.type for rrset in present if rrset.name == wanted.name and rrset.type != wanted.type
     )

@@ -146,6 +146,10 @@ def _disturbs(before: ServerSpec | None, after: ServerSpec | None) -> Disturbanc
     return "restart" if needs_restart(before, after) else "reload"
 
 
+MOST_OF_A_TYPE = 100
+"""Records of one name and type: named, 9.18.28 and later, loads no zone with more (its
+max-records-per-type; it answers the zone of before)."""
+
 SERVER = ObjectKind("server", 1, ServerSpec, lambda key, spec: "server", _disturbs)
 ZONE = ObjectKind(
     "zone",

@@ -17,7 +17,7 @@ from dns.rdtypes.ANY.NS import NS
 from dns.rdtypes.ANY.SOA import SOA
 
 from templates.bind.layout import BASELINE_ZONE
-from templates.bind.objects import MasterZone, Record, StartOfAuthority
+from templates.bind.objects import MOST_OF_A_TYPE, MasterZone, Record, StartOfAuthority
 from templates.service_type import PlanRefusedError
 
 TYPES = frozenset(
@@ -174,6 +174,9 @@ def _check_sets(zone: str, records: tuple[ZoneRecord, ...]) -> None:
             raise PlanRefusedError(f"{zone}: {owner} has a CNAME and other records")
         if owner in aliases and len(digests) > 1:
             raise PlanRefusedError(f"{zone}: {owner} has more than one CNAME")
+        if len(digests) > MOST_OF_A_TYPE:
+            words = f"{len(digests)} {dns.rdatatype.RdataType(rdtype).name} records"
+            raise PlanRefusedError(f"{zone}: {owner} has {words}, at most {MOST_OF_A_TYPE} load")
 
 
 def _set_text(record: ZoneRecord) -> str:

@@ -21,7 +21,13 @@ from twisted.internet.threads import deferToThread
 from node_agent.effects.failures import BoxUnavailableError, EffectFailedError
 from node_agent.effects.rndc import ControlChannel, ZoneControl
 from node_agent.effects.zone_probe import probe_zone, zone_serial
-from templates.bind.objects import MasterZone, Record, SecondaryZone, StartOfAuthority
+from templates.bind.objects import (
+    MOST_OF_A_TYPE,
+    MasterZone,
+    Record,
+    SecondaryZone,
+    StartOfAuthority,
+)
 from templates.bind.service import BIND
 from templates.effects import AddZone, ProbeZone, ReloadZone, RemoveZone
 from templates.service_type import ControlEndpoint, Endpoint, PlanRefusedError
@@ -246,6 +252,22 @@ async def test_a_zone_that_named_would_not_load_is_refused_before_anything_is_wr
     )
     with pytest.raises(PlanRefusedError, match="no address"):
         await master.apply(ZONE, bad)
+    await served(master, ZONE, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_as_many_records_of_one_name_and_type_load_as_are_allowed(master: NamedLane) -> None:
+    """named's max-records-per-type is 100 where it is not set; a zone with more does not load."""
+
+    def texts(serial: int, count: int) -> MasterZone:
+        plain = zone(serial, www="192.0.2.1")
+        many = (Record(owner="a", ttl=60, type="TXT", data=f'"{n}"') for n in range(count))
+        return msgspec.structs.replace(plain, records=(*plain.records, *many))
+
+    await master.apply(ZONE, texts(1, MOST_OF_A_TYPE))
+    await served(master, ZONE, 1)
+    with pytest.raises(PlanRefusedError, match="101 TXT records"):
+        await master.apply(ZONE, texts(2, MOST_OF_A_TYPE + 1))
     await served(master, ZONE, 1)
 
 

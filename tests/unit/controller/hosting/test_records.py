@@ -196,3 +196,10 @@ def test_cname_beside_other_data_is_refused_both_ways() -> None:
     with pytest.raises(CommandError):
         records.check_beside(Rrset("www", "CNAME"), 2, [])
     records.check_beside(Rrset("www", "CNAME"), 1, [Rrset("ftp", "A")])
+
+
+def test_more_records_of_one_name_and_type_than_a_name_server_loads_are_refused() -> None:
+    records.check_beside(Rrset("www", "TXT"), 100, [])
+    with pytest.raises(CommandError) as caught:
+        records.check_beside(Rrset("www", "TXT"), 101, [])
+    assert (caught.value.id, caught.value.value) == ("record.too-many", "101")
