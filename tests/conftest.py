@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -21,7 +22,7 @@ from controller.storage.migrations import migrate
 from controller.storage.roles import OWNER_ROLE
 from tests.scratch import in_memory, scratch
 
-pytest_plugins = ("tests.integration.model",)
+pytest_plugins = ("tests.integration.model", "tests.integration.small_cluster")
 
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -101,15 +102,24 @@ def postgres(memory_directory: Path) -> Iterator[EmbeddedPostgres]:
         server.stop()
 
 
-@pytest.fixture
-def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The owner's connection string of a fresh, migrated database."""
+@contextmanager
+def fresh_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """Give the owner's connection string of a fresh, migrated database."""
     name = f"test_{next(_numbers)}"
     clone = f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} OWNER {OWNER_ROLE} STRATEGY FILE_COPY"
     _administer(postgres, clone)
-    yield postgres.url_of(OWNER_ROLE, name)
-    if postgres.pid is not None:
-        _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        yield postgres.url_of(OWNER_ROLE, name)
+    finally:
+        if postgres.pid is not None:
+            _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The owner's connection string of a fresh, migrated database."""
+    with fresh_database(postgres) as url:
+        yield url
 
 
 @pytest_twisted.async_yield_fixture

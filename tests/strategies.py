@@ -148,4 +148,4 @@ undoable_commands = st.one_of(
         last=st.sampled_from(("", "203.0.113.23")),
     ),
 )
-"""(command, fields) on the small cluster of `tests.integration.test_undo`; some are refused."""
+"""(command, fields) on the cluster of `tests.integration.small_cluster`; some are refused."""

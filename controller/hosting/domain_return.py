@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import attrs
 
 from controller import names
+from controller.cluster.addresses.rows import ANSWERED
 from controller.commands import Work
 from controller.hosting.accounts import find_account
 from controller.hosting.domains import generated_records, project_new_site, system_records
@@ -67,12 +68,13 @@ LEFT JOIN ip_address m ON m.logical_server_id = s.id AND m.type = 'moving'
 WHERE s.group_name = 'dns' AND s.name = ANY(%s)
 """
 
-_PLACE = """
+_PLACE = f"""
 SELECT s.id::text, i.id, host(i.address), i.prefix, i.port
 FROM ip_address i JOIN logical_server s ON s.id = i.logical_server_id
 WHERE s.name = %s AND i.address = %s::inet AND i.type = %s AND i.site_id IS NULL
+AND {ANSWERED}
 FOR NO KEY UPDATE OF i
-"""
+"""  # noqa: S608 put together of constants
 
 
 async def bring_back(work: Work, kept: KeptDomain, clock: Callable[[], float]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
-from controller.cluster.addresses.rows import web_port
+from controller.cluster.addresses.rows import ANSWERED, web_port
 from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.commands import Command, Work
 from controller.hosting.names_below import follow
@@ -22,14 +22,15 @@ from templates.apache.objects import DEDICATED, AddressSpec
 
 _TAKE = """
 UPDATE ip_address SET site_id = %s WHERE id = (
-    SELECT id FROM ip_address WHERE logical_server_id = %s AND type = 'dedicated'
-    AND site_id IS NULL AND port = %s {which}
-    ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    SELECT i.id FROM ip_address i WHERE i.logical_server_id = %s AND i.type = 'dedicated'
+    AND i.site_id IS NULL AND {which}
+    ORDER BY i.id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, host(address), prefix, port
 """
 # A text of its own for each: one for both could not be planned well.
-_TAKE_ANY = _TAKE.format(which="")
-_TAKE_THIS = _TAKE.format(which="AND address = %s::inet")
+_TAKE_ANY = _TAKE.format(which="i.port = %s")
+# The port of the server's sites may be another one since.
+_TAKE_THIS = _TAKE.format(which=f"i.address = %s::inet AND {ANSWERED}")
 
 
 @attrs.frozen
@@ -151,10 +152,9 @@ class SiteAddresses:
                 allowed=f"hsctl lserver set {server.name} prohibit_dedicated_ip=false",
                 status=409,
             )
-        port = await web_port(work.tx, server)
         taken = await work.tx.maybe(
             _TAKE_THIS if address else _TAKE_ANY,
-            (site.row.id, server.id, port, *([address] if address else [])),
+            (site.row.id, server.id, address or await web_port(work.tx, server)),
         )
         if taken is None:
             raise CommandError(

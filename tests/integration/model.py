@@ -1,6 +1,6 @@
 """The model's commands on a real database, with a fleet that only notes what it is asked."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
-import pytest_twisted
 from twisted.internet import reactor
 
 from controller.changes import ChangeState, change_state
@@ -246,19 +245,18 @@ class Model:
         return await self.ask("domain.add", name="shop.test", account="acme")
 
 
-@pytest_twisted.async_yield_fixture
-async def model(database: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Model]:
-    """The commands on a fresh database whose service domain is example.net."""
-    initialise(database_url, "example.net")
+def model_on(database: Database, url: str, directory: Path) -> Model:
+    """Give the commands on an empty database, its service domain example.net; files in a place."""
+    initialise(url, "example.net")
     fleet = NotedFleet()
-    secrets = Secrets.create(tmp_path / "secrets.key")
+    secrets = Secrets.create(directory / "secrets.key")
     registry = build_registry(
         EnrolmentInfo("198.51.100.99", 8445, "ab" * 32),
         lambda: float(NOW),
         fleet=fleet,
         secrets=secrets,
         draw=Random(7),
-        anchors=(anchors := AnchorFile(tmp_path / "audit-anchors")),
+        anchors=(anchors := AnchorFile(directory / "audit-anchors")),
     )
     runner = CommandRunner(
         database,
@@ -266,4 +264,10 @@ async def model(database: Database, database_url: str, tmp_path: Path) -> AsyncI
         differences=Differences(fleet, reactor, secrets.inline),
         holding=Holding(secrets),
     )
-    yield Model(database, runner, fleet, secrets, registry, anchors)
+    return Model(database, runner, fleet, secrets, registry, anchors)
+
+
+@pytest.fixture
+def model(database: Database, database_url: str, tmp_path: Path) -> Model:
+    """The commands on a fresh database whose service domain is example.net."""
+    return model_on(database, database_url, tmp_path)

@@ -1,132 +1,11 @@
-"""Undo: a new change that brings back exactly what another one changed, or a refusal."""
+"""Undo: what comes back, and what is in the way and refused."""
 
-import time
-from typing import Any
-
-import msgspec
-import pytest
 import pytest_twisted
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from controller.cluster.undo_table import DECISIONS
-from controller.refusal import CommandError
-from controller.registry import EnrolmentInfo, build_registry
-from controller.storage.secrets import Secrets
 from tests.integration.key_pairs import pair
-from tests.integration.model import OPERATOR, Model, NotedFleet
+from tests.integration.model import OPERATOR, Model
+from tests.integration.small_cluster import WEB, model_rows, refused, undo
 from tests.integration.test_audit import as_owner
-from tests.strategies import undoable_commands
-
-
-async def undo(model: Model, change: int | None) -> Any:
-    return await model.run("change.undo", id=change)
-
-
-CASES: dict[str, tuple[dict[str, Any], ...]] = {
-    "account.add": ({"name": "other"},),
-    "account.delete": ({"name": "idle"},),
-    "dns.roles": ({"master": "ns2.example.net", "slave1": "ns1.example.net"}, {}),
-    "domain.add": ({"name": "two.test", "account": "acme"},),
-    "domain.delete": ({"name": "one.test"},),
-    "domain.import": (
-        {"name": "one.test", "text": "a 60 IN MX 1 m\nb 60 IN A 192.0.2.9\n"},
-        {"name": "one.test", "text": "www 60 IN A 192.0.2.9\n", "replace": True},
-        {"name": "two.test", "text": "www 60 IN TXT x\n", "account": "acme"},
-        {"name": "two.test", "text": "www 60 IN A 192.0.2.9\n", "account": "acme"},
-    ),
-    "ip.add": (
-        {"first": "203.0.113.50", "mask": "24", "type": "shared", "tag": 9},
-        {"first": "203.0.113.60", "last": "203.0.113.90", "mask": "24", "type": "dedicated"},
-    ),
-    "ip.delete": ({"ip": "203.0.113.1"}, {"ip": "203.0.113.2", "last": "203.0.113.30"}),
-    "ip.edit": ({"ip": "203.0.113.1", "mask": "28"}, {"ip": "203.0.113.100", "new_port": 8080}),
-    "lserver.add": ({"name": "new.example.net", "group": "web", "type": "apache"},),
-    "lserver.edit": ({"name": "web1.example.net", "description": "the second"},),
-    "lserver.move": ({"name": "idle.example.net", "to": "web1"},),
-    "lserver.set": (
-        {"settings": {"tls_port": 443, "timeout": 30}},
-        {"settings": {"max_request_workers": 200}},
-    ),
-    "lserver.signup": ({"name": "web1.example.net", "signup": False},),
-    "pserver.edit": ({"ip": "198.51.100.70", "mask": "25", "groups": ("web",)},),
-    "pserver.intent": ({"intent": "maintenance"},),
-    "pserver.monitoring": ({"monitoring": False},),
-    "record.add": (
-        {"name": "www", "values": ("192.0.2.9",)},
-        {"name": "x", "values": ("192.0.2.9",)},
-    ),
-    "record.delete": ({"name": "www"},),
-    "record.set": ({"name": "www", "values": ("192.0.2.9", "192.0.2.8"), "ttl": 60},),
-    "service.set": ({"third_level": True}, {"instant_access": True}),
-    "site.address": ({"type": "dedicated"},),
-    "site.set": ({"index": ("a.html",), "indexes": True}, {"certificate": "a new one"}),
-}
-"""Each command that can be undone, with what is asked of it."""
-GIVEN: dict[str, dict[str, Any]] = {
-    "ip.add": {"lserver": "web1.example.net"},
-    "lserver.add": {"pserver": "spare"},
-    "lserver.set": {"name": "web1.example.net"},
-    "pserver.edit": {"name": "spare"},
-    "pserver.intent": {"name": "spare"},
-    "pserver.monitoring": {"name": "spare"},
-    "record.add": {"domain": "one.test", "type": "A"},
-    "record.delete": {"domain": "one.test"},
-    "record.set": {"domain": "one.test", "type": "A"},
-    "site.address": {"name": "one.test"},
-    "site.set": {"name": "one.test"},
-}
-FORWARD_ONLY = {"lserver.add": "undo.server-gone", "a new one": "undo.secret-gone"}
-"""What an undo takes away for good: that undo cannot be undone, and is refused so."""
-
-
-def test_every_command_has_a_decision_and_the_undoable_ones_a_case() -> None:
-    registry = build_registry(
-        EnrolmentInfo("controller.example.net", 8445, "00" * 32),
-        time.time,
-        fleet=NotedFleet(),
-        secrets=Secrets({b"12345678": bytes(32)}, bytes(32)),
-    )
-    assert set(DECISIONS) == {command.name for command in registry if command.writes}
-    undoable = {name for name, told in DECISIONS.items() if told.undoable}
-    assert {*CASES, "change.undo"} == undoable
-    for name, told in DECISIONS.items():
-        assert (bool(told.words), bool(told.instead)) == (True, not told.undoable), name
-
-
-@pytest.mark.parametrize(
-    ("command", "fields"),
-    [
-        pytest.param(command, fields, id=f"{command}-{number}")
-        for command, cases in CASES.items()
-        for number, fields in enumerate(cases, 1)
-    ],
-)
-@pytest_twisted.ensureDeferred
-async def test_each_undoable_command_is_undone_and_done_again(
-    small: Model, command: str, fields: dict[str, Any]
-) -> None:
-    asked = {**GIVEN.get(command, {}), **fields}
-    once = command
-    if "certificate" in asked:
-        once, (asked["certificate"], asked["key"]) = "a new one", pair("one.test")
-    if command == "dns.roles" and not fields:
-        await small.ask("dns.roles", master="ns1.example.net", slave1="ns2.example.net")
-    if "confirm" not in asked and asked.get("last") == "203.0.113.30":
-        asked["confirm"] = 29
-    before = await model_rows(small)
-    done = await small.run(command, **asked)
-    after = await model_rows(small)
-    assert after != before
-    undone = await undo(small, done.change_id)
-    assert await model_rows(small) == before
-    if once in FORWARD_ONLY:
-        assert (await refused(small, undone.change_id)).id == FORWARD_ONLY[once]
-        return
-    again = await undo(small, undone.change_id)
-    assert await model_rows(small) == after
-    await undo(small, again.change_id)
-    assert await model_rows(small) == before
 
 
 async def shown(model: Model) -> list[tuple[str, str, int, bool]]:
@@ -168,114 +47,6 @@ async def test_a_deleted_domain_comes_back_with_its_ids(model: Model) -> None:
     assert (await model.rows(read), await shown(model)) == (before, records)
     await undo(model, undone.change_id)
     assert await model.rows(read) == []
-
-
-DUMP = """
-SELECT 'account ' || id || name FROM account
-UNION ALL SELECT 'cluster ' || third_level || instant_access FROM cluster
-UNION ALL SELECT 'domain ' || d::text FROM (SELECT id, owner_id, name, reversed FROM domain) d
-UNION ALL SELECT 'zone ' || z::text FROM
-    (SELECT name, owner_id, domain_id, ttl, contact FROM zone) z
-UNION ALL SELECT 'zone server ' || n::text FROM
-    (SELECT z.name, n.logical_server_id, n.role FROM zone_server n JOIN zone z ON z.id = n.zone_id
-     WHERE z.owner_id IS NOT NULL) n
-UNION ALL SELECT 'record ' || r::text FROM
-    (SELECT z.name AS zone, r.owner_id, r.name, r.type, r.ttl, r.data, r.generated
-     FROM record r JOIN zone z ON z.id = r.zone_id) r
-UNION ALL SELECT 'site ' || s::text FROM
-    (SELECT s.id, s.owner_id, s.domain_id, s.logical_server_id, i.address, s.settings,
-            s.certificate_id, s.alias FROM site s JOIN ip_address i ON i.id = s.ip_address_id) s
-UNION ALL SELECT 'address ' || i::text FROM
-    (SELECT logical_server_id, address, prefix, port, type, tag, site_id FROM ip_address) i
-UNION ALL SELECT 'server ' || s::text FROM
-    (SELECT id, name, group_name, service_type, description, settings, signup
-     FROM logical_server) s
-UNION ALL SELECT 'lane ' || l::text FROM (SELECT box_id, logical_server_id FROM lane) l
-UNION ALL SELECT 'box ' || b::text FROM
-    (SELECT id, name, address, os_family, groups, intent, description, monitoring, retired_at
-     FROM box) b
-"""
-"""The model, without what only grows and without the ids that nothing outside the rows knows."""
-
-
-async def model_rows(model: Model) -> list[str]:
-    """Give the model, and what boxes are told of it, less serials and the derived service zone."""
-    told = await model.rows(
-        """SELECT o.logical_server_id::text, o.kind, o.key, o.spec FROM desired_object o
-           WHERE NOT o.deleted AND o.key <> 'example.net'"""
-    )
-    objects = []
-    for server, kind, key, spec in told:
-        fields = msgspec.msgpack.decode(spec)
-        fields.pop("serial", None)
-        objects.append(f"object {server} {kind} {key} {msgspec.json.encode(fields)!r}")
-    return sorted([*(row for (row,) in await model.rows(DUMP)), *objects])
-
-
-async def is_undone(model: Model, change: int) -> int | None:
-    """Undo a change, or see that its refusal left the model alone."""
-    before = await model_rows(model)
-    try:
-        return (await undo(model, change)).change_id
-    except CommandError as error:
-        refusal = error
-    assert refusal.allowed
-    assert await model_rows(model) == before
-    return None
-
-
-@pytest_twisted.async_yield_fixture
-async def small(model: Model) -> Any:
-    await model.cluster()
-    await model.box("spare", 9, ("web", "mail"))
-    await model.write("UPDATE box SET first_seen_at = now()")
-    web = {"lserver": "web1.example.net", "mask": "24"}
-    last = "203.0.113.30"
-    await model.ask("ip.add", first="203.0.113.1", last=last, type="dedicated", **web)
-    await model.ask("ip.add", first="203.0.113.100", type="shared", tag=30, **web)
-    await model.server("idle", "web", "apache", "spare")
-    await model.ask("account.add", name="idle")
-    await model.ask("account.add", name="acme")
-    await model.ask("domain.add", name="one.test", account="acme")
-    yield model
-
-
-@given(asked=st.lists(undoable_commands, min_size=10, max_size=30), earlier=st.integers(0, 40))
-@settings(
-    max_examples=30,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@pytest_twisted.ensureDeferred
-async def test_undo_right_after_a_command_leaves_the_model_as_before(
-    small: Model, asked: list[tuple[str, dict[str, Any]]], earlier: int
-) -> None:
-    for command, fields in asked:
-        before = await model_rows(small)
-        try:
-            done = await small.run(command, **fields)
-        except CommandError:
-            continue
-        if done.change_id is None:
-            continue
-        after = await model_rows(small)
-        try:
-            undone = await undo(small, done.change_id)
-        except CommandError as error:
-            # A free dedicated address keeps its port when that of the sites moves on: once it is
-            # deleted, the rule of today stands against it.
-            if (command, error.id) != ("ip.delete", "ip.dedicated.port"):
-                raise
-            continue
-        assert await model_rows(small) == before, (command, fields)
-        if command != "lserver.add":
-            await undo(small, undone.change_id)
-            assert await model_rows(small) == after, (command, fields)
-    changes = await small.rows("SELECT id FROM change ORDER BY id DESC")
-    await is_undone(small, changes[earlier % len(changes)][0])
-
-
-async def refused(model: Model, change: int | None) -> CommandError:
-    return await model.refused("change.undo", id=change)
 
 
 @pytest_twisted.ensureDeferred
@@ -371,6 +142,37 @@ async def test_a_site_gets_the_very_address_that_it_had_or_none(small: Model) ->
     await undo(small, taken.change_id)
     await undo(small, back.change_id)
     assert (await small.ask("site.show", name="one.test"))["address"] == had
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_site_gets_its_address_back_though_new_ones_are_on_another_port(
+    small: Model,
+) -> None:
+    await small.ask("site.address", name="one.test", type="dedicated")
+    await small.ask("ip.edit", ip="192.0.2.3", new_port=8080)
+    before = await model_rows(small)
+    back = await small.run("site.address", name="one.test", type="shared", tag=30)
+    await undo(small, back.change_id)
+    assert await model_rows(small) == before
+    gone = await small.run("domain.delete", name="one.test")
+    await undo(small, gone.change_id)
+    assert await model_rows(small) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_site_does_not_go_back_to_a_port_that_its_server_answers_on_no_more(
+    small: Model,
+) -> None:
+    await small.ask("site.address", name="one.test", type="dedicated")
+    await small.ask("ip.edit", ip="192.0.2.3", new_port=8080)
+    back = await small.run("site.address", name="one.test", type="shared")
+    await small.ask("ip.delete", ip="203.0.113.100")
+    assert (await refused(small, back.change_id)).id == "site.address.none-free"
+    await small.ask("ip.add", first="203.0.113.100", **WEB, type="shared", tag=30, port=80)
+    await undo(small, back.change_id)
+    gone = await small.run("domain.delete", name="one.test")
+    await small.ask("ip.delete", ip="203.0.113.100")
+    assert (await refused(small, gone.change_id)).id == "undo.place-gone"
 
 
 @pytest_twisted.ensureDeferred

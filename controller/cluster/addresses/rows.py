@@ -33,6 +33,12 @@ SELECT i.id, host(i.address), i.prefix, i.port, i.type, i.tag, s.name, s.id::tex
 FROM ip_address i JOIN logical_server s ON s.id = i.logical_server_id
 """
 
+ANSWERED = """
+EXISTS (SELECT FROM ip_address shared WHERE shared.logical_server_id = i.logical_server_id
+        AND shared.type = 'shared' AND shared.port = i.port)
+"""
+"""SQL: the web server of the address ``i`` answers on its port, as it does where it is shared."""
+
 
 @attrs.frozen
 class AddressRow:
