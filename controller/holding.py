@@ -155,6 +155,18 @@ def unreadable(row: HeldRow, why: str) -> CommandError:
     )
 
 
+def refused_now(row: HeldRow, error: CommandError) -> CommandError:
+    """Give the refusal of an approval where the request itself is refused as things are now."""
+    return attrs.evolve(
+        error,
+        message=f"held change {row.id} ({row.command}) is refused now: {error.message}",
+        field="id",
+        value=str(row.id),
+        allowed=f"{error.allowed}; hsctl change withdraw {row.id} drops it",
+        status=409,
+    )
+
+
 def unknown(held_id: int) -> CommandError:
     """Give the refusal for a number that no held change has."""
     return CommandError(

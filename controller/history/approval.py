@@ -17,6 +17,7 @@ from controller.holding import (
     Holding,
     ended,
     hazards_of,
+    refused_now,
     shown_otherwise,
     unknown,
     unreadable,
@@ -118,7 +119,12 @@ class HeldChanges:
             },
         )
         await held_changes.end(work.tx, row, "approved", work.principal.actor)
-        return await command.function(work, asked)
+        try:
+            return await command.function(work, asked)
+        except CommandError as error:
+            if error.status >= 500:
+                raise
+            raise refused_now(row, error) from error
 
     def _command(self, row: HeldRow) -> Command[Any]:
         """Give the command of a held change; raises `CommandError` where it is there no more."""

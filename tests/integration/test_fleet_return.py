@@ -127,7 +127,7 @@ async def test_many_hellos_are_begun_in_few_transactions_one_at_a_time(
         await until(lambda: len(waiting) >= 50)
     await welcomed(agents)
     assert (max(sizes), most) == (25, 1)
-    assert len(sizes) <= 5
+    assert sizes.count(25) >= 2
     assert [agent.said(Welcome)[0].session_epoch for agent in agents] == [1] * MANY
 
 

@@ -6,41 +6,20 @@ from typing import Any
 import attrs
 import pytest
 from pytest_twisted import ensureDeferred
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from controller.change_plan import Foreseen
-from controller.changes import ChangeWriter, secret_field
+from controller.changes import secret_field
 from controller.commands import Command, Registry, Work
-from controller.hazard_facts import facts_of
-from controller.hazards import Facts, seal
-from controller.history.approval import HeldChanges
+from controller.hazards import seal
 from controller.holding import HeldBackError, Holding
-from controller.principal import Principal, system
+from controller.principal import Principal
 from controller.projection.zones import secondary_zone
 from controller.refusal import CommandError
-from controller.registry import EnrolmentInfo, build_registry
-from controller.runner import CommandResult, CommandRunner
-from controller.storage import held_changes
-from controller.storage.database import Database, Transaction
-from controller.storage.secrets import Secrets
+from controller.runner import CommandRunner
 from templates.bind.objects import ZONE
-from tests.integration.applying import name_servers
-from tests.integration.model import NOW, OPERATOR, Model, NotedFleet
-
-NS1, NS2, NS3 = (f"ns{number}.example.net" for number in range(1, 4))
-OTHER = Principal("provider", "operator:bob", origin="test")
-
-
-async def zones(model: Model, count: int) -> None:
-    """Make zones with ns1 as master and ns2 as slave, and a third name server for new ones."""
-    await model.cluster()
-    await model.ask("account.add", name="acme")
-    await model.ask("dns.roles", master=NS1, slave1=NS2)
-    for number in range(count):
-        await model.ask("domain.add", name=f"z{number}.test", account="acme")
-    await name_servers(model, 3)
+from tests.integration.holding import NS1, NS2, NS3, OTHER, approve, ids, not_approved, zones
+from tests.integration.model import OPERATOR, Model
 
 
 async def leaving(model: Model, count: int, *, beside: int = 0) -> None:
@@ -57,29 +36,9 @@ async def leaving(model: Model, count: int, *, beside: int = 0) -> None:
     )
 
 
-async def approve(model: Model, held: int, who: Principal = OTHER, **more: Any) -> CommandResult:
-    """Approve, with ``hazard_id=number`` for each that is accepted."""
-    how = {name: more.pop(name) for name in ("dry_run", "idempotency_key") if name in more}
-    accept = {name.replace("_", "-"): number for name, number in more.items()}
-    return await model.run_as(who, "change.approve", id=held, accept=accept, **how)
-
-
-async def not_approved(model: Model, held: int, **accept: int) -> CommandError:
-    """Give why an approval is refused, and see that it wrote nothing."""
-    before = await model.footprint()
-    with pytest.raises(CommandError) as caught:
-        await approve(model, held, **accept)
-    assert await model.footprint() == before
-    return caught.value
-
-
 async def moves(model: Model) -> int:
     ((count,),) = await model.rows("SELECT count(*) FROM zone_move")
     return int(count)
-
-
-def ids(error: HeldBackError) -> dict[str, int]:
-    return {hazard.id: hazard.number for hazard in error.hazards}
 
 
 @ensureDeferred
@@ -342,102 +301,6 @@ async def test_what_must_not_be_kept_is_refused_and_not_held(
     assert await model.rows("SELECT 1 FROM held_change") == []
 
 
-@ensureDeferred
-async def test_the_last_name_server_goes_only_when_somebody_accepts_it(model: Model) -> None:
-    await model.cluster()
-    one = await model.held("ip.delete", ip="192.0.2.2")
-    assert ids(one) == {"root-ns": 1}
-    assert "example.net" in one.message
-    done = await approve(model, one.held, root_ns=1)
-    last = await model.held("ip.delete", ip="192.0.2.1")
-    assert ids(last) == {"last-name-server": 1}
-    assert "removes the last name server of 1 zone: example.net" in last.message
-    await model.ask("change.withdraw", id=last.held)
-    error = await not_approved(model, last.held, last_name_server=1)
-    assert (error.id, error.message) == (
-        "change.held.ended",
-        "ip.delete is not held any more: it was withdrawn by operator:ada",
-    )
-
-    # As undoable as if it had never been held.
-    await model.ask("change.undo", id=done.change_id)
-    assert (await model.ask("ip.show", ip="192.0.2.2"))["logical_server"] == NS2
-
-
-@ensureDeferred
-async def test_a_box_with_the_last_name_server_is_retired_only_on_acceptance(model: Model) -> None:
-    await zones(model, 2)
-    await model.ask("pserver.retire", name="ns2", box_is_gone=True)
-    held = await model.held("pserver.retire", name="ns1", box_is_gone=True)
-    assert ids(held) == {"last-name-server": 2}
-    assert "z0.test, z1.test" in held.message
-    assert model.fleet.revoked == []
-    await approve(model, held.held, last_name_server=2)
-    assert (await model.ask("pserver.show", name="ns1"))["intent"] == "draining"
-
-
-_WAITING = """
-SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
-WHERE locktype = 'advisory' AND NOT granted AND d.datname = current_database()
-"""
-
-
-@ensureDeferred
-async def test_of_two_boxes_retired_at_once_the_second_takes_the_last_name_server(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second is judged while the first is not committed: it must wait for what that left."""
-    await zones(model, 1)
-    retire = model.registry["pserver.retire"]
-    retired: dict[str, Deferred[None]] = {"ns1": Deferred(), "ns2": Deferred()}
-    first_judged: Deferred[None] = Deferred()
-    judged: list[Facts] = []
-
-    async def together(work: Work, request: Any) -> Any:
-        answer = await retire.function(work, request)
-        retired[request.name].callback(None)
-        await (retired["ns2"] if request.name == "ns1" else first_judged)
-        return answer
-
-    async def in_turn(tx: Transaction, change: ChangeWriter, **more: Any) -> Facts:
-        facts = await facts_of(tx, change, **more)
-        judged.append(facts)
-        if len(judged) == 1:
-            first_judged.callback(None)
-            while len(judged) == 1 and not await tx.rows(_WAITING):
-                await deferLater(reactor, 0)
-        return facts
-
-    monkeypatch.setattr("controller.runner.facts_of", in_turn)
-    registry = Registry((attrs.evolve(retire, function=together),))
-    runner = CommandRunner(model.database, registry, holding=Holding(model.secrets))
-    outcomes: dict[str, dict[str, int]] = {}
-
-    async def attempt(box: str) -> None:
-        try:
-            await runner.run(OPERATOR, "pserver.retire", retire.request(box, True))
-            outcomes[box] = {}
-        except HeldBackError as error:
-            outcomes[box] = ids(error)
-
-    await gatherResults([Deferred.fromCoroutine(attempt(box)) for box in retired])
-    assert outcomes == {"ns1": {}, "ns2": {"last-name-server": 1}}
-
-
-@ensureDeferred
-async def test_as_many_others_are_not_what_was_shown(model: Model) -> None:
-    """Of many zones the words name a few: one of the rest is another one by now."""
-    await zones(model, 6)
-    await model.ask("pserver.retire", name="ns2", box_is_gone=True)
-    held = await model.held("pserver.retire", name="ns1", box_is_gone=True)
-    words = "removes the last name server of 6 zones: z0.test, z1.test, z2.test and 3 more"
-    assert words in held.message
-    await model.write("UPDATE zone SET name = 'z9.test' WHERE name = 'z5.test'")
-    error = await not_approved(model, held.held, last_name_server=6)
-    assert f"last-name-server is about others than it was: it {words}" in error.message
-    await approve(model, held.held, last_name_server=6)
-
-
 @pytest.mark.parametrize(
     ("since", "words"),
     [
@@ -460,6 +323,23 @@ async def test_what_this_version_reads_otherwise_is_not_run(
 
 
 @ensureDeferred
+async def test_what_is_refused_by_now_says_so_of_the_held_change(model: Model) -> None:
+    await model.cluster()
+    held = (await model.held("ip.delete", ip="192.0.2.2")).held
+    await model.write("DELETE FROM ip_address WHERE address = '192.0.2.2'")
+    error = await not_approved(model, held, root_ns=1)
+    assert (error.id, error.field, error.value, error.status) == (
+        "ip.unknown",
+        "id",
+        str(held),
+        409,
+    )
+    assert f"held change {held} (ip.delete) is refused now: no logical server" in error.message
+    assert error.allowed.endswith(f"hsctl change withdraw {held} drops it")
+    await model.ask("change.withdraw", id=held)
+
+
+@ensureDeferred
 async def test_what_is_asked_again_after_its_time_is_held_anew(model: Model) -> None:
     await zones(model, 1)
     held = (await model.held("dns.apply")).held
@@ -468,115 +348,3 @@ async def test_what_is_asked_again_after_its_time_is_held_anew(model: Model) -> 
     assert again != held
     assert (await model.ask("change.show-held", id=held))["state"] == "expired"
     assert (await approve(model, again, root_ns=1)).result["zones"] == 1
-
-
-@ensureDeferred
-async def test_servers_on_boxes_that_were_retired_before_answer_nobody(model: Model) -> None:
-    await model.cluster()
-    await model.ask("pserver.retire", name="ns2", box_is_gone=True)
-    held = await model.held("ip.delete", ip="192.0.2.1")
-    assert ids(held) == {"root-ns": 1, "last-name-server": 1}
-    assert "removes the last name server of 1 zone: example.net" in held.message
-
-
-async def wide(model: Model) -> dict[str, Any]:
-    """Give a model that reloads Apache on two boxes; one is what this runner allows."""
-    await model.cluster()
-    await model.box("web2", 9, ("web",))
-    await model.server("web2", "web", "apache")
-    add = {"lserver": "web2.example.net", "first": "192.0.2.9", "mask": "24", "type": "shared"}
-    await model.ask("ip.add", **add)
-    model.runner = CommandRunner(
-        model.database, model.registry, holding=Holding(model.secrets, reload_boxes=1)
-    )
-    document: dict[str, Any] = await model.ask("model.export")
-    for server in ("web1", "web2"):
-        entry = document["logical_servers"][f"{server}.example.net"]
-        entry["settings"] = {**entry.get("settings", {}), "timeout": 45}
-    return document
-
-
-@ensureDeferred
-async def test_a_wide_reload_is_held_its_secrets_sealed(model: Model) -> None:
-    document = await wide(model)
-    document["boxes"]["web2"]["description"] = "planted-canary"
-    before = await model.rows("SELECT settings FROM logical_server ORDER BY name")
-    with pytest.raises(HeldBackError) as caught:
-        await model.run("model.import", model=document)
-    assert ids(caught.value) == {"wide-reload": 2}
-    assert "reloads a daemon on 2 boxes at once: web1, web2" in caught.value.message
-    assert await model.rows("SELECT settings FROM logical_server ORDER BY name") == before
-    ((text, sealed),) = await model.rows(
-        """SELECT h::text, s.sealed FROM held_change h JOIN secret s ON s.id = h.secret_id"""
-    )
-    assert "planted-canary" not in text
-    assert b"planted-canary" not in bytes(sealed)
-    shown = await model.ask("change.show-held", id=caught.value.held)
-    assert shown["request"] == {"model": "(secret)", "prune": False}
-
-    done = await approve(model, caught.value.held, wide_reload=2)
-    assert done.result["counts"]["lserver.set"] == 2
-    assert (await model.ask("pserver.show", name="web2"))["description"] == "planted-canary"
-    assert await model.rows("SELECT 1 FROM held_change WHERE secret_id IS NOT NULL") == []
-    assert await model.rows("SELECT 1 FROM secret s WHERE s.sealed = %s", (sealed,)) == []
-
-
-@ensureDeferred
-async def test_one_box_fewer_reloads_at_once(model: Model) -> None:
-    document = await wide(model)
-    del document["logical_servers"]["web2.example.net"]["settings"]["timeout"]
-    done = await model.run("model.import", model=document)
-    assert done.change_id is not None
-
-
-@ensureDeferred
-async def test_a_held_change_ends_by_itself_and_its_secret_with_it(model: Model) -> None:
-    document = await wide(model)
-    with pytest.raises(HeldBackError) as caught:
-        await model.run("model.import", model=document)
-    await model.write("UPDATE held_change SET expires_at = now()")
-    error = await not_approved(model, caught.value.held, wide_reload=2)
-    assert (error.id, "nobody approved it" in error.message) == ("change.held.ended", True)
-    assert (await model.ask("change.held"))["items"] == []
-    assert await model.database.transaction(system("test"), held_changes.purge, name="t") == 1
-    assert await model.rows("SELECT state, secret_id FROM held_change") == [("expired", None)]
-    assert await model.rows("SELECT 1 FROM secret WHERE owner_id IS NULL AND name IS NULL") == []
-
-
-@pytest.mark.parametrize("key", ["another", "none"])
-@ensureDeferred
-async def test_secrets_that_cannot_be_opened_are_not_run_without(
-    model: Model, key: str, tmp_path: Any
-) -> None:
-    document = await wide(model)
-    with pytest.raises(HeldBackError) as caught:
-        await model.run("model.import", model=document)
-    secrets = Secrets.create(tmp_path / "another.key") if key == "another" else None
-    commands = HeldChanges(model.registry, Holding(secrets)).commands()
-    model.runner = CommandRunner(model.database, Registry(commands), holding=Holding(secrets))
-    error = await not_approved(model, caught.value.held, wide_reload=2)
-    assert (error.id, "has secrets that" in error.message) == ("change.held.unreadable", True)
-
-
-@ensureDeferred
-async def test_another_controller_approves_what_one_has_held(
-    model: Model, database_url: str, tmp_path: Any
-) -> None:
-    document = await wide(model)
-    with pytest.raises(HeldBackError) as caught:
-        await model.run("model.import", model=document)
-    secrets = Secrets.load(tmp_path / "secrets.key")
-    database = await Database.connect(database_url)
-    try:
-        registry = build_registry(
-            EnrolmentInfo("198.51.100.99", 8445, "ab" * 32),
-            lambda: float(NOW),
-            fleet=NotedFleet(),
-            secrets=secrets,
-        )
-        runner = CommandRunner(database, registry, holding=Holding(secrets, reload_boxes=1))
-        request = registry["change.approve"].request(caught.value.held, {"wide-reload": 2})
-        done = await runner.run(OTHER, "change.approve", request)
-        assert done.change_id is not None
-    finally:
-        await database.close()

@@ -10,6 +10,8 @@ APPROVAL = "controller/history/approval.py"
 TABLE = "controller/storage/held_changes.py"
 WAVES = "controller/hosting/rollout_job.py"
 _HELD = "tests/integration/test_held_changes.py"
+_NAME_SERVERS = "tests/integration/test_held_name_servers.py"
+_SECRETS = "tests/integration/test_held_secrets.py"
 _ROLLOUTS = "tests/integration/test_rollouts.py"
 _JUDGED = "tests/unit/controller/test_hazards.py"
 
@@ -68,7 +70,7 @@ MUTANTS = (
         FACTS,
         "redelegated=redelegated(change.rows)",
         "redelegated=()",
-        (f"{_HELD}::test_the_last_name_server_goes_only_when_somebody_accepts_it",),
+        (f"{_NAME_SERVERS}::test_the_last_name_server_goes_only_when_somebody_accepts_it",),
     ),
     Mutant(
         "hazards.last-name-server",
@@ -76,7 +78,7 @@ MUTANTS = (
         FACTS,
         "unserved=await _unserved(tx, change.rows)",
         "unserved=()",
-        (f"{_HELD}::test_the_last_name_server_goes_only_when_somebody_accepts_it",),
+        (f"{_NAME_SERVERS}::test_the_last_name_server_goes_only_when_somebody_accepts_it",),
     ),
     Mutant(
         "hazards.last-name-server-retired",
@@ -84,7 +86,7 @@ MUTANTS = (
         FACTS,
         "    retired = sorted(_retired(rows))",
         "    retired: list[str] = []",
-        (f"{_HELD}::test_a_box_with_the_last_name_server_is_retired_only_on_acceptance",),
+        (f"{_NAME_SERVERS}::test_a_box_with_the_last_name_server_is_retired_only_on_acceptance",),
     ),
     Mutant(
         "hazards.wide-reload",
@@ -92,7 +94,7 @@ MUTANTS = (
         HAZARDS,
         "    if number <= facts.reload_boxes:",
         "    if True:",
-        (f"{_HELD}::test_a_wide_reload_is_held_its_secrets_sealed",),
+        (f"{_SECRETS}::test_a_wide_reload_is_held_its_secrets_sealed",),
     ),
     Mutant(
         "hazards.held",
@@ -140,7 +142,7 @@ MUTANTS = (
         APPROVAL,
         '        if row.state != "held":',
         "        if False:",
-        (f"{_HELD}::test_the_last_name_server_goes_only_when_somebody_accepts_it",),
+        (f"{_NAME_SERVERS}::test_the_last_name_server_goes_only_when_somebody_accepts_it",),
     ),
     Mutant(
         "hazards.two-approvers",
@@ -156,7 +158,7 @@ MUTANTS = (
         TABLE,
         "CASE WHEN state = 'held' AND expires_at <= now() THEN 'expired' ELSE state END",
         "state",
-        (f"{_HELD}::test_a_held_change_ends_by_itself_and_its_secret_with_it",),
+        (f"{_SECRETS}::test_a_held_change_ends_by_itself_and_its_secret_with_it",),
     ),
     Mutant(
         "hazards.request-of-an-account",
@@ -182,7 +184,7 @@ MUTANTS = (
         HOLDING,
         "request=_plain(redacted(request))",
         "request=_plain(attrs.asdict(request))",
-        (f"{_HELD}::test_a_wide_reload_is_held_its_secrets_sealed",),
+        (f"{_SECRETS}::test_a_wide_reload_is_held_its_secrets_sealed",),
     ),
     Mutant(
         "hazards.read-as-asked",
@@ -198,7 +200,7 @@ MUTANTS = (
         HOLDING,
         "        if self.secrets is None:\n            raise unreadable",
         "        if self.secrets is None:\n            return {}\n            raise unreadable",
-        (f"{_HELD}::test_secrets_that_cannot_be_opened_are_not_run_without[none]",),
+        (f"{_SECRETS}::test_secrets_that_cannot_be_opened_are_not_run_without[none]",),
     ),
     Mutant(
         "hazards.others-than-shown",
@@ -206,7 +208,7 @@ MUTANTS = (
         HAZARDS,
         "    if len(names) <= NAMED:",
         "    if True:",
-        (f"{_HELD}::test_as_many_others_are_not_what_was_shown",),
+        (f"{_NAME_SERVERS}::test_as_many_others_are_not_what_was_shown",),
     ),
     Mutant(
         "hazards.two-retired-at-once",
@@ -214,7 +216,9 @@ MUTANTS = (
         FACTS,
         "        await tx.run(\"SELECT pg_advisory_xact_lock(hashtext('retired boxes'))\")\n",
         "",
-        (f"{_HELD}::test_of_two_boxes_retired_at_once_the_second_takes_the_last_name_server",),
+        (
+            f"{_NAME_SERVERS}::test_of_two_boxes_retired_at_once_the_second_takes_the_last_name_server",
+        ),
     ),
     Mutant(
         "hazards.left-to-retired-boxes",
@@ -222,7 +226,7 @@ MUTANTS = (
         FACTS,
         "    if retired or fewer:",
         "    if retired:",
-        (f"{_HELD}::test_servers_on_boxes_that_were_retired_before_answer_nobody",),
+        (f"{_NAME_SERVERS}::test_servers_on_boxes_that_were_retired_before_answer_nobody",),
     ),
     Mutant(
         "hazards.held-anew",
@@ -238,7 +242,7 @@ MUTANTS = (
         TABLE,
         "    if held.secret_id is not None:",
         "    if False:",
-        (f"{_HELD}::test_a_wide_reload_is_held_its_secrets_sealed",),
+        (f"{_SECRETS}::test_a_wide_reload_is_held_its_secrets_sealed",),
     ),
     Mutant(
         "hazards.secret-forgotten-in-time",
@@ -246,7 +250,7 @@ MUTANTS = (
         TABLE,
         "[secret for _, secret in due if secret is not None]",
         "[]",
-        (f"{_HELD}::test_a_held_change_ends_by_itself_and_its_secret_with_it",),
+        (f"{_SECRETS}::test_a_held_change_ends_by_itself_and_its_secret_with_it",),
     ),
     Mutant(
         "hazards.asked-again",
