@@ -37,6 +37,8 @@ _NOUNS = {
     "zone_move": ("move of zones", "moves of zones"),
     "address_move": ("move of an address", "moves of addresses"),
 }
+_JOBS = frozenset({"address_move", "rollout", "zone_move"})
+"""Their rows have a number that nobody knows before: what a new one does is foreseen in words."""
 _VERBS: Mapping[Action, str] = {"add": "adds", "change": "changes", "remove": "removes"}
 _OWN = "server"
 """The object that is a logical server itself: that its server is touched says it already."""
@@ -119,7 +121,9 @@ def _touched(plan: ChangePlan) -> list[str]:
 def _changes(plan: ChangePlan) -> list[str]:
     """Say what is added, changed and removed: what stands in the model, then what it comes to."""
     things: list[tuple[Action, str, str]] = [
-        (row.action, row.relation, row.key) for row in plan.rows
+        (row.action, row.relation, row.key)
+        for row in plan.rows
+        if not (row.action == "add" and row.relation in _JOBS)
     ]
     told = {(relation, key) for _, relation, key in things}
     beside: dict[tuple[str, str], Action] = {}

@@ -176,9 +176,9 @@ async def _foreseen(
     answers = before.type in LISTENING or (before.type == "dedicated" and before.used_by != "")
     told = answers and service_type in SERVICE_TYPES
     words = [
-        f"{before.server} comes to answer on {after.ip} in place of {before.ip}"
+        f"answers on {after.ip} in place of {before.ip}, on {before.server}"
         if answers
-        else f"{after.ip} takes the place of {before.ip} on {before.server}"
+        else f"has {after.ip} in place of {before.ip}, on {before.server}"
     ]
     if zones:
         words.append(counted(zones, "zone follows", "zones follow"))

@@ -307,8 +307,7 @@ async def test_a_dry_run_says_what_would_follow_and_writes_nothing(model: Model)
     assert dry.plan is not None
     assert dry.plan.words == (
         f"touches {NS1}, {NS2}",
-        "adds move of an address 1",
-        f"{NS1} comes to answer on {NEW} in place of {OLD}",
+        f"answers on {NEW} in place of {OLD}, on {NS1}",
         "2 zones follow",
         "daemons reload on 1 box at once",
     )

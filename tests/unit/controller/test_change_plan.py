@@ -47,7 +47,8 @@ def test_the_servers_are_named_then_what_changes_then_what_reloads() -> None:
 
 
 def test_what_jobs_do_later_is_part_of_the_plan() -> None:
-    plan = ChangePlan((), (), {}, Foreseen(("214 zones change master",), ("ns1", "ns2")))
+    row = PlannedRow("add", "zone_move", "7")
+    plan = ChangePlan((), (row,), {}, Foreseen(("214 zones change master",), ("ns1", "ns2")))
     assert "; ".join(plan.words) == "touches ns1, ns2; 214 zones change master; nothing reloads"
 
 
