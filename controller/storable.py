@@ -12,33 +12,34 @@ import attrs
 from controller.refusal import CommandError
 
 _SHOWN = 300
-"""Characters of a refused text that the refusal repeats."""
+"""Characters of a refused text, and of where it is, that the refusal repeats."""
 
 
 def check_storable(request: Any) -> None:
     """Check every text of a command's request; raises `CommandError` ``text.nul``."""
     for field in attrs.fields(type(request)):
-        for text in _texts(getattr(request, field.name)):
+        for path, text in _texts(field.name, getattr(request, field.name)):
             if "\0" not in text:
                 continue
-            shown = "" if field.metadata.get("secret") else text[:_SHOWN]
+            secret = bool(field.metadata.get("secret"))
+            shown = "" if secret else text[:_SHOWN]
             raise CommandError(
                 "text.nul",
                 "a NUL character cannot be part of a text",
-                field=field.name,
+                field=field.name if secret else path[:_SHOWN],
                 value=shown.replace("\0", "\N{REPLACEMENT CHARACTER}"),
                 allowed="text without NUL characters",
             )
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Give all texts in plain data, keys too."""
+def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Give all texts in plain data with where each is; a key is told as where the mapping is."""
     if isinstance(value, str):
-        yield value
+        yield path, value
     elif isinstance(value, dict):
         for name, part in value.items():
-            yield from _texts(name)
-            yield from _texts(part)
+            yield path, name
+            yield from _texts(f"{path}.{name}", part)
     elif isinstance(value, list | tuple | frozenset | set):
         for part in value:
-            yield from _texts(part)
+            yield from _texts(path, part)

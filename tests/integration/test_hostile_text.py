@@ -37,6 +37,14 @@ def hostile(hint: Any) -> Iterator[Any]:
             yield from hostile(part)
 
 
+def inside(value: Any) -> str:
+    """Give where in a field the text is: after the keys on the way to it."""
+    if isinstance(value, dict) and NUL not in value:
+        ((key, part),) = value.items()
+        return f".{key}{inside(part)}"
+    return ""
+
+
 def harmless(hint: Any) -> Any:
     """Give some value of a field's type."""
     for kind in (str, bool, int):
@@ -61,9 +69,10 @@ async def test_a_nul_character_is_refused_in_every_text_of_every_command(model: 
                 request = command.request(**{**needed, name: value})
                 with pytest.raises(CommandError) as caught:
                     await model.runner.run(OPERATOR, command.name, request)
-                assert (caught.value.id, caught.value.field) == ("text.nul", name), command.name
-                assert caught.value.allowed
                 is_secret = bool(fields[name].metadata.get("secret"))
+                place = name if is_secret else f"{name}{inside(value)}"
+                assert (caught.value.id, caught.value.field) == ("text.nul", place), command.name
+                assert caught.value.allowed
                 assert caught.value.value == ("" if is_secret else "a\N{REPLACEMENT CHARACTER}b")
                 tried += 1
     assert tried > 100

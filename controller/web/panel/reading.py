@@ -1,4 +1,4 @@
-"""Reading what a browser sends: queries and forms, each refused where it is not plain text."""
+"""Reading what a browser sends: queries and forms, each refused where it is no text at all."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qs
@@ -14,12 +14,18 @@ class UnreadableError(Exception):
 
 
 def read_query(text: bytes) -> dict[str, str]:
-    """Give the fields of a query, each once."""
-    return {name: values[0] for name, values in _fields(text).items()}
+    """Give the fields of a query, each once; raises `UnreadableError`, for NUL characters too."""
+    fields = _fields(text)
+    if any("\0" in value for values in fields.values() for value in values):
+        raise UnreadableError("a field holds a NUL character")
+    return {name: values[0] for name, values in fields.items()}
 
 
 def read_form(request: BoundedRequest, *, large: bool = False) -> Mapping[str, list[str]]:
-    """Give the fields of a form. ``large`` for imports. Raises `UnreadableError`."""
+    """Give the fields of a form. ``large`` for imports. Raises `UnreadableError`.
+
+    Values may hold any character: the commands refuse what cannot be, field by field.
+    """
     kinds = request.requestHeaders.getRawHeaders(b"content-type") or []
     if len(kinds) != 1 or kinds[0].split(b";")[0].strip().lower() != FORM:
         raise UnreadableError("this is not a form")
@@ -34,7 +40,7 @@ def read_form(request: BoundedRequest, *, large: bool = False) -> Mapping[str, l
 
 def _fields(text: bytes) -> dict[str, list[str]]:
     try:
-        fields = parse_qs(
+        return parse_qs(
             text.decode("ascii"),
             keep_blank_values=True,
             strict_parsing=bool(text),
@@ -43,7 +49,3 @@ def _fields(text: bytes) -> dict[str, list[str]]:
         )
     except ValueError as error:
         raise UnreadableError("a field cannot be read") from error
-    for name, values in fields.items():
-        if "\0" in name or any("\0" in value for value in values):
-            raise UnreadableError("a field holds a zero character")
-    return fields
