@@ -236,11 +236,15 @@ class Broken:
         return process if lives and ours else None
 
     def kill(self, name: str) -> None:
-        """End a process with SIGKILL, once it is there."""
+        """End a process with SIGKILL, once it is there, and wait until it has ended.
+
+        One that waits for the disk lives on for a while.
+        """
         assert eventually(lambda: self.process(name) is not None), name
         process = self.process(name)
         if process is not None:
             process.kill()
+            assert eventually(lambda: self.process(name) != process), name
 
     def restart_agent(self, box: str) -> None:
         """Kill a box's agent and wait until its successor has a session."""
