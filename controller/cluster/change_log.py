@@ -5,9 +5,9 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.undo_table import decision
 from controller.commands import Command, Work
+from controller.moments import time_text
 from controller.pages import after_number, limit, page
 from controller.progress import ChangeState, change_state, change_states
 from controller.refusal import CommandError

@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from controller.cluster.boxes.asking import ask_box, box_away, shown
-from controller.cluster.boxes.boxes import find_box, time_text
+from controller.cluster.boxes.boxes import find_box
 from controller.cluster.ports import FleetPort
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
+from controller.moments import time_text
 from controller.pages import after_text, limit, page
 from controller.projection.servers import ServerRow
 from controller.refusal import CommandError

@@ -5,10 +5,10 @@ from typing import Any
 import attrs
 
 from controller.cluster.boxes.asking import box_away
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.ports import FleetPort
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
+from controller.moments import time_text
 from controller.pages import after_text, limit, page
 
 SEPARATOR = "\x1f"

@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 
 from controller.changes import redacted
-from controller.cluster.boxes.boxes import time_text
 from controller.commands import Command, Registry, Work
 from controller.hazards import IDS, Approval, accepting, seal
 from controller.holding import (
@@ -22,6 +21,7 @@ from controller.holding import (
     unknown,
     unreadable,
 )
+from controller.moments import time_text
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError
 from controller.storage import held_changes

@@ -6,10 +6,10 @@ from typing import Any
 import attrs
 from twisted.internet.threads import deferToThread
 
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
 from controller.history.readable import difference
+from controller.moments import time_text
 from controller.pages import after_text, limit, page
 from controller.refusal import CommandError
 from controller.runner import Afterwards

@@ -10,12 +10,12 @@ from typing import Any
 import attrs
 
 from controller.changes import ChangedRow
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.change_log import unknown_change
 from controller.cluster.undo_table import decision
 from controller.commands import Command, Work
 from controller.history.effect import Effect, Thing, Turn, effect_of, unlike
 from controller.history.write_back import WriteBack
+from controller.moments import time_text
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 

@@ -12,9 +12,10 @@ from typing import Any
 import attrs
 from twisted.internet.threads import deferToThread
 
-from controller.cluster.boxes.boxes import find_box, time_text
+from controller.cluster.boxes.boxes import find_box
 from controller.commands import Command, Work
 from controller.history.lines import Written, brought_by, lane_context, owner_of, written
+from controller.moments import time_text
 from controller.refusal import CommandError
 from controller.runner import Afterwards
 from controller.storage.database import Transaction

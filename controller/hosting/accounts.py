@@ -5,8 +5,8 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.boxes.boxes import time_text
 from controller.commands import Command, Work
+from controller.moments import time_text
 from controller.pages import after_text, limit, page, prefix_range
 from controller.refusal import CommandError
 from controller.storage.database import Transaction

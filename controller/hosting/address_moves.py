@@ -18,7 +18,6 @@ from controller.cluster.addresses.rows import (
     check_not_moving,
     find_address,
 )
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.rules.guard import watch
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
@@ -33,6 +32,7 @@ from controller.hosting.address_phases import BEFORE_SWITCH, Renumbering
 from controller.hosting.job import REHEARSED
 from controller.hosting.service_zone import TTL
 from controller.hosting.zone_phases import GRACE_SECONDS
+from controller.moments import time_text
 from controller.pages import after_number, limit, page
 from controller.projection.servers import HELD, LISTENING
 from controller.refusal import CommandError

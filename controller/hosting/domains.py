@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 
 from controller import names
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.placement.candidates import (
     WebServerCandidate,
     name_server_candidates,
@@ -42,6 +41,7 @@ from controller.hosting.sites import (
     site_shown,
 )
 from controller.hosting.zones import create_zone, remove_zone, unknown_domain, zone_of_domain
+from controller.moments import time_text
 from controller.pages import after_text, limit, page, prefix_range
 from controller.projection.stored import drop_secrets
 from controller.projection.zones import (

@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 
 from controller.change_plan import Foreseen
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.servers.editing import ServerEditing, SetServer
 from controller.cluster.servers.settings import check_references, read_settings
 from controller.commands import Command, Work
 from controller.hosting.rollout_job import CHANNEL
 from controller.hosting.rollout_waves import WAVES, cut
+from controller.moments import time_text
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError
 from controller.sentences import counted

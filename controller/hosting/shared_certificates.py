@@ -12,10 +12,10 @@ import attrs
 
 from controller import names
 from controller.changes import secret_field
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.rules.certificates import ENDING_DAYS, ending_words
 from controller.commands import Command, Work
 from controller.hosting.certificates import CheckedPair, checked_shared_pair
+from controller.moments import time_text
 from controller.pages import after_text, limit, page
 from controller.projection.servers import ServerRow
 from controller.projection.stored import (

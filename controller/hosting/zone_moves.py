@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 
 from controller.change_plan import Foreseen
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.placement.candidates import name_server_candidates
 from controller.cluster.placement.dns_roles import PROVIDER
 from controller.cluster.placement.rows import read_group
@@ -20,6 +19,7 @@ from controller.commands import Command, Work
 from controller.hosting.job import REHEARSED
 from controller.hosting.zone_mover import CHANNEL, ELSEWHERE, elsewhere, rehearse
 from controller.hosting.zone_placement import Roles, roles_of
+from controller.moments import time_text
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError
 from controller.sentences import counted

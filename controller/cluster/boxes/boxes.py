@@ -16,6 +16,7 @@ from controller.cluster.rules.guard import watch
 from controller.cluster.servers import groups
 from controller.commands import Command, Work
 from controller.fleet.conditions import BoxFacts, LaneFacts, conditions
+from controller.moments import time_text
 from controller.pages import after_text, contains, limit, page
 from controller.refusal import CommandError
 from controller.runner import OneTime
@@ -119,11 +120,6 @@ SELECT b.id::text, b.name, host(b.address), masklen(b.address), b.os_family, b.g
        b.description, b.monitoring, b.retired_at
 FROM box b
 """
-
-
-def time_text(moment: datetime | None) -> str | None:
-    """Write a moment as ISO 8601 in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _shown(row: tuple[Any, ...], fleet: FleetPort, now: datetime) -> dict[str, Any]:

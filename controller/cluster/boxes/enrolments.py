@@ -9,10 +9,11 @@ import attrs
 from controller import names
 from controller.bootstrap.job import MEANINGS, RUN_SECONDS, STEPS, SshJob
 from controller.changes import secret_field
-from controller.cluster.boxes.boxes import NamedBox, find_box, time_text
+from controller.cluster.boxes.boxes import NamedBox, find_box
 from controller.cluster.boxes.invitations import Invitations
 from controller.cluster.ports import SshPort
 from controller.commands import Command, Work
+from controller.moments import time_text
 from controller.refusal import CommandError
 from controller.runner import OneTime
 

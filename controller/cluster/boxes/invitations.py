@@ -1,6 +1,6 @@
 """The one line that enrols a box: its token works once, for this box, for a day (M4)."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -8,6 +8,7 @@ import attrs
 from controller.changes import ChangeWriter
 from controller.cluster.ports import EnrolmentInfo
 from controller.commands import Work
+from controller.moments import time_text
 from controller.runner import OneTime
 from pki.enrolment import Token
 
@@ -42,7 +43,7 @@ class Invitations:
             (token.digest, box_id, TOKEN_HOURS),
         )
         change: ChangeWriter = work.change
-        change.row("enrolment_token", box_name, None, {"expires_at": _text(expires)})
+        change.row("enrolment_token", box_name, None, {"expires_at": time_text(expires)})
         return token, expires
 
     async def invite(
@@ -57,7 +58,7 @@ class Invitations:
                 "token": token.text,
                 "install_command": install,
                 "enrolment_command": enrol,
-                "expires_at": _text(expires),
+                "expires_at": time_text(expires),
             },
             kept={**answer, "token": None, "install_command": None, "enrolment_command": None},
         )
@@ -75,7 +76,3 @@ def lines(os_family: str, install: str, endpoint: str, token: str) -> tuple[str 
         )
     enrol = f"hs-agent enrol --controller {endpoint} {token}"
     return (install if os_family == "linux" else None), enrol
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -6,10 +6,11 @@ from typing import Any
 
 import attrs
 
-from controller.cluster.boxes.boxes import find_box, time_text
+from controller.cluster.boxes.boxes import find_box
 from controller.cluster.ports import FleetPort
 from controller.commands import Command, Work
 from controller.fleet.monitoring import RINGS, SERIES
+from controller.moments import time_text
 from controller.refusal import CommandError
 
 SPANS = dict(zip(("hour", "day", "month"), RINGS, strict=True))

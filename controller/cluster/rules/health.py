@@ -11,12 +11,12 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from controller.cluster.boxes.boxes import time_text
 from controller.cluster.rules.book import BY_ID, RULES
 from controller.cluster.rules.loading import Part, load_view
 from controller.cluster.rules.rules import Breach, breaches
 from controller.cluster.rules.view import ModelView
 from controller.commands import Command, Work
+from controller.moments import time_text
 from controller.pages import after_text, limit, page
 from controller.refusal import CommandError
 from controller.storage.database import Transaction

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from controller import names
-from controller.cluster.boxes.boxes import find_open_box, time_text
+from controller.cluster.boxes.boxes import find_open_box
 from controller.cluster.free_text import text_line
 from controller.cluster.ports import ServiceZonePort
 from controller.cluster.rules.guard import watch
@@ -21,6 +21,7 @@ from controller.cluster.servers.settings import (
     shown_settings,
 )
 from controller.commands import Command, Work
+from controller.moments import time_text
 from controller.pages import after_text, contains, limit, page
 from controller.projection.servers import ServerRow
 from controller.projection.stored import drop_secrets
