@@ -15,6 +15,7 @@ from controller.cluster.rules import dns as rules_dns
 from controller.cluster.rules.guard import watch
 from controller.cluster.servers import groups
 from controller.commands import Command, Work
+from controller.fleet.certificates import revoke_of_box
 from controller.fleet.conditions import BoxFacts, LaneFacts, conditions
 from controller.moments import time_text
 from controller.pages import after_text, contains, limit, page
@@ -265,15 +266,10 @@ class Boxes:
                 allowed=f"delete {', '.join(name for (name,) in used)} first",
                 status=409,
             )
-        revoked = await work.tx.rows(
-            """UPDATE certificate SET revoked_at = now(), reason = 'box deleted'
-               WHERE box_id = %s AND revoked_at IS NULL RETURNING serial""",
-            (box.id,),
-        )
+        revoked = await revoke_of_box(work.tx, box.id, "box deleted")
         await work.tx.run("DELETE FROM box WHERE id = %s", (box.id,))
         work.change.row("box", box.name, {"id": box.id, "name": box.name}, None)
-        serials = [int(serial) for (serial,) in revoked]
-        work.tx.after_commit(lambda: self.fleet.revoke(serials))
+        work.tx.after_commit(lambda: self.fleet.revoke(revoked))
         return {"name": box.name, "revoked_certificates": len(revoked)}
 
     def _ask_for_facts(self, box_id: str) -> None:

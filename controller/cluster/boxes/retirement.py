@@ -12,6 +12,7 @@ from controller.cluster.rules.loading import Part, load_view
 from controller.cluster.rules.rules import new_breaches
 from controller.cluster.rules.view import Box, ModelView, Server
 from controller.commands import Command, Work
+from controller.fleet.certificates import revoke_of_box
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 
@@ -90,11 +91,7 @@ class Retirement:
                 allowed=f"move or delete what was on it, then hsctl pserver delete {box.name}",
                 status=409,
             )
-        revoked = await work.tx.rows(
-            """UPDATE certificate SET revoked_at = now(), reason = 'box retired'
-               WHERE box_id = %s AND revoked_at IS NULL RETURNING serial""",
-            (box.id,),
-        )
+        revoked = await revoke_of_box(work.tx, box.id, "box retired")
         await work.tx.run(
             "DELETE FROM enrolment_token WHERE box_id = %s AND used_at IS NULL", (box.id,)
         )
@@ -104,8 +101,7 @@ class Retirement:
             {"intent": taken[0], "retired": False},
             {"intent": "draining", "retired": True},
         )
-        serials = [int(serial) for (serial,) in revoked]
-        work.tx.after_commit(lambda: self.fleet.revoke(serials))
+        work.tx.after_commit(lambda: self.fleet.revoke(revoked))
         return {
             "name": box.name,
             "was_connected": taken[1],
