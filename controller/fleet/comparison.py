@@ -101,12 +101,6 @@ class Comparisons:
         self._failed("the inventory did not come in time", link)
         self._next()
 
-    def confirm(self, link: LaneLink, removed: int) -> None:
-        """Let the next comparison of a lane remove ``removed`` objects, and begin it."""
-        self._confirmed[link.key] = removed
-        link.repaired, link.mode = False, "open"
-        self.begin(link)
-
     def adopt(self, link: LaneLink, *, overwrite: bool, removed: int | None) -> None:
         """Take a lane that is ahead over into this history, as an operator chose.
 

@@ -215,14 +215,6 @@ class Fleet:
             self._dispatcher.say(link, ConditionWord("ok", ""))
         return len(links)
 
-    def confirm_removal(self, server: str, removed: int) -> int:
-        """Let a repair that waits for it remove ``removed`` objects; give how many lanes waited."""
-        links = [link for link in self._dispatcher.links_of(server) if link.mode == "closed"]
-        for link in links:
-            self._comparisons.confirm(link, removed)
-            self._dispatcher.say(link, ConditionWord("ok", ""))
-        return len(links)
-
     def request_facts(self, box: str) -> bool:
         """Ask a box for a system report; False where it is not connected."""
         session = self.sessions.get(box)

@@ -154,9 +154,10 @@ async def test_a_repair_that_would_remove_many_waits_for_the_number(cluster: Fle
     ((message,),) = await cluster.rows("SELECT message FROM lane")
     assert "25 of 55" in message
     assert not agent.said(Forget)
-    assert cluster.fleet.confirm_removal(server, 24) == 1
+    assert cluster.fleet.adopt(server, overwrite=True, removed=24) == 1
     await agent.until(lambda: len(agent.said(InventoryRequest)) == 2)
-    while not cluster.fleet.confirm_removal(server, 25):  # until the second answer is judged
+    # Until the second answer is judged.
+    while not cluster.fleet.adopt(server, overwrite=True, removed=25):
         await deferLater(reactor, 0.005)
     assert len(agent.lanes[server].live()) == 55
     await agent.until(lambda: bool(agent.said(Forget)))
