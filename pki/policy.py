@@ -139,14 +139,6 @@ def peer(connection: SSL.Connection) -> Peer:
     return found
 
 
-def peer_name(connection: SSL.Connection, cluster: str) -> Name:
-    """Give the name of the other side, of ``cluster`` and of a role that this door expects."""
-    found = peer(connection)
-    if found.name.cluster != cluster:
-        raise PeerRefusedError(f"{found.name.uri} is of another cluster than {cluster}")
-    return found.name
-
-
 def refusal(connection: SSL.Connection) -> PeerRefusedError | None:
     """Say why this side broke the handshake off, for the log; None when it did not."""
     reason = connection.get_app_data()

@@ -35,7 +35,7 @@ def compare(
     inventory: Mapping[ObjectName, int], desired: Mapping[ObjectName, Desired], through: int
 ) -> Repair:
     """Give the difference, for objects of revisions up to ``through``; later ones follow anyway."""
-    send, forget, newer, keep = [], [], [], []
+    send, newer, keep = [], [], []
     for name, want in desired.items():
         held = inventory.get(name)
         if held is None:

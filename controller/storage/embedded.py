@@ -108,11 +108,6 @@ class EmbeddedPostgres:
         return self.url_of(OWNER_ROLE, DATABASE)
 
     @property
-    def runtime_url(self) -> str:
-        """The connection string for all work."""
-        return self.url_of(RUNTIME_ROLE, DATABASE)
-
-    @property
     def administrator_url(self) -> str:
         """The superuser's connection string: only to create databases and roles."""
         return self.url_of(_SUPERUSER, "postgres")

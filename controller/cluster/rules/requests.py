@@ -1,6 +1,6 @@
 """Rules of single requests: what a command refuses by what is asked, and no model can break. Data.
 
-They stand beside the rules of the model (`rule_book`) in the table of all rules. Commands raise the
+They stand beside the rules of the model (`book`) in the table of all rules. Commands raise the
 `CommandError` with the rule's id itself; a test sees that each id is one that is raised.
 """
 

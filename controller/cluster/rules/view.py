@@ -1,4 +1,4 @@
-"""The part of the model that rules look at, as frozen records. Pure; `model_loading` reads it."""
+"""The part of the model that rules look at, as frozen records. Pure; `loading` reads it."""
 
 from collections.abc import Mapping
 from typing import Any
