@@ -5,13 +5,11 @@ changes that are not live everywhere yet. A phase begins only when all of the on
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from controller.changes import ChangeWriter
-from controller.cluster.addresses.rows import AddressRow
 from controller.commands import Work
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
@@ -23,13 +21,13 @@ from controller.hosting.address_phases import (
     follow_site,
     introduce,
 )
+from controller.hosting.address_zones import count_zones, next_zones
 from controller.hosting.job import REHEARSED, Job, Outcome, gone_boxes, judge
 from controller.hosting.service_zone import TTL
 from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.hosting.zones import load_zone
 from controller.principal import system
 from controller.progress import change_states
-from controller.projection.servers import LISTENING
 from controller.storage.database import Database, Transaction
 
 PART = 60
@@ -48,41 +46,10 @@ _PRINCIPAL = system("address-mover")
 
 _MOVE = """
 SELECT id, state, phase, server_id::text, server, address_id, type, port, host(old), host(new),
-       old_prefix, new_prefix, keep_seconds, zone_after, passed_all, message
+       old_prefix, new_prefix, keep_seconds, zone_after, passed_all
 FROM address_move
 """
 _MOVES = f"{_MOVE} WHERE ended_at IS NULL ORDER BY id LIMIT %s FOR NO KEY UPDATE"
-
-ZONES_OF_SERVER = """
-FROM zone_server n JOIN zone z ON z.id = n.zone_id
-WHERE n.logical_server_id = %s AND n.zone_id > %s
-"""
-ZONES_OF_SITES = """
-FROM site s JOIN zone z ON z.domain_id = s.domain_id
-WHERE s.logical_server_id = %s AND z.id > %s
-  AND EXISTS (SELECT FROM record r WHERE r.zone_id = z.id AND r.name IN ('@', 'www')
-              AND r.type IN ('A', 'AAAA') AND r.data = %s AND r.generated)
-"""
-_COUNT_OF_SERVER = f"SELECT count(*) {ZONES_OF_SERVER}"
-_COUNT_OF_SITES = f"SELECT count(*) {ZONES_OF_SITES}"
-_OTHERS = """
-SELECT DISTINCT l.name FROM zone_server p JOIN logical_server l ON l.id = p.logical_server_id
-WHERE p.zone_id IN (SELECT z.id {zones})
-      AND (p.role = 'master' OR EXISTS (
-          SELECT FROM zone_server m WHERE m.zone_id = p.zone_id AND m.role = 'master'
-                                      AND m.logical_server_id = %s AND %s))
-   OR p.role = 'master' AND EXISTS (
-      SELECT FROM zone v JOIN cluster c ON c.service_domain = v.name
-      WHERE v.id = p.zone_id AND (%s AND right(%s, length(v.name) + 1) = '.' || v.name OR EXISTS (
-          SELECT FROM site s JOIN ip_address i ON i.id = s.ip_address_id
-          WHERE i.logical_server_id = %s AND host(i.address) = %s AND s.alias IS NOT NULL)))
-ORDER BY l.name
-"""
-# A master is told what changes in a zone; the others only that it is to be asked elsewhere.
-_OTHERS_OF_SERVER = _OTHERS.format(zones=ZONES_OF_SERVER)
-_OTHERS_OF_SITES = _OTHERS.format(zones=ZONES_OF_SITES)
-_PART_OF_SERVER = f"SELECT z.id, z.name {ZONES_OF_SERVER} ORDER BY n.zone_id LIMIT %s"
-_PART_OF_SITES = f"SELECT z.id, z.name {ZONES_OF_SITES} ORDER BY z.id LIMIT %s"
 
 
 @attrs.frozen
@@ -164,7 +131,7 @@ async def _others_ended(tx: Transaction, move: Move) -> bool:
 
 async def _pass_on(tx: Transaction, move: Move, now: float) -> None:
     """Write the phase of the next zones as one change; without any, all are passed."""
-    found = await _part(tx, move, PART)
+    found = await next_zones(tx, move, PART)
     if not found:
         await tx.run("UPDATE address_move SET passed_all = true WHERE id = %s", (move.id,))
         return
@@ -194,47 +161,16 @@ async def _pass_zones(work: Work, move: Move, names: Sequence[str], now: int) ->
     return ttl
 
 
-async def _part(tx: Transaction, move: Move, most: int) -> list[tuple[Any, ...]]:
-    if move.announces:
-        return await tx.rows(_PART_OF_SERVER, (move.server_id, move.zone_after, most))
-    return await tx.rows(_PART_OF_SITES, (move.server_id, move.zone_after, move.old, most))
-
-
 async def rehearse(work: Work, number: int, renumbering: Renumbering, *, now: int) -> None:
     """Take the server and its first `REHEARSED` zones through all phases of a move at once."""
     move = Move(*await work.tx.row(f"{_MOVE} WHERE id = %s", (number,)))
-    names = [name for _, name in await _part(work.tx, move, REHEARSED)]
+    names = [name for _, name in await next_zones(work.tx, move, REHEARSED)]
     while move.next != "ended":
         phase = move.next
         await renumbering.enter(work, move, phase)
         move = attrs.evolve(move, phase=phase)
         if phase in PASSING:
             await _pass_zones(work, move, names, now)
-
-
-async def others_touched(tx: Transaction, row: AddressRow) -> list[str]:
-    """Name the name servers that are told when an address moves, which is not begun yet.
-
-    They have the zones that it passes through, or the service zone, where that names the address:
-    as that of the server, or of an alias.
-    """
-    announces = row.type == "service"
-    which = (row.server_id, 0) if announces else (row.server_id, 0, row.ip)
-    named = row.type in LISTENING
-    found = await tx.rows(
-        _OTHERS_OF_SERVER if announces else _OTHERS_OF_SITES,
-        (*which, row.server_id, announces, named, row.server, row.server_id, row.ip),
-    )
-    return [name for (name,) in found]
-
-
-async def count_zones(tx: Transaction, announces: bool, server: str, old: str) -> int:
-    """Count the zones that a move passes through."""
-    if announces:
-        (count,) = await tx.row(_COUNT_OF_SERVER, (server, 0))
-    else:
-        (count,) = await tx.row(_COUNT_OF_SITES, (server, 0, old))
-    return int(count)
 
 
 async def _enter(tx: Transaction, move: Move, renumbering: Renumbering, now: float) -> bool:

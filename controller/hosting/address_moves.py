@@ -27,8 +27,9 @@ from controller.hosting.address_mentions import (
     records_by_hand,
     settings_naming,
 )
-from controller.hosting.address_mover import CHANNEL, count_zones, others_touched, rehearse
+from controller.hosting.address_mover import CHANNEL, rehearse
 from controller.hosting.address_phases import BEFORE_SWITCH, Renumbering
+from controller.hosting.address_zones import count_zones, name_servers_told
 from controller.hosting.job import REHEARSED
 from controller.hosting.service_zone import TTL
 from controller.hosting.zone_phases import GRACE_SECONDS
@@ -189,7 +190,7 @@ async def _foreseen(
            WHERE l.logical_server_id = %s AND b.retired_at IS NULL ORDER BY b.name""",
         (before.server_id,),
     )
-    others = await others_touched(tx, before)
+    others = await name_servers_told(tx, before)
     return Foreseen(
         tuple(words),
         tuple(dict.fromkeys((*([before.server] if told else ()), *others))),

@@ -69,7 +69,6 @@ class Move:
     keep_seconds: int
     zone_after: int
     passed_all: bool
-    message: str
 
     @property
     def announces(self) -> bool:
