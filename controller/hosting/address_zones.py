@@ -4,8 +4,6 @@ Of an address that a name server is asked at, these are the zones that it has; o
 zones of the sites whose records name it.
 """
 
-from typing import Any
-
 from controller.cluster.addresses.rows import AddressRow
 from controller.hosting.address_phases import Move
 from controller.projection.servers import LISTENING
@@ -44,11 +42,13 @@ _TOLD_OF_SERVER = _TOLD.format(zones=_OF_SERVER)
 _TOLD_OF_SITES = _TOLD.format(zones=_OF_SITES)
 
 
-async def next_zones(tx: Transaction, move: Move, most: int) -> list[tuple[Any, ...]]:
+async def next_zones(tx: Transaction, move: Move, most: int) -> list[tuple[int, str]]:
     """Give id and name of the zones that come after the one that the move has come to."""
     if move.announces:
-        return await tx.rows(_NEXT_OF_SERVER, (move.server_id, move.zone_after, most))
-    return await tx.rows(_NEXT_OF_SITES, (move.server_id, move.zone_after, move.old, most))
+        found = await tx.rows(_NEXT_OF_SERVER, (move.server_id, move.zone_after, most))
+    else:
+        found = await tx.rows(_NEXT_OF_SITES, (move.server_id, move.zone_after, move.old, most))
+    return [(zone, name) for zone, name in found]
 
 
 async def count_zones(tx: Transaction, announces: bool, server: str, old: str) -> int:

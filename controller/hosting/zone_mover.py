@@ -26,6 +26,7 @@ from controller.hosting.zone_phases import (
 )
 from controller.hosting.zone_placement import Phase, Roles, next_phase, wanted_servers
 from controller.hosting.zones import load_zone
+from controller.hosting.zones_elsewhere import next_zones
 from controller.principal import system
 from controller.progress import change_states
 from controller.projection.zones import NameServer, second_endpoint
@@ -188,21 +189,13 @@ async def _take(
 async def rehearse(work: Work, roles: Roles, *, now: int, draw: random.Random) -> None:
     """Take the first `REHEARSED` zones through all phases at once, for a look at their end."""
     servers = await _name_servers(work.tx, {roles.master, *roles.named, *roles.rest})
-    found = await work.tx.rows(
-        f"{_NEXT} {ELSEWHERE} ORDER BY z.id LIMIT %s", (*elsewhere(roles), REHEARSED)
-    )
+    found = await next_zones(work.tx, roles, 0, REHEARSED)
     paths: dict[Phase, dict[str, Sequence[str]]] = {}
-    for _, name in found:
-        zone = await load_zone(work.tx, name, lock=True)
-        if zone is None:
-            continue
-        former = tuple(server.logical_server for server in zone.servers)
-        wanted = wanted_servers(former, roles, draw)
-        await promote(work, zone, _placed(wanted, zone.servers, servers), now=now)
-        phase = next_phase("promoted", former, wanted)
+    for zone in await _promote(work, found, roles, servers, now=now, draw=draw):
+        phase = next_phase("promoted", zone.former, zone.wanted)
         while phase is not None:
-            paths.setdefault(phase, {})[name] = wanted
-            phase = next_phase(phase, former, wanted)
+            paths.setdefault(phase, {})[zone.name] = zone.wanted
+            phase = next_phase(phase, zone.former, zone.wanted)
     for phase, zones in paths.items():
         await _take(work, zones, phase, servers, now)
 
@@ -231,30 +224,6 @@ async def _arrived(tx: Transaction, part: Sequence[Moving]) -> None:
     await publish_events(tx, [{"change": one.change} for one in part])
 
 
-ELSEWHERE = """
-FROM zone z, LATERAL (
-    SELECT array_agg(n.logical_server_id) AS servers,
-           array_agg(n.logical_server_id) FILTER (WHERE n.role = 'master') AS master
-    FROM zone_server n WHERE n.zone_id = z.id) s
-WHERE z.owner_id IS NOT NULL AND z.id > %s
-  AND NOT EXISTS (SELECT 1 FROM zone_move_zone m WHERE m.zone_id = z.id)
-  AND NOT (s.master = ARRAY[%s::uuid] AND s.servers @> %s::uuid[]
-           AND s.servers <@ (%s::uuid[] || %s::uuid[]) AND cardinality(s.servers) = %s)
-"""
-"""Customers' zones after an id that are neither where roles want them nor on their way there.
-
-See `elsewhere`."""
-
-
-def elsewhere(roles: Roles, after: int = 0) -> tuple[object, ...]:
-    """Give the parameters of `ELSEWHERE`."""
-    fixed = [roles.master, *roles.named]
-    return (after, roles.master, fixed, fixed, list(roles.rest), roles.size)
-
-
-_NEXT = "SELECT z.id, z.name"
-
-
 async def _take_in(tx: Transaction, count: int, now: float, draw: random.Random) -> bool:
     """Begin with up to ``count`` more zones of the move that runs; tell whether there were any."""
     move = await tx.maybe(
@@ -265,9 +234,7 @@ async def _take_in(tx: Transaction, count: int, now: float, draw: random.Random)
         return False
     move_id, master, named, rest, taken = move
     roles = Roles(master, tuple(named), tuple(rest))
-    found = await tx.rows(
-        f"{_NEXT} {ELSEWHERE} ORDER BY z.id LIMIT %s", (*elsewhere(roles, taken), count)
-    )
+    found = await next_zones(tx, roles, taken, count)
     if not found:
         await tx.run("UPDATE zone_move SET taken_all = true WHERE id = %s", (move_id,))
         return False
@@ -281,24 +248,48 @@ async def _take_in(tx: Transaction, count: int, now: float, draw: random.Random)
         return False
     change = _change(tx, move_id, "promoted", len(found))
     work = Work(tx, _PRINCIPAL, change)
-    rows = []
-    for zone_id, name in found:
-        zone = await load_zone(tx, name, lock=True)
-        if zone is None:
-            continue
-        former = tuple(server.logical_server for server in zone.servers)
-        wanted = wanted_servers(former, roles, draw)
-        await promote(work, zone, _placed(wanted, zone.servers, servers), now=int(now))
-        rows.append((zone_id, list(former), list(wanted)))
+    promoted = await _promote(work, found, roles, servers, now=int(now), draw=draw)
     change_id = await change.close()
-    for zone_id, before, after in rows:
+    for zone in promoted:
         tx.run_with_next(
             """INSERT INTO zone_move_zone (zone_id, move_id, phase, former, wanted, change_id)
                VALUES (%s, %s, 'promoted', %s::uuid[], %s::uuid[], %s)""",
-            (zone_id, move_id, before, after, change_id),
+            (zone.id, move_id, list(zone.former), list(zone.wanted), change_id),
         )
     await tx.run("UPDATE zone_move SET taken = %s WHERE id = %s", (found[-1][0], move_id))
     return True
+
+
+@attrs.frozen
+class _Promoted:
+    """A zone that was just given its new master beside the old one."""
+
+    id: int
+    name: str
+    former: tuple[str, ...]
+    wanted: tuple[str, ...]
+
+
+async def _promote(
+    work: Work,
+    zones: Sequence[tuple[int, str]],
+    roles: Roles,
+    servers: Mapping[str, NameServer],
+    *,
+    now: int,
+    draw: random.Random,
+) -> list[_Promoted]:
+    """Choose the servers of zones, by id and name, and take these through the first phase."""
+    promoted = []
+    for zone_id, name in zones:
+        zone = await load_zone(work.tx, name, lock=True)
+        if zone is None:
+            continue  # deleted a moment ago
+        former = tuple(server.logical_server for server in zone.servers)
+        wanted = wanted_servers(former, roles, draw)
+        await promote(work, zone, _placed(wanted, zone.servers, servers), now=now)
+        promoted.append(_Promoted(zone_id, name, former, wanted))
+    return promoted
 
 
 def _placed(

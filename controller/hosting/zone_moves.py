@@ -17,16 +17,21 @@ from controller.cluster.placement.dns_roles import PROVIDER
 from controller.cluster.placement.rows import read_group
 from controller.commands import Command, Work
 from controller.hosting.job import REHEARSED
-from controller.hosting.zone_mover import CHANNEL, ELSEWHERE, elsewhere, rehearse
+from controller.hosting.zone_mover import CHANNEL, rehearse
 from controller.hosting.zone_placement import Roles, roles_of
+from controller.hosting.zones_elsewhere import (
+    Counts,
+    count_leaving,
+    count_zones,
+    delegations,
+    servers_above,
+    servers_holding,
+)
 from controller.moments import time_text
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError
 from controller.sentences import counted
 from controller.storage.database import Transaction
-
-NAMED = 100
-"""Zones whose delegation changes are named up to here."""
 
 
 @attrs.frozen
@@ -49,47 +54,6 @@ class NamedMove:
     """A move by its number."""
 
     id: int
-
-
-_COUNT = f"""
-SELECT count(*), count(*) FILTER (WHERE s.master <> ARRAY[%s::uuid]),
-       count(*) FILTER (WHERE NOT (s.servers @> %s::uuid[] AND cardinality(s.servers) = %s
-                                   AND s.servers <@ (%s::uuid[] || %s::uuid[]))),
-       count(*) FILTER (WHERE cardinality(s.servers) > %s) {ELSEWHERE}
-"""
-
-_DELEGATED = f"""
-SELECT z.name {ELSEWHERE}
-AND NOT (s.servers @> %s::uuid[] AND s.servers <@ (%s::uuid[] || %s::uuid[])
-         AND cardinality(s.servers) = %s)
-  AND NOT EXISTS (SELECT FROM cluster c
-                  WHERE right(z.name, length(c.service_domain) + 1) = '.' || c.service_domain)
-ORDER BY z.name LIMIT %s
-"""  # noqa: S608 put together of constants
-"""What the parent has to change; of the service domain that is done here (`third_level`)."""
-
-
-# Of the servers without a role those that come first keep a zone: see `wanted_servers`.
-_COUNT_LEAVING = """
-SELECT n.server::text, count(*) FROM e, LATERAL unnest(e.servers) AS n(server)
-WHERE n.server <> ALL(%s::uuid[]) AND NOT (n.server = ANY(%s::uuid[]) AND
-    (SELECT count(*) FROM unnest((%s::uuid[])[:array_position(%s::uuid[], n.server)]) AS r(server)
-     WHERE r.server = ANY(e.servers)) <= %s)
-GROUP BY n.server
-"""
-_LEAVING = f"WITH e AS (SELECT s.servers {ELSEWHERE}) {_COUNT_LEAVING}"
-
-_LEFT = f"SELECT DISTINCT unnest(s.servers)::text {ELSEWHERE}"
-
-_ABOVE = f"""
-SELECT l.name FROM cluster c JOIN zone v ON v.name = c.service_domain
-JOIN zone_server p ON p.zone_id = v.id AND p.role = 'master'
-JOIN logical_server l ON l.id = p.logical_server_id
-WHERE EXISTS (SELECT {ELSEWHERE} AND right(z.name, length(v.name) + 1) = '.' || v.name
-              AND NOT (s.servers @> %s::uuid[] AND s.servers <@ (%s::uuid[] || %s::uuid[])
-                       AND cardinality(s.servers) = %s))
-"""  # noqa: S608 put together of constants
-"""Who is told of other delegations in the service zone."""
 
 
 async def apply(
@@ -116,15 +80,11 @@ async def apply(
     candidates = name_server_candidates(await read_group(work.tx, "dns"))
     # Every account is the provider's own customer, until there are resellers.
     roles = roles_of(candidates, PROVIDER)
-    fixed, rest = [roles.master, *roles.named], list(roles.rest)
-    zones, masters, sets, fewer = await work.tx.row(
-        _COUNT,
-        (roles.master, fixed, roles.size, fixed, rest, roles.size, *elsewhere(roles)),
-    )
-    if fewer and not request.allow_fewer:
+    count = await count_zones(work.tx, roles)
+    if count.fewer and not request.allow_fewer:
         raise CommandError(
             "dns.apply.fewer",
-            f"{fewer} zones would be on fewer servers than they are on now",
+            f"{count.fewer} zones would be on fewer servers than they are on now",
             field="allow_fewer",
             value=str(roles.size),
             allowed="roles for more servers, or allow_fewer (hsctl dns apply --allow-fewer)",
@@ -136,58 +96,47 @@ async def apply(
         "slaves": [names[server] for server in roles.named],
         "others": [names[server] for server in roles.rest] if roles.filled else [],
     }
-    delegated = await work.tx.rows(
-        _DELEGATED, (*elsewhere(roles), fixed, fixed, rest, roles.size, NAMED)
-    )
     (on_their_way,) = await work.tx.row("SELECT count(*) FROM zone_move_zone")
     answer = {
         **placed,
-        "zones": zones,
+        "zones": count.zones,
         "on_their_way": on_their_way,
-        "change_master": masters,
-        "change_servers": sets,
-        "delegations": [name for (name,) in delegated],
+        "change_master": count.masters,
+        "change_servers": count.sets,
+        "delegations": await delegations(work.tx, roles),
     }
-    if not zones:
+    if not count.zones:
         return {**answer, "move": None}
-    servers = await work.tx.rows(_LEFT, elsewhere(roles))
-    left = await work.tx.rows(
-        "SELECT name FROM logical_server WHERE id = ANY(%s::uuid[])",
-        ([server for (server,) in servers],),
-    )
-    above = await work.tx.rows(_ABOVE, (*elsewhere(roles), fixed, fixed, rest, roles.size))
-    leaving = await work.tx.rows(
-        _LEAVING, (*elsewhere(roles), fixed, rest, rest, rest, roles.filled)
-    )
 
     async def first_zones(rehearsal: Work) -> None:
         await rehearse(rehearsal, roles, now=int(clock()), draw=draw)
 
     work.change.foresee(
         Foreseen(
-            tuple(_foreseen(roles, zones, masters, sets)),
+            tuple(_foreseen(roles, count)),
             (
                 placed["master"],
                 *placed["slaves"],
                 *placed["others"],
-                *(name for (name,) in (*left, *above)),
+                *await servers_holding(work.tx, roles),
+                *await servers_above(work.tx, roles),
             ),
-            removals=dict(leaving),
-            redelegated=sets,
+            removals=await count_leaving(work.tx, roles),
+            redelegated=count.sets,
         ),
         first_zones,
     )
-    move = await _begin(work, roles, placed, zones)
+    move = await _begin(work, roles, placed, count.zones)
     return {**answer, "move": move}
 
 
-def _foreseen(roles: Roles, zones: int, masters: int, sets: int) -> Iterator[str]:
-    for count, what in ((masters, "master"), (sets, "name servers")):
-        if count:
-            yield counted(count, f"zone changes {what}", f"zones change {what}")
+def _foreseen(roles: Roles, count: Counts) -> Iterator[str]:
+    for number, what in ((count.masters, "master"), (count.sets, "name servers")):
+        if number:
+            yield counted(number, f"zone changes {what}", f"zones change {what}")
     if 0 < roles.filled < len(roles.rest):
         yield "servers without a role are drawn at random for zones that lack them"
-    if zones > REHEARSED:
+    if count.zones > REHEARSED:
         yield f"boxes can tell what becomes of the first {REHEARSED} of these zones"
 
 
