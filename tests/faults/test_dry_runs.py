@@ -13,7 +13,8 @@ from controller.change_plan import ChangePlan
 from controller.storage import people
 from controller.storage.database import Transaction
 from node_agent.wire.questions import ActionDone, ServiceFacts, Verified
-from tests.integration.applying import applied, name_servers
+from tests.integration.applying import applied
+from tests.integration.hosted import name_servers
 from tests.integration.model import OPERATOR, Model
 from tests.integration.test_shared_ssl import PAIR, SHARED
 

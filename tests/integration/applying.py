@@ -1,22 +1,6 @@
-"""Boxes of a model that apply what they are sent, and more name servers for it."""
+"""Boxes of a model that apply what they are sent."""
 
 from tests.integration.model import Model
-
-
-async def name_servers(model: Model, *numbers: int) -> None:
-    """Add name servers beside ns1 and ns2, open for signup."""
-    for number in numbers:
-        await model.box(f"ns{number}", number + 10, ("dns",))
-        await model.server(f"ns{number}", "dns", "bind")
-        await model.ask(
-            "ip.add",
-            lserver=f"ns{number}.example.net",
-            first=f"192.0.2.{number + 10}",
-            mask="24",
-            type="service",
-        )
-        await model.ask("lserver.signup", name=f"ns{number}.example.net", signup=True)
-    await model.write("UPDATE box SET first_seen_at = now()")
 
 
 async def applied(model: Model, *boxes: str) -> None:

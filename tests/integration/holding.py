@@ -8,7 +8,7 @@ from controller.holding import HeldBackError
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.runner import CommandResult
-from tests.integration.applying import name_servers
+from tests.integration.hosted import name_servers
 from tests.integration.model import Model
 
 NS1, NS2, NS3 = (f"ns{number}.example.net" for number in range(1, 4))

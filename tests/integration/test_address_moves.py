@@ -1,106 +1,31 @@
 """A server is renumbered phase by phase, and no phase too early (R357)."""
 
-from random import Random
 from typing import Any
 
-import psycopg2
 import pytest
 import pytest_twisted
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
-from controller.hosting import address_mover, zone_mover
-from controller.hosting.address_mover import PART, AddressMover, advance
-from controller.hosting.address_phases import Renumbering
-from controller.hosting.certificates import self_signed
-from controller.hosting.job import REHEARSED
-from controller.hosting.service_zone import TTL, ServiceZone
 from controller.hosting.zone_phases import GRACE_SECONDS
-from controller.principal import Principal, system
-from controller.projection.stored import ServerProjection
-from controller.storage.database import Rollback, Transaction
+from controller.principal import Principal
+from controller.storage.database import Transaction
+from tests.integration.address_moves import (
+    LATER,
+    NEW,
+    OLD,
+    WEB1,
+    WEB_NEW,
+    WEB_OLD,
+    listening,
+    peers,
+    phase,
+    published,
+    step,
+    to_the_end,
+    until,
+)
 from tests.integration.applying import applied
+from tests.integration.hosted import NS1, NS2, hosted
 from tests.integration.model import NOW, Model
-from tests.integration.rehearsals import rehearse
-
-NS1, NS2, WEB1 = "ns1.example.net", "ns2.example.net", "web1.example.net"
-OLD, NEW = "192.0.2.1", "192.0.2.101"
-WEB_OLD, WEB_NEW = "192.0.2.3", "192.0.2.103"
-LATER = NOW + TTL + GRACE_SECONDS
-
-
-def renumbering(model: Model) -> Renumbering:
-    return Renumbering(
-        ServerProjection(model.secrets, self_signed),
-        ServiceZone(lambda: float(NOW), "198.51.100.99"),
-    )
-
-
-async def step(model: Model, now: float = NOW) -> str:
-    async def work(tx: Transaction) -> str:
-        return await advance(tx, renumbering(model), now=now)
-
-    outcome: str = await model.database.transaction(system("test"), work, name="test")
-    return outcome
-
-
-async def phase(model: Model, move: int) -> str:
-    return str((await model.ask("ip.progress", id=move))["phase"])
-
-
-async def until(model: Model, move: int, wanted: str, now: float = NOW) -> None:
-    """Let the boxes apply all, until a phase was begun with."""
-    for _ in range(100):
-        if await phase(model, move) == wanted:
-            return
-        await applied(model)
-        await step(model, now)
-    raise AssertionError(f"{wanted} does not come: {await model.ask('ip.progress', id=move)}")
-
-
-async def to_the_end(model: Model, now: float = NOW) -> None:
-    """Let the boxes apply all, until nothing is left to do now."""
-    for _ in range(100):
-        await applied(model)
-        if await step(model, now) != "moved":
-            return
-    raise AssertionError("the move does not end")
-
-
-async def listening(model: Model, server: str) -> list[str]:
-    spec = (await model.objects(server))["server", ""]
-    return [endpoint["address"] for endpoint in spec["endpoints"]]
-
-
-async def peers(model: Model, zone: str) -> dict[str, list[str]]:
-    """Give whom each name server of a zone transfers it from, or lets transfer it."""
-    found = {}
-    for server in (NS1, NS2):
-        spec = (await model.objects(server))["zone", zone]
-        others = spec["masters"] if spec["role"] == "secondary" else spec["secondaries"]
-        found[server] = [endpoint["address"] for endpoint in others]
-    return found
-
-
-async def published(model: Model, zone: str, name: str) -> list[str]:
-    found = await model.rows(
-        """SELECT r.data FROM record r JOIN zone z ON z.id = r.zone_id
-           WHERE z.name = %s AND r.name = %s AND r.type IN ('A', 'AAAA') ORDER BY r.data""",
-        (zone, name),
-    )
-    return [data for (data,) in found]
-
-
-async def hosted(model: Model, count: int = 1) -> list[str]:
-    """Make the cluster with ``count`` domains; ns1 is master of them, ns2 slave."""
-    await model.cluster()
-    await model.ask("account.add", name="acme")
-    await model.ask("dns.roles", master=NS1, slave1=NS2)
-    names = [f"z{number}.test" for number in range(count)]
-    for name in names:
-        await model.ask("domain.add", name=name, account="acme")
-    await applied(model)
-    return names
 
 
 @pytest_twisted.ensureDeferred
@@ -290,104 +215,6 @@ async def test_a_dedicated_address_is_up_beside_the_old_one(model: Model) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_dry_run_says_what_would_follow_and_writes_nothing(model: Model) -> None:
-    await hosted(model)
-    policy = f'"v=spf1 ip4:{OLD} -all"'
-    await model.ask("record.add", domain="z0.test", name="@", type="TXT", values=(policy,))
-    await model.ask(
-        "record.add", domain="z0.test", name="no", type="TXT", values=(f'"ip4:{OLD}0"',)
-    )
-    await model.ask("lserver.set", name=WEB1, settings={"rsync_ips": OLD})
-    before = await model.footprint()
-    dry = await model.run("ip.move", dry_run=True, ip=OLD, new=NEW)
-    assert await model.footprint() == before
-    assert await model.rows("SELECT count(*) FROM address_move") == [(0,)]
-    answer = dry.result
-    assert (answer["zones"], answer["old_answers_seconds"]) == (2, TTL + GRACE_SECONDS)
-    assert dry.plan is not None
-    assert dry.plan.words == (
-        f"touches {NS1}, {NS2}",
-        f"answers on {NEW} in place of {OLD}, on {NS1}",
-        "2 zones follow",
-        "daemons reload on 1 box at once",
-    )
-    assert answer["by_hand"] == [{"zone": "z0.test", "name": "@", "type": "TXT", "data": policy}]
-    assert answer["settings"] == [{"server": WEB1, "setting": "rsync_ips"}]
-    assert answer["warnings"] == [
-        f"{NEW} is not brought up on ns1 by itself: do it by hand; the move waits for it"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "touched"),
-    [
-        (OLD, NEW, {NS1, NS2}),
-        ("192.0.2.2", "192.0.2.102", {NS1, NS2}),
-        (WEB_OLD, WEB_NEW, {NS1, WEB1}),
-    ],
-)
-@pytest_twisted.ensureDeferred
-async def test_a_dry_run_asks_the_boxes_for_what_the_whole_move_then_does(
-    model: Model, old: str, new: str, touched: set[str]
-) -> None:
-    await hosted(model, 2)
-    rehearsal = await rehearse(model, "ip.move", ip=old, new=new)
-    assert rehearsal.told.keys() == touched
-    await model.ask("ip.move", ip=old, new=new)
-    for now in (NOW, LATER, LATER + 10 * 86400):
-        await to_the_end(model, now)
-    await rehearsal.check(model)
-
-
-@pytest.mark.parametrize(
-    ("server", "type_", "site", "touched", "words"),
-    [
-        (WEB1, "dedicated", "z0.test", {NS1, WEB1}, "daemons reload on 1 box at once"),
-        (WEB1, "dedicated", "", set(), "nothing reloads"),
-        ("m1.example.net", "service", "", {NS1}, "nothing reloads"),
-        ("m1.example.net", "outgoing", "", set(), "nothing reloads"),
-    ],
-)
-@pytest_twisted.ensureDeferred
-async def test_a_dry_run_names_the_servers_that_are_told_and_no_others(
-    model: Model, server: str, type_: str, site: str, touched: set[str], words: str
-) -> None:
-    await hosted(model)
-    await model.box("m1", 9, ("mail",))
-    await model.server("m1", "mail", "qmail")
-    await model.ask("ip.add", lserver=server, first="192.0.2.50", mask="24", type=type_)
-    if site:
-        await model.ask("site.address", name=site, type="dedicated")
-    rehearsal = await rehearse(model, "ip.move", ip="192.0.2.50", new="192.0.2.60")
-    assert rehearsal.told.keys() == touched
-    assert set(rehearsal.plan.foreseen.logical_servers) == touched
-    assert rehearsal.plan.words[-1] == words
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_dry_run_names_who_has_the_alias_of_a_dedicated_site(model: Model) -> None:
-    await hosted(model)
-    await model.ask("service.set", instant_access=True)
-    await model.ask("dns.roles", master=NS2, slave1=NS1)
-    await model.ask("domain.add", name="aliased.test", account="acme")
-    await model.ask("ip.add", lserver=WEB1, first="192.0.2.50", mask="24", type="dedicated")
-    await model.ask("site.address", name="aliased.test", type="dedicated")
-    rehearsal = await rehearse(model, "ip.move", ip="192.0.2.50", new="192.0.2.60")
-    assert ("zone", "example.net") in rehearsal.told[NS1]
-    assert set(rehearsal.plan.foreseen.logical_servers) == {NS1, NS2, WEB1}
-
-
-@pytest_twisted.ensureDeferred
-async def test_no_box_is_asked_for_more_than_it_answers(model: Model) -> None:
-    await hosted(model, REHEARSED + 1)
-    rehearsal = await rehearse(model, "ip.move", ip=WEB_OLD, new=WEB_NEW)
-    assert len(rehearsal.told[NS1]) == REHEARSED + 1  # the service zone too
-    assert rehearsal.plan.differences is not None
-    notes = " ".join(words for lane in rehearsal.plan.differences for words in lane.words)
-    assert "too many" not in notes
-
-
-@pytest_twisted.ensureDeferred
 async def test_moves_that_cannot_be_are_refused(model: Model) -> None:
     await hosted(model)
     ids = {
@@ -460,160 +287,6 @@ async def test_after_the_switch_it_is_not_stopped_but_moved_back(model: Model) -
     await to_the_end(model, LATER + LATER)
     await to_the_end(model, LATER + LATER + LATER)
     assert await listening(model, NS1) == [OLD]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_zone_that_a_box_refuses_holds_the_switch_and_is_named(model: Model) -> None:
-    await hosted(model)
-    move = (await model.ask("ip.move", ip=OLD, new=NEW))["move"]
-    await until(model, move, "announced")
-    await step(model)
-    await model.write(
-        """INSERT INTO object_outcome (box_id, logical_server_id, kind, key, revision, outcome,
-                                       message)
-           SELECT l.box_id, s.id, 'zone', 'z0.test', 1000000, 'quarantined', 'out of memory'
-           FROM logical_server s JOIN lane l ON l.logical_server_id = s.id WHERE s.name = %s""",
-        (NS2,),
-    )
-    await to_the_end(model)
-    shown = await model.ask("ip.progress", id=move)
-    assert (shown["phase"], shown["failed"], shown["waiting"]) == (
-        "announced",
-        1,
-        "ns2: out of memory",
-    )
-    assert await published(model, "example.net", "ns1") == [OLD]
-    await model.write("DELETE FROM object_outcome")
-    await until(model, move, "outlasting")
-
-
-@pytest_twisted.ensureDeferred
-async def test_many_zones_go_in_parts_of_a_bounded_size(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert PART * 6 <= 500
-    monkeypatch.setattr(address_mover, "PART", 2)
-    await hosted(model, 6)
-    move = (await model.ask("ip.move", ip=OLD, new=NEW))["move"]
-    await until(model, move, "announced")
-    await step(model)
-    await step(model)
-    assert await step(model) == "waiting"  # no more than two parts are on their way
-    assert (await model.ask("ip.progress", id=move))["passed"] == 4
-    await until(model, move, "outlasting")
-    for number in range(6):
-        assert (await peers(model, f"z{number}.test"))[NS2] == [NEW]
-
-
-@pytest_twisted.ensureDeferred
-async def test_zones_that_are_made_meanwhile_know_both_addresses(model: Model) -> None:
-    await hosted(model)
-    move = (await model.ask("ip.move", ip=OLD, new=NEW))["move"]
-    await until(model, move, "listening")
-    await model.ask("domain.add", name="new.test", account="acme")
-    assert (await peers(model, "new.test"))[NS2] == [OLD, NEW]
-    await model.ask("record.add", domain="z0.test", name="a", type="A", values=("192.0.2.7",))
-    await until(model, move, "outlasting")
-    assert (await peers(model, "new.test"))[NS2] == [NEW]
-    await model.ask("domain.add", name="late.test", account="acme")
-    assert (await peers(model, "late.test"))[NS2] == [NEW]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_phase_waits_for_who_read_the_rows_of_before(
-    model: Model, database_url: str
-) -> None:
-    await hosted(model)
-    move = (await model.ask("ip.move", ip=OLD, new=NEW))["move"]
-    await applied(model)
-    await step(model)
-    await applied(model)
-    earlier = psycopg2.connect(database_url)
-    try:
-        with earlier.cursor() as cursor:
-            cursor.execute("SELECT pg_current_xact_id()")
-        assert await step(model) == "moved"
-        assert await phase(model, move) == "announced"
-        for _ in range(3):
-            assert await step(model) == "waiting"
-        earlier.rollback()
-        while await step(model) != "moved":
-            pass
-        assert (await model.ask("ip.progress", id=move))["passed"] == 2
-    finally:
-        earlier.close()
-
-
-@pytest_twisted.ensureDeferred
-async def test_two_moves_go_beside_each_other(model: Model) -> None:
-    await hosted(model)
-    await model.ask("ip.move", ip=OLD, new=NEW)
-    await model.ask("ip.move", ip="192.0.2.2", new="192.0.2.102")
-    await model.ask("ip.move", ip=WEB_OLD, new=WEB_NEW)
-    await to_the_end(model)
-    await to_the_end(model, LATER)
-    assert await listening(model, NS1) == [NEW]
-    assert await listening(model, NS2) == ["192.0.2.102"]
-    assert await listening(model, WEB1) == [WEB_NEW]
-    assert await peers(model, "z0.test") == {NS1: ["192.0.2.102"], NS2: [NEW]}
-
-
-@pytest_twisted.ensureDeferred
-async def test_zones_move_between_servers_while_one_is_renumbered(model: Model) -> None:
-    await hosted(model)
-    move = (await model.ask("ip.move", ip=OLD, new=NEW))["move"]
-    await until(model, move, "announced")
-    await model.ask("dns.roles", master=NS2, slave1=NS1)
-    await model.approved("dns.apply")
-
-    async def roles(tx: Transaction) -> str:
-        return await zone_mover.advance(tx, now=NOW, draw=Random(3))
-
-    for _ in range(20):
-        await applied(model)
-        await model.database.transaction(system("test"), roles, name="test")
-        await step(model)
-    await to_the_end(model, LATER)
-    assert await peers(model, "z0.test") == {NS1: ["192.0.2.2"], NS2: [NEW]}
-    assert await listening(model, NS1) == [NEW]
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_part_that_was_not_committed_never_was(model: Model) -> None:
-    """What a kill -9 within a part leaves: the transaction is rolled back, and done anew."""
-    await hosted(model)
-    move = (await model.ask("ip.move", ip=OLD, new=NEW))["move"]
-    tables = "SELECT m::text FROM address_move m UNION ALL SELECT p::text FROM address_move_part p"
-    seen = []
-    while await phase(model, move) != "outlasting":
-        await applied(model)
-
-        async def killed(tx: Transaction) -> None:
-            await advance(tx, renumbering(model), now=NOW)
-            raise Rollback(None)
-
-        before = (await model.footprint(), await model.rows(tables))
-        await model.database.transaction(system("test"), killed, name="test")
-        assert (await model.footprint(), await model.rows(tables)) == before
-        assert await step(model) == "moved"
-        seen.append(await phase(model, move))
-    assert set(seen) == {"listening", "announced", "switched", "following", "outlasting"}
-
-
-@pytest_twisted.ensureDeferred
-async def test_another_controller_goes_on_where_the_first_was_killed(model: Model) -> None:
-    await hosted(model)
-    move = (await model.ask("ip.move", ip=OLD, new=NEW))["move"]
-    assert await step(model) == "moved"  # the one that is killed now
-    second = AddressMover(model.database, reactor, lambda: float(NOW), renumbering(model))
-    await second.start()
-    try:
-        while await phase(model, move) != "outlasting":
-            await applied(model)
-            await deferLater(reactor, 0.01, lambda: None)
-    finally:
-        await second.stop()
-    assert (await peers(model, "z0.test"))[NS2] == [NEW]
 
 
 @pytest_twisted.ensureDeferred

@@ -13,11 +13,11 @@ from controller.cluster.placement.standings import standings
 from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
-from tests.integration import test_zone_moves as zone_moves
-from tests.integration.model import OPERATOR, Model
+from tests.integration.hosted import NS1, NS2, NS3, NS4, closed, hosted, name_servers
+from tests.integration.model import NOW, OPERATOR, Model
+from tests.integration.zone_moves import to_the_end
 
 WEB1, WEB2, WEB3 = (f"web{number}.example.net" for number in (1, 2, 3))
-NS1, NS2, NS3 = (f"ns{number}.example.net" for number in (1, 2, 3))
 
 
 async def farm(model: Model) -> None:
@@ -469,13 +469,13 @@ async def test_what_each_server_holds_is_known_after_every_kind_of_change(model:
 
 @ensureDeferred
 async def test_what_each_server_holds_is_known_while_zones_move(model: Model) -> None:
-    await zone_moves.zones(model, 5)
-    await zone_moves.name_servers(model, 3, 4)
-    await zone_moves.closed(model, NS1, NS2)
-    await model.ask("dns.roles", master=NS3, slave1="ns4.example.net")
+    await hosted(model, 5)
+    await name_servers(model, 3, 4)
+    await closed(model, NS1, NS2)
+    await model.ask("dns.roles", master=NS3, slave1=NS4)
     await model.approved("dns.apply")
-    for now in (zone_moves.NOW, zone_moves.NOW + 10 * 86400):
-        await zone_moves.to_the_end(model, now)
+    for now in (NOW, NOW + 10 * 86400):
+        await to_the_end(model, now)
         served = await model.rows(
             """SELECT s.name, count(o.key) FROM logical_server s
                LEFT JOIN desired_object o ON o.logical_server_id = s.id AND NOT o.deleted

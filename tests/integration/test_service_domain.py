@@ -14,11 +14,12 @@ from controller.hosting import names_below
 from controller.hosting.instant_access import alias_labels
 from controller.hosting.third_level import is_reserved, third_level_label
 from tests.form_walk import SeenPage
-from tests.integration.applying import applied, name_servers
+from tests.integration.address_moves import until
+from tests.integration.applying import applied
+from tests.integration.hosted import NS1, NS2, NS3, closed, name_servers
 from tests.integration.model import Model
-from tests.integration.test_address_moves import until
 from tests.integration.test_panel_shared_ssl import sent
-from tests.integration.test_zone_moves import NS1, NS2, NS3, closed, to_the_end
+from tests.integration.zone_moves import to_the_end
 from tests.panel_site import PanelSite, panel_site
 
 pytest_plugins = ("tests.integration.model",)
