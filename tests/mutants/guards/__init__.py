@@ -5,8 +5,10 @@ Whoever changes a guard changes it here too: a unit test says where the two diff
 
 from tests.mutants.guards import (
     agent,
+    agent_daemons,
     controller,
     fleet,
+    fleet_door,
     hazards,
     hosting,
     panel,
@@ -22,8 +24,10 @@ from tests.mutants.mutant import Mutant
 MUTANTS: tuple[Mutant, ...] = (
     *wire.MUTANTS,
     *pki.MUTANTS,
+    *fleet_door.MUTANTS,
     *fleet.MUTANTS,
     *agent.MUTANTS,
+    *agent_daemons.MUTANTS,
     *controller.MUTANTS,
     *hazards.MUTANTS,
     *hosting.MUTANTS,
