@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from controller.hsctl import address_views, views
-from controller.hsctl.renumbering import follow_move, follow_newest
+from controller.hsctl import address_move_views, views
+from controller.hsctl.address_moves import follow_move, follow_newest
 from controller.hsctl.verbs import deletes, follows, reads, session, writes
 
 _TYPES = click.Choice(["shared", "dedicated", "service", "dns-reseller", "outgoing", "bouncing"])
@@ -144,7 +144,7 @@ def delete(
 @writes(
     "ip.move",
     "{old} becomes {new}",
-    view=address_views.begun,
+    view=address_move_views.begun,
     then=lambda _: follow_newest(session().client),
 )
 def move(*, old: str, new: str, port: int | None, mask: str, keep_hours: int) -> Mapping[str, Any]:
@@ -165,7 +165,7 @@ def move(*, old: str, new: str, port: int | None, mask: str, keep_hours: int) ->
 
 @ip.command()
 @click.argument("lserver", required=False)
-@reads("ip.moves", paged=True, view=address_views.move_row, empty="no address was moved")
+@reads("ip.moves", paged=True, view=address_move_views.move_row, empty="no address was moved")
 def moves(lserver: str | None) -> Mapping[str, Any]:
     """List the moves of addresses, the newest first.
 
@@ -178,7 +178,7 @@ def moves(lserver: str | None) -> Mapping[str, Any]:
 
 @ip.command()
 @click.argument("move", type=click.IntRange(min=1))
-@reads("ip.progress", view=address_views.move)
+@reads("ip.progress", view=address_move_views.move)
 def progress(move: int) -> Mapping[str, Any]:
     """Show how far a move of an address is, what it waits for, and what is left to people.
 

@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from controller.client.errors import UsageError
-from controller.hsctl import server_views
-from controller.hsctl.moving import follow_move, follow_newest
+from controller.hsctl import server_views, zone_move_views
 from controller.hsctl.verbs import follows, reads, session, writes
+from controller.hsctl.zone_moves import follow_move, follow_newest
 
 
 @click.group()
@@ -59,7 +59,7 @@ def roles(master: str, slave1: str, slave2: str, chance: bool) -> Mapping[str, A
 @writes(
     "dns.apply",
     "zones go to the servers that the roles name",
-    view=server_views.move_begun,
+    view=zone_move_views.begun,
     then=lambda _: follow_newest(session().client),
 )
 def apply(*, allow_fewer: bool) -> Mapping[str, Any]:
@@ -77,7 +77,7 @@ def apply(*, allow_fewer: bool) -> Mapping[str, Any]:
 
 
 @dns.command()
-@reads("dns.moves", paged=True, view=server_views.move_row, empty="no zones were moved")
+@reads("dns.moves", paged=True, view=zone_move_views.move_row, empty="no zones were moved")
 def moves() -> Mapping[str, Any]:
     """List the moves of zones, the newest first.
 
@@ -89,7 +89,7 @@ def moves() -> Mapping[str, Any]:
 
 @dns.command()
 @click.argument("move", type=click.IntRange(min=1))
-@reads("dns.progress", view=server_views.move)
+@reads("dns.progress", view=zone_move_views.move)
 def progress(move: int) -> Mapping[str, Any]:
     """Show how far a move of zones is, and what zones wait for.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from controller.client import exit_codes
 from controller.client.client import Client
-from controller.hsctl.address_views import far
+from controller.hsctl.address_move_views import far
 from controller.hsctl.following import POLL, STUCK_SECONDS, follow
 from controller.hsctl.terminal import moment, say
 from controller.hsctl.waiting import Verdict

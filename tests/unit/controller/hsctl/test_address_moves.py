@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from controller.client import exit_codes
-from controller.hsctl.address_views import begun
-from controller.hsctl.renumbering import follow_move, judge
+from controller.hsctl.address_move_views import begun
+from controller.hsctl.address_moves import follow_move, judge
+from tests.unit.controller.hsctl.scripted import Scripted
 
 
 def move(**more: Any) -> dict[str, Any]:
@@ -48,23 +49,9 @@ def test_a_move_is_over_when_all_names_the_new_address(
     assert (None if verdict is None else verdict.exit_code) == code
 
 
-class Scripted:
-    """A client that gives one state after the other, the last one for ever."""
-
-    def __init__(self, *states: dict[str, Any] | type[BaseException]) -> None:
-        self._states = list(states)
-
-    def read(self, command: str, fields: dict[str, Any]) -> dict[str, Any]:
-        assert (command, fields) == ("ip.progress", {"id": 3})
-        state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
-        if not isinstance(state, dict):
-            raise state
-        return state
-
-
 def follow(*states: dict[str, Any] | type[BaseException]) -> int:
     passed = iter(range(100_000))
-    client: Any = Scripted(*states)
+    client: Any = Scripted("ip.progress", *states)
     return follow_move(client, 3, now=lambda: float(next(passed)), pause=lambda _: None)
 
 
