@@ -19,6 +19,7 @@ from controller.cluster.model.transfer import ModelTransfer
 from controller.cluster.placement import commands as placement_commands
 from controller.cluster.placement import dns_commands
 from controller.cluster.ports import EnrolmentInfo, FleetPort, SshPort
+from controller.cluster.rollouts import commands as rollouts
 from controller.cluster.rules.health import Health
 from controller.cluster.servers import group_list
 from controller.cluster.servers.editing import ServerEditing
@@ -34,7 +35,6 @@ from controller.holding import Holding
 from controller.hosting import (
     accounts,
     address_moves,
-    rollouts,
     server_records,
     service_domain,
     zone_moves,

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 import pki
 from controller.bootstrap.runs import SshEnrolments
 from controller.cluster.ports import EnrolmentInfo
+from controller.cluster.rollouts.job import RolloutJob
 from controller.cluster.servers.editing import ServerEditing
 from controller.commands import Registry
 from controller.config import ControllerConfig, Listen
@@ -23,12 +24,11 @@ from controller.holding import Holding
 from controller.hosting.address_mover import AddressMover
 from controller.hosting.address_phases import Renumbering
 from controller.hosting.certificates import self_signed
-from controller.hosting.job import Job
-from controller.hosting.rollout_job import Rollouts
 from controller.hosting.service_zone import ServiceZone
 from controller.hosting.zone_mover import ZoneMover
 from controller.housekeeping import HOUSEKEEPING_SECONDS, Housekeeping
 from controller.identity import Identity, hosts_of
+from controller.job import Job
 from controller.principal import system
 from controller.projection.stored import ServerProjection
 from controller.registry import build_registry
@@ -122,7 +122,7 @@ class Controller:
                 ),
                 at,
             ),
-            Rollouts(database, reactor, ServerEditing(ServerProjection(secrets, self_signed))),
+            RolloutJob(database, reactor, ServerEditing(ServerProjection(secrets, self_signed))),
         )
         self._bus = EventBus(reactor)
         api = Api(

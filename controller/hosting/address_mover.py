@@ -22,10 +22,10 @@ from controller.hosting.address_phases import (
     introduce,
 )
 from controller.hosting.address_zones import count_zones, next_zones
-from controller.hosting.job import REHEARSED, Job, Outcome, gone_boxes, judge
+from controller.hosting.moves import GRACE_SECONDS, REHEARSED
 from controller.hosting.service_zone import TTL
-from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.hosting.zones import load_zone
+from controller.job import Job, Outcome, gone_boxes, judge
 from controller.principal import system
 from controller.progress import change_states
 from controller.storage.database import Database, Transaction

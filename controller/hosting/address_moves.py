@@ -30,9 +30,8 @@ from controller.hosting.address_mentions import (
 from controller.hosting.address_mover import CHANNEL, rehearse
 from controller.hosting.address_phases import BEFORE_SWITCH, Renumbering
 from controller.hosting.address_zones import count_zones, name_servers_told
-from controller.hosting.job import REHEARSED
+from controller.hosting.moves import GRACE_SECONDS, REHEARSED
 from controller.hosting.service_zone import TTL
-from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.moments import time_text
 from controller.pages import after_number, limit, page
 from controller.projection.servers import HELD, LISTENING

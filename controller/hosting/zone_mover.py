@@ -14,10 +14,9 @@ from controller.changes import ChangeWriter
 from controller.commands import Work
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.events import publish as publish_events
-from controller.hosting.job import REHEARSED, Job, Outcome, gone_boxes, judge
+from controller.hosting.moves import GRACE_SECONDS, REHEARSED
 from controller.hosting.names_below import follow as follow_below
 from controller.hosting.zone_phases import (
-    GRACE_SECONDS,
     follow,
     leave,
     name_server_ttl,
@@ -27,6 +26,7 @@ from controller.hosting.zone_phases import (
 from controller.hosting.zone_placement import Phase, Roles, next_phase, wanted_servers
 from controller.hosting.zones import load_zone
 from controller.hosting.zones_elsewhere import next_zones
+from controller.job import Job, Outcome, gone_boxes, judge
 from controller.principal import system
 from controller.progress import change_states
 from controller.projection.zones import NameServer, second_endpoint

@@ -16,7 +16,7 @@ from controller.cluster.placement.candidates import name_server_candidates
 from controller.cluster.placement.dns_roles import PROVIDER
 from controller.cluster.placement.rows import read_group
 from controller.commands import Command, Work
-from controller.hosting.job import REHEARSED
+from controller.hosting.moves import REHEARSED
 from controller.hosting.zone_mover import CHANNEL, rehearse
 from controller.hosting.zone_placement import Roles, roles_of
 from controller.hosting.zones_elsewhere import (

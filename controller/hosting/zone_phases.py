@@ -17,9 +17,6 @@ from controller.projection.zones import (
 from controller.serials import next_serial
 from templates.bind.objects import ZONE
 
-GRACE_SECONDS = 600
-"""After the NS records of before have run out everywhere, so long is the zone still answered."""
-
 
 async def promote(work: Work, zone: Zone, servers: Sequence[NameServer], *, now: int) -> None:
     """Give the new master the zone, beside the old one: both serve it, and nobody else is touched.

@@ -3,8 +3,8 @@
 from controller.hosting.address_mover import advance
 from controller.hosting.address_phases import Renumbering
 from controller.hosting.certificates import self_signed
+from controller.hosting.moves import GRACE_SECONDS
 from controller.hosting.service_zone import TTL, ServiceZone
-from controller.hosting.zone_phases import GRACE_SECONDS
 from controller.principal import system
 from controller.projection.stored import ServerProjection
 from controller.storage.database import Transaction

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from controller.hosting.zone_phases import GRACE_SECONDS
+from controller.hosting.moves import GRACE_SECONDS
 from controller.principal import Principal
 from controller.storage.database import Transaction
 from tests.integration.address_moves import (

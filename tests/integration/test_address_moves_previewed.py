@@ -3,9 +3,8 @@
 import pytest
 import pytest_twisted
 
-from controller.hosting.job import REHEARSED
+from controller.hosting.moves import GRACE_SECONDS, REHEARSED
 from controller.hosting.service_zone import TTL
-from controller.hosting.zone_phases import GRACE_SECONDS
 from tests.integration.address_moves import (
     LATER,
     NEW,

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from pytest_twisted import ensureDeferred
 
+from controller.cluster.rollouts.job import advance
 from controller.cluster.servers.editing import ServerEditing, SetServer
 from controller.commands import Work
 from controller.holding import Holding
 from controller.hosting.certificates import self_signed
-from controller.hosting.rollout_job import advance
 from controller.principal import system
 from controller.projection.stored import ServerProjection
 from controller.refusal import CommandError

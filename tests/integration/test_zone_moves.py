@@ -6,7 +6,7 @@ import pytest
 import pytest_twisted
 
 from controller.hosting import zone_mover
-from controller.hosting.zone_phases import GRACE_SECONDS
+from controller.hosting.moves import GRACE_SECONDS
 from controller.principal import Principal
 from controller.storage.database import Transaction
 from tests.integration.applying import applied

@@ -2,7 +2,7 @@
 
 import pytest_twisted
 
-from controller.hosting.job import REHEARSED
+from controller.hosting.moves import REHEARSED
 from tests.integration.hosted import NS1, NS2, NS3, NS4, closed, hosted, name_servers
 from tests.integration.model import NOW, Model
 from tests.integration.rehearsals import rehearse

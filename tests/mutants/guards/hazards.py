@@ -8,7 +8,7 @@ HOLDING = "controller/holding.py"
 RUNNER = "controller/runner.py"
 APPROVAL = "controller/history/approval.py"
 TABLE = "controller/storage/held_changes.py"
-WAVES = "controller/hosting/rollout_job.py"
+WAVES = "controller/cluster/rollouts/job.py"
 _HELD = "tests/integration/test_held_changes.py"
 _NAME_SERVERS = "tests/integration/test_held_name_servers.py"
 _SECRETS = "tests/integration/test_held_secrets.py"
@@ -263,7 +263,7 @@ MUTANTS = (
     Mutant(
         "hazards.wave-left-out",
         "P10",
-        "controller/hosting/rollouts.py",
+        "controller/cluster/rollouts/commands.py",
         "    left_out = request.past_failure and row[6] is None",
         "    left_out = False",
         (f"{_ROLLOUTS}::test_a_wave_that_is_refused_is_left_out_by_who_goes_on_past_it",),
@@ -320,7 +320,7 @@ MUTANTS = (
     Mutant(
         "hazards.setting-of-each-server",
         "P10",
-        "controller/hosting/rollouts.py",
+        "controller/cluster/rollouts/commands.py",
         "    own = [name for name in OWN if name in read]",
         "    own: list[str] = []",
         (f"{_ROLLOUTS}::test_what_cannot_be_rolled_out_is_refused",),

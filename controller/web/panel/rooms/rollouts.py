@@ -1,6 +1,6 @@
 """Rollouts: settings for all servers of a type in waves, begun, followed, resumed and ended."""
 
-from controller.hosting.rollout_waves import WAVES
+from controller.cluster.rollouts.waves import WAVES
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route

@@ -15,7 +15,7 @@ from controller.changes import ChangeWriter
 from controller.cluster.servers.editing import ServerEditing, SetServer
 from controller.commands import Work
 from controller.fleet.events import publish
-from controller.hosting.job import Job, Outcome, gone_boxes, judge
+from controller.job import Job, Outcome, gone_boxes, judge
 from controller.principal import system
 from controller.progress import change_state
 from controller.refusal import CommandError
@@ -129,7 +129,7 @@ async def _note(tx: Transaction, rollout: _Running, state: str, message: str) ->
     )
 
 
-class Rollouts(Job):
+class RolloutJob(Job):
     """Brings waves on their way for as long as rollouts run."""
 
     def __init__(self, database: Database, clock: IReactorTime, editing: ServerEditing) -> None:

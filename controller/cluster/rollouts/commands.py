@@ -1,7 +1,7 @@
 """The commands of rollouts: settings for all logical servers of a type, in waves.
 
-``rollout.begin`` says what is to come; the job in `controller.hosting.rollout_job` writes a wave as
-an ordinary change, and the next one once every box was seen to have it.
+``rollout.begin`` says what is to come; the job in `controller.cluster.rollouts.job` writes a wave
+as an ordinary change, and the next one once every box was seen to have it.
 """
 
 import json
@@ -11,11 +11,11 @@ from typing import Any
 import attrs
 
 from controller.change_plan import Foreseen
+from controller.cluster.rollouts.job import CHANNEL
+from controller.cluster.rollouts.waves import WAVES, cut
 from controller.cluster.servers.editing import ServerEditing, SetServer
 from controller.cluster.servers.settings import check_references, read_settings
 from controller.commands import Command, Work
-from controller.hosting.rollout_job import CHANNEL
-from controller.hosting.rollout_waves import WAVES, cut
 from controller.moments import time_text
 from controller.pages import after_number, limit, page
 from controller.refusal import CommandError

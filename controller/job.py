@@ -20,10 +20,6 @@ from controller.storage.database import Database, StorageError, Transaction
 
 IDLE_SECONDS = 20.0
 
-REHEARSED = 49
-"""Zones that a dry run asks boxes about for a job: with the service zone beside them, they are as
-many objects as a box is asked for at a time."""
-
 Outcome = Literal["moved", "waiting", "idle"]
 """A part was written; something is on its way and not yet live; there is nothing to do at all."""
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.hosting.rollout_waves import WAVES, cut
+from controller.cluster.rollouts.waves import WAVES, cut
 from controller.refusal import CommandError
 
 SIZES = st.one_of(st.integers(1, 40).map(str), st.integers(1, 100).map(lambda number: f"{number}%"))
