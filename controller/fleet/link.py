@@ -9,6 +9,7 @@ from controller.fleet.committed import Pending, Watch
 from controller.fleet.lane_store import BATCH_OBJECTS, LaneKey
 from controller.fleet.repair import ObjectName
 from controller.fleet.words import Acknowledged
+from controller.serials import at_least
 from node_agent.wire.messages import Message
 from node_agent.wire.object_hash import element
 
@@ -182,8 +183,8 @@ class LaneLink:
     def seen(self, zone: str, serial: int) -> tuple[int, ...]:
         """Note an observation; give the changes whose watch of the zone ends by it."""
         waiting = self.watches.get(zone, [])
-        done = tuple(w.change_id for w in waiting if serial_reached(serial, w.serial))
-        left = [w for w in waiting if not serial_reached(serial, w.serial)]
+        done = tuple(w.change_id for w in waiting if at_least(serial, w.serial))
+        left = [w for w in waiting if not at_least(serial, w.serial)]
         if left:
             self.watches[zone] = left
         else:
@@ -199,11 +200,6 @@ class LaneLink:
         zones = [zone for zone in self.watches if zone not in self.watching][:room]
         self.watching.update(zones)
         return [self.watches[zone][-1] for zone in zones]
-
-
-def serial_reached(seen: int, wanted: int) -> bool:
-    """Whether a serial is ``wanted`` or a later one (RFC 1982 section 3.2)."""
-    return (seen - wanted) % 2**32 < 2**31
 
 
 def acknowledged(pending: Pending, spec: bytes | None) -> Acknowledged:

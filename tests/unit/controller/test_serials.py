@@ -1,5 +1,6 @@
 """Serials on their circle (RFC 1982)."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,3 +30,11 @@ def test_serial_follows_the_clock_and_steps_when_the_clock_does_not() -> None:
     assert next_serial(0, 1_800_000_000) == 1_800_000_000
     assert next_serial(1_800_000_000, 1_800_000_000) == 1_800_000_001
     assert next_serial(1_800_000_005, 1_800_000_000) == 1_800_000_006
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "reached"),
+    [(5, 5, True), (6, 5, True), (4, 5, False), (0, 2**32 - 1, True), (2**32 - 1, 0, False)],
+)
+def test_serials_are_compared_by_rfc_1982(seen: int, wanted: int, reached: bool) -> None:
+    assert at_least(seen, wanted) is reached

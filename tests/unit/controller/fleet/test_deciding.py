@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from controller.fleet.committed import Pending, Watch
 from controller.fleet.conditions import BoxFacts, LaneFacts, conditions
 from controller.fleet.lanes import LaneRow, judge
-from controller.fleet.link import LaneLink, Turn, acknowledged, serial_reached
+from controller.fleet.link import LaneLink, Turn, acknowledged
 from controller.fleet.liveness import interval, is_silent, must_speak
 from controller.fleet.repair import Desired, compare, is_mass_delete
 from node_agent.wire.messages import LaneReport
@@ -97,14 +97,6 @@ def test_what_is_remembered_of_an_object_is_its_share_as_it_was_sent() -> None:
     sent = Pending("zone", "a", 2, 1, b"key=$secret", (), (7,), 1)
     assert acknowledged(sent, b"2").share == element("zone", "a", 2, b"2")
     assert acknowledged(sent, None).share is None
-
-
-@pytest.mark.parametrize(
-    ("seen", "wanted", "reached"),
-    [(5, 5, True), (6, 5, True), (4, 5, False), (0, 2**32 - 1, True), (2**32 - 1, 0, False)],
-)
-def test_serials_are_compared_by_rfc_1982(seen: int, wanted: int, reached: bool) -> None:
-    assert serial_reached(seen, wanted) is reached
 
 
 def link() -> LaneLink:
