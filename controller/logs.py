@@ -21,6 +21,8 @@ from twisted.logger import (
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
+from controller.printable import clean
+
 _NOISY = ("twisted.internet", "twisted.web.server", "txpostgres")
 
 
@@ -44,12 +46,12 @@ def line(event: LogEvent) -> str:
     source = str(event.get("log_namespace", "-"))
     text = (
         f"{moment.isoformat(timespec='milliseconds')} {level.name} {source} "
-        f"{_escaped(formatEvent(event))}\n"
+        f"{clean(formatEvent(event))}\n"
     )
     failure = event.get("log_failure")
     if failure is not None:
         lines = failure.getTraceback().splitlines()
-        text += "".join(f"    {_escaped(part)}\n" for part in lines)
+        text += "".join(f"    {clean(part)}\n" for part in lines)
     return text
 
 
@@ -70,14 +72,3 @@ def start(path: Path | None, *, bytes_kept: int, files_kept: int) -> None:
         quiet.setLogLevelForNamespace(namespace, LogLevel.warn)
     observer = FilteringLogObserver(LineObserver(file), [quiet])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for character in text
-    )

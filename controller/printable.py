@@ -1,4 +1,4 @@
-"""Text from elsewhere on its way to a terminal: shown, and never obeyed (S8, S13)."""
+"""Text from elsewhere on its way to a terminal or a log: shown, and never obeyed (S8, S13)."""
 
 
 def clean(text: str) -> str:

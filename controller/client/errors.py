@@ -3,7 +3,7 @@
 import click
 
 from controller.client import exit_codes
-from controller.client.printable import clean
+from controller.printable import clean
 
 
 class HsctlError(click.ClickException):

@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from controller.client import exit_codes
-from controller.client.printable import clean
 from controller.hsctl import graphs, views
 from controller.hsctl.verbs import reads, writes
 from controller.hsctl.waiting import Verdict
+from controller.printable import clean
 
 _ACTIONS = ("start", "stop", "restart", "enable", "disable")
 _CODES = {

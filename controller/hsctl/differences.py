@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from controller.client.printable import clean
 from controller.hsctl.terminal import mark, paint, write
+from controller.printable import clean
 
 _COLOURS = {"-": "red", "+": "green", "@": "cyan"}
 _ACTIONS = {"create": "new", "change": "changed", "remove": "removed"}

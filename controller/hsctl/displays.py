@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
-from controller.client.printable import clean
 from controller.hsctl.lanes import Lane, LaneSum, sums, where
 from controller.hsctl.terminal import mark, paint, say, write
+from controller.printable import clean
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from controller.client import exit_codes
-from controller.client.printable import clean
 from controller.hsctl import views
 from controller.hsctl.verbs import confirm, reads, session, writes
 from controller.hsctl.waiting import Verdict
+from controller.printable import clean
 
 FEW = 5
 """Files that are brought back without a question."""

@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from controller.client import exit_codes
-from controller.client.printable import clean
 from controller.hsctl.terminal import paint, print_json, write
 from controller.hsctl.verbs import Output, output_option, pages, session
+from controller.printable import clean
 
 Item = Mapping[str, Any]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from controller.client.printable import clean
 from controller.hsctl import change_views
 from controller.hsctl.terminal import paint, print_json, print_table, write
 from controller.hsctl.verbs import Output, output_option, pages, session
+from controller.printable import clean
 
 _COLUMNS = ("at", "change", "command", "actor", "action", "server", "revision", "reason")
 _PAGE = 50

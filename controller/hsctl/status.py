@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from controller.client.printable import clean
 from controller.hsctl.terminal import mark, paint, print_json, write
 from controller.hsctl.verbs import Output, output_option, session
 from controller.hsctl.views import duration, lane_words, place
+from controller.printable import clean
 
 WIDTH = 100
 """Columns that the picture fits, whatever the names are."""

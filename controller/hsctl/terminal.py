@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 
-from controller.client.printable import clean
+from controller.printable import clean
 
 _TIMES = ("_at", "_ends")
 _TIME_NAMES = frozenset(("at", "since"))
