@@ -185,3 +185,8 @@ def box_name(text: str) -> str:
             "name",
         )
     return name
+
+
+def server_name(text: str) -> str:
+    """Give the name of a logical server that should exist, in the form in which it is stored."""
+    return text.lower().removesuffix(".")

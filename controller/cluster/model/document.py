@@ -15,7 +15,6 @@ import msgspec
 
 from controller import names
 from controller.cluster.addresses import addresses
-from controller.cluster.placement.placement import server_name
 from controller.refusal import CommandError
 
 FORMAT = 1
@@ -177,8 +176,8 @@ def _server(server: ServerEntry) -> ServerEntry:
 
 
 def _placement(entry: PlacementEntry) -> PlacementEntry:
-    weights = {server_name(name): weight for name, weight in entry.weights.items()}
-    return msgspec.structs.replace(entry, weights=weights, pinned=server_name(entry.pinned))
+    weights = {names.server_name(name): weight for name, weight in entry.weights.items()}
+    return msgspec.structs.replace(entry, weights=weights, pinned=names.server_name(entry.pinned))
 
 
 def _address(entry: AddressEntry) -> AddressEntry:

@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 
+from controller import names
 from controller.cluster.placement.dns_roles import PROVIDER
 from controller.cluster.placement.placement import (
     MAX_WEIGHT,
@@ -12,7 +13,6 @@ from controller.cluster.placement.placement import (
     POLICIES,
     WEIGHTED,
     Policy,
-    server_name,
 )
 from controller.cluster.placement.rows import read_group, read_policies
 from controller.cluster.placement.standings import standings
@@ -114,8 +114,8 @@ def _policy(request: SetPlacement) -> Policy:
             value=request.policy,
             allowed=", ".join(POLICIES),
         )
-    weights = {server_name(name): weight for name, weight in request.weights.items()}
-    pinned = server_name(request.pinned)
+    weights = {names.server_name(name): weight for name, weight in request.weights.items()}
+    pinned = names.server_name(request.pinned)
     for field, given, policy, noun, how in (
         ("weights", weights, WEIGHTED, "weights", "SERVER=WEIGHT ..."),
         ("pinned", pinned, PINNED, "a server", "SERVER"),

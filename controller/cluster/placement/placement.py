@@ -50,11 +50,6 @@ class Policy:
 AT_RANDOM = Policy()
 
 
-def server_name(text: str) -> str:
-    """Give the name of a logical server in the form in which it is stored."""
-    return text.lower().removesuffix(".")
-
-
 @attrs.frozen
 class Candidate:
     """A logical server that a new zone or site may be placed on."""
