@@ -16,10 +16,10 @@ from controller.commands import Registry, Work
 from controller.history.effect import Effect, Kept, Thing, Turn, not_kept
 from controller.hosting import accounts
 from controller.hosting.domain_return import KeptDomain, KeptSite, bring_back
-from controller.hosting.record_commands import checked_beside, zone_name
+from controller.hosting.record_commands import checked_beside
 from controller.hosting.records import Rrset
 from controller.hosting.site_addresses import SiteAddresses
-from controller.hosting.zones import Zone, rewrite_zone, zone_of_domain
+from controller.hosting.zones import Zone, rewrite_zone, zone_name, zone_of_domain
 from controller.projection.zones import RecordRow
 from controller.refusal import CommandError
 from templates.apache.objects import SiteSettings

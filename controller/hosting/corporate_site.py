@@ -11,14 +11,14 @@ import attrs
 from controller.cluster.ports import ServiceZonePort
 from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
-from controller.hosting.domains import (
-    Domains,
+from controller.hosting.domain_rows import (
     domain_row,
     project_new_site,
     remove_domain,
     remove_site,
     write_domain,
 )
+from controller.hosting.domains import Domains
 from controller.hosting.sites import load_site, site_shown
 from controller.hosting.third_level import LOCK
 from controller.refusal import CommandError

@@ -12,7 +12,8 @@ from controller import names
 from controller.cluster.addresses.rows import ANSWERED
 from controller.commands import Work
 from controller.hosting.accounts import find_account
-from controller.hosting.domains import generated_records, project_new_site, system_records
+from controller.hosting.domain_rows import project_new_site
+from controller.hosting.generated_records import generated_records, system_records
 from controller.hosting.instant_access import free_aliases
 from controller.hosting.names_below import follow
 from controller.hosting.ownership import check_free

@@ -27,38 +27,25 @@ from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
 from controller.hosting.accounts import find_account
+from controller.hosting.domain_rows import (
+    domain_row,
+    project_new_site,
+    remove_domain,
+    remove_site,
+    write_domain,
+)
+from controller.hosting.generated_records import ZONE_TTL, generated_records
 from controller.hosting.instant_access import free_alias
 from controller.hosting.names_below import follow
 from controller.hosting.ownership import check_free
-from controller.hosting.record_commands import zone_name
-from controller.hosting.site_addresses import give_back
-from controller.hosting.sites import (
-    Site,
-    load_site,
-    project_parent_site,
-    project_site,
-    site_kept,
-    site_shown,
-)
-from controller.hosting.zones import create_zone, remove_zone, unknown_domain, zone_of_domain
+from controller.hosting.sites import load_site, project_parent_site, site_shown
+from controller.hosting.zones import create_zone, remove_zone, zone_name, zone_of_domain
 from controller.moments import time_text
 from controller.pages import after_text, limit, page, prefix_range
-from controller.projection.stored import drop_secrets
-from controller.projection.zones import (
-    NameServer,
-    RecordRow,
-    ZoneRow,
-    address_records,
-    name_server_records,
-)
+from controller.projection.zones import NameServer, ZoneRow
 from controller.refusal import CommandError
 from controller.serials import next_serial
-from controller.storage.database import Transaction
 from templates.apache.names import RESERVED
-from templates.apache.objects import SITE
-
-ZONE_TTL = 3600
-"""Seconds that answers may be kept, where nobody says otherwise."""
 
 
 @attrs.frozen
@@ -339,93 +326,3 @@ class Domains:
                 "The files of the site stay on the web server.",
             ),
         )
-
-
-def _kept(domain_id: int, name: str, account: str) -> dict[str, Any]:
-    """Give a domain as changes keep it."""
-    return {"id": domain_id, "name": name, "account": account}
-
-
-def write_domain(
-    work: Work, name: str, account: int, web: WebServerCandidate, alias: str = ""
-) -> None:
-    """Make the rows of a domain and its site, with the next statement.
-
-    ``alias`` is a label before the service domain, by which the site answers too.
-    """
-    work.tx.run_with_next(
-        """WITH made AS (
-               INSERT INTO domain (owner_id, name, reversed) VALUES (%s, %s, %s)
-               RETURNING id, owner_id
-           ) INSERT INTO site (owner_id, domain_id, logical_server_id, ip_address_id, alias)
-           SELECT owner_id, id, %s, %s, nullif(%s, '') FROM made""",
-        (account, name, names.reversed_name(name), web.id, web.ip_address_id, alias),
-    )
-
-
-async def remove_site(work: Work, site: Site) -> None:
-    """Take a site from its web server and forget it; its files stay there."""
-    name = site.row.domain
-    await work.change.remove(site.row.logical_server, SITE, name, owner_id=site.row.account)
-    if site.dedicated:
-        await give_back(work, site)
-    await work.tx.run("DELETE FROM site WHERE id = %s", (site.row.id,))
-    await drop_secrets(work.tx, f"site:{site.row.id}")
-    work.change.row("site", name, site_kept(site), None)
-
-
-async def remove_domain(work: Work, domain_id: int, name: str, account: str) -> None:
-    """Forget a domain of ``account`` whose zone and site are gone."""
-    await work.tx.run("DELETE FROM domain WHERE id = %s", (domain_id,))
-    work.change.row("domain", name, _kept(domain_id, name, account), None)
-
-
-async def project_new_site(work: Work, name: str, account: str) -> Site:
-    """Note the rows of a domain of ``account`` and its site that were just made, and project it."""
-    site = await load_site(work.tx, name)
-    assert site is not None
-    work.change.row("domain", name, None, _kept(site.domain_id, name, account))
-    work.change.row("site", name, None, site_kept(site))
-    await project_site(work, site)
-    await project_parent_site(work, name)
-    return site
-
-
-async def domain_row(tx: Transaction, name: str) -> tuple[int, str, Any]:
-    """Give a domain's id, its account's name and when it came; raises `CommandError`."""
-    row = await tx.maybe(
-        """SELECT d.id, a.name, d.created_at FROM domain d JOIN account a ON a.id = d.owner_id
-           WHERE d.name = %s""",
-        (name,),
-    )
-    if row is None:
-        raise unknown_domain(name, field="name")
-    return int(row[0]), row[1], row[2]
-
-
-def generated_records(
-    zone: str, servers: tuple[NameServer, ...], address: str
-) -> tuple[RecordRow, ...]:
-    """Give the records of a new zone: its NS, the site's address, and glue (RFC 1034, 4.2.1).
-
-    A name server whose own name is in the zone needs its address there, or the zone does not load.
-    """
-    kept = system_records(zone, servers)
-    taken = {record.name for record in kept if record.type != "NS"}
-    site = address_records([n for n in ("@", "www") if n not in taken], [address], ZONE_TTL)
-    return (*kept, *site)
-
-
-def system_records(zone: str, servers: tuple[NameServer, ...]) -> tuple[RecordRow, ...]:
-    """Give the records that the system alone keeps in a zone: its NS, and glue."""
-    glue = {
-        record
-        for server in servers
-        if f".{server.name}".endswith(f".{zone}")
-        for record in address_records(
-            [server.name.removesuffix(zone).removesuffix(".") or "@"],
-            [server.endpoint.address],
-            ZONE_TTL,
-        )
-    }
-    return (*name_server_records(servers, ZONE_TTL), *sorted(glue))

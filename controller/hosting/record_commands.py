@@ -13,7 +13,7 @@ from controller.hosting.zones import (
     Zone,
     record_shown,
     rewrite_zone,
-    unknown_domain,
+    zone_name,
     zone_of_domain,
 )
 from controller.pages import after_text, limit, page
@@ -51,14 +51,6 @@ class ListRecords:
     type: str = ""
     limit: int = 100
     cursor: str = ""
-
-
-def zone_name(text: str, *, field: str = "domain") -> str:
-    """Read the name of a domain that should exist; one that cannot exist is unknown."""
-    try:
-        return names.domain_name(text, field=field)
-    except CommandError as error:
-        raise unknown_domain(text, field=field) from error
 
 
 def checked_beside(zone: Zone, wanted: Rrset, count: int) -> None:

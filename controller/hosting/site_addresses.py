@@ -12,9 +12,8 @@ from controller.cluster.addresses.rows import ANSWERED, web_port
 from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.commands import Command, Work
 from controller.hosting.names_below import follow
-from controller.hosting.record_commands import zone_name
 from controller.hosting.sites import Site, load_site, project_site, site_kept, site_shown
-from controller.hosting.zones import rewrite_zone, unknown_domain, zone_of_domain
+from controller.hosting.zones import rewrite_zone, unknown_domain, zone_name, zone_of_domain
 from controller.projection.servers import ServerRow
 from controller.projection.zones import RecordRow
 from controller.refusal import CommandError

@@ -13,9 +13,8 @@ from controller import names
 from controller.changes import secret_field
 from controller.commands import Command, Work
 from controller.hosting.certificates import checked_pair
-from controller.hosting.record_commands import zone_name
 from controller.hosting.sites import Site, load_site, project_site, site_kept, site_shown
-from controller.hosting.zones import unknown_domain
+from controller.hosting.zones import unknown_domain, zone_name
 from controller.projection.stored import drop_secrets
 from controller.refusal import CommandError
 from controller.storage.database import Transaction

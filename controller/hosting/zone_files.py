@@ -7,8 +7,8 @@ import attrs
 from controller.commands import Command, Work
 from controller.hosting.domains import AddDomain, Domains, NamedDomain
 from controller.hosting.master_files import master_file, merged, read_master_file
-from controller.hosting.record_commands import is_glue, zone_name
-from controller.hosting.zones import load_zone, rewrite_zone, zone_of_domain
+from controller.hosting.record_commands import is_glue
+from controller.hosting.zones import load_zone, rewrite_zone, zone_name, zone_of_domain
 from controller.projection.zones import RecordRow
 from controller.refusal import CommandError
 

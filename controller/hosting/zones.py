@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from controller import names
 from controller.changes import ChangeWriter
 from controller.commands import Work
 from controller.projection.zones import (
@@ -134,6 +135,14 @@ async def zone_of_domain(
     if zone is None or zone.row.owner_id is None:
         raise unknown_domain(name, field=field)
     return zone
+
+
+def zone_name(text: str, *, field: str = "domain") -> str:
+    """Read the name of a domain that should exist; one that cannot exist is unknown."""
+    try:
+        return names.domain_name(text, field=field)
+    except CommandError as error:
+        raise unknown_domain(text, field=field) from error
 
 
 def unknown_domain(name: str, *, field: str = "domain") -> CommandError:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.hosting.domains import generated_records
+from controller.hosting.generated_records import generated_records
 from controller.hosting.service_zone import assign_roles, own_names, service_records
 from controller.projection.servers import AddressRow, ServerRow, endpoints, server_spec
 from controller.projection.sites import SiteRow, site_spec
