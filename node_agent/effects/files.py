@@ -297,6 +297,10 @@ def _parts(path: str) -> list[str]:
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise EffectFailedError(f"{path!a} is not a path below the lane's directory")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise EffectFailedError(f"{path!a} cannot be the path of a file") from None
     return parts
 
 

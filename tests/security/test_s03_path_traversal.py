@@ -136,6 +136,7 @@ def operations(files: PosixFiles, path: str) -> dict[str, Callable[[], object]]:
 @example("..")
 @example("../secret")
 @example("a\0b")
+@example("a/\ud800")
 def test_no_path_leads_out_of_the_lane(place: Place, path: str) -> None:
     for name, run in operations(place.files, path).items():
         # An effect cannot be built with such a path; what is no effect is refused by the files.
