@@ -31,6 +31,7 @@ from controller.storage.database import (
     CommitUnknownError,
     Database,
     DatabaseUnavailableError,
+    OvertakenError,
     Rollback,
     Transaction,
 )
@@ -38,8 +39,9 @@ from controller.storage.link import STATEMENT_MILLISECONDS
 from controller.uniqueness import taken
 
 _log = Logger()
-_IN_VAIN = (psycopg2.errors.LockNotAvailable, psycopg2.errors.QueryCanceled)
-"""PostgreSQL gave up: on waiting for another transaction, or on a statement that took too long."""
+_IN_VAIN = (psycopg2.errors.LockNotAvailable, psycopg2.errors.QueryCanceled, OvertakenError)
+"""PostgreSQL gave up: on waiting for another transaction, or on a statement that took too long. Or
+others were faster each time that a command was run again."""
 _UNSEALED = Holding()
 
 
@@ -369,7 +371,14 @@ def _fingerprint(name: str, request: Any) -> bytes:
     return sha256(msgspec.json.encode([name, given], order="deterministic")).digest()
 
 
-def _ended_in_vain(error: psycopg2.Error) -> CommandError:
+def _ended_in_vain(error: psycopg2.Error | OvertakenError) -> CommandError:
+    if isinstance(error, OvertakenError):
+        return CommandError(
+            "database.busy",
+            "others go on changing what this one needs",
+            allowed="ask again in a moment: nothing was written",
+            status=503,
+        )
     if isinstance(error, psycopg2.errors.LockNotAvailable):
         return CommandError(
             "database.busy",

@@ -125,7 +125,7 @@ async def delete(work: Work, request: NamedAccount) -> dict[str, Any]:
     """Delete an account that has no domains."""
     account_id, name = await find_account(work.tx, request.name)
     # The row lock keeps out a domain that is being added to the account at this moment.
-    await work.tx.row("SELECT 1 FROM account WHERE id = %s FOR UPDATE", (account_id,))
+    await work.tx.lock("SELECT 1 FROM account WHERE id = %s FOR UPDATE", (account_id,))
     domains = await work.tx.rows(
         """SELECT d.name, d.name = c.service_domain FROM domain d, cluster c
            WHERE d.owner_id = %s ORDER BY d.name LIMIT 6""",

@@ -120,7 +120,7 @@ class Sites:
     async def set(self, work: Work, request: SetSite) -> dict[str, Any]:
         """Change a site's settings or certificate."""
         site = await self._find(work.tx, request.name)
-        await work.tx.row("SELECT 1 FROM site WHERE id = %s FOR UPDATE", (site.row.id,))
+        await work.tx.lock("SELECT 1 FROM site WHERE id = %s FOR UPDATE", (site.row.id,))
         site = await self._find(work.tx, request.name)
         settings = _settings(site, request)
         _refuse_loop(site, settings)

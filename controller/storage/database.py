@@ -21,6 +21,7 @@ from controller.storage.errors import (
     CommitUnknownError,
     DatabaseUnavailableError,
     NestedTransactionError,
+    OvertakenError,
     StorageError,
 )
 from controller.storage.link import Link, SilentError, plight_of
@@ -32,6 +33,7 @@ __all__ = [
     "Database",
     "DatabaseUnavailableError",
     "NestedTransactionError",
+    "OvertakenError",
     "Rollback",
     "StorageError",
     "Transaction",
@@ -42,7 +44,9 @@ T = TypeVar("T")
 _log = Logger()
 
 ATTEMPTS = 8
-_RETRIED = ("40001", "40P01")
+_RETRIED = ("40001", "40P01", "23503")
+"""A foreign key is broken by those who read a row before another transaction deleted it, or read
+that nothing refers to one before another did: whoever reads again is told by a rule of his own."""
 
 
 class Rollback(Exception):  # noqa: N818 no error: a way to end
@@ -87,6 +91,16 @@ class Transaction:
         if len(found) > 1:
             raise LookupError(f"{len(found)} rows where at most one was expected: {sql}")
         return found[0] if found else None
+
+    async def lock(self, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
+        """Lock the one row that was read before; raises `OvertakenError` where it is gone by now.
+
+        The transaction is run again then, and finds what there is.
+        """
+        found = await self.maybe(sql, parameters)
+        if found is None:
+            raise OvertakenError(f"a row is gone that was read before: {sql}")
+        return found
 
     async def run(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Run a statement; give how many rows it touched."""
@@ -237,11 +251,11 @@ class Database:
         transaction, and takes one round trip. ``reads`` is for a function that only reads: its
         answer does not wait for the transaction's end, and what it writes is rolled back.
 
-        Retries serialization failures, deadlocks and connections lost before the commit, with
-        jitter, at most `ATTEMPTS` times; where PostgreSQL is silent, once. Raises
-        `NestedTransactionError`, `DatabaseUnavailableError`, `CommitUnknownError`, else what
-        ``function`` raised; psycopg2's own errors (``psycopg2.errors.UniqueViolation``) come
-        through as they are.
+        Retries serialization failures, deadlocks, broken foreign keys, `OvertakenError` and
+        connections lost before the commit, with jitter, at most `ATTEMPTS` times; where PostgreSQL
+        is silent, once. Raises `NestedTransactionError`, `DatabaseUnavailableError`,
+        `CommitUnknownError`, else what ``function`` raised; psycopg2's own errors
+        (``psycopg2.errors.UniqueViolation``) come through as they are.
         """
         outer = _current.get()
         if outer is not None and outer.open:
@@ -267,6 +281,10 @@ class Database:
                         ) from error
                     raise
                 _log.info("{name}: again after {error}", name=name, error=str(error).strip())
+            except OvertakenError as error:
+                if attempt >= ATTEMPTS:
+                    raise
+                _log.info("{name}: again after {error}", name=name, error=str(error))
             except ConnectionDone as error:
                 raise DatabaseUnavailableError("the database was closed") from error
             finally:

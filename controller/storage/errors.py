@@ -54,5 +54,9 @@ class CommitUnknownError(StorageError):
     """
 
 
+class OvertakenError(StorageError):
+    """Another transaction has taken away or changed what this one had read: it is run again."""
+
+
 class NestedTransactionError(RuntimeError):
     """A transaction was asked for inside a transaction: a deadlock of the pool in the making."""

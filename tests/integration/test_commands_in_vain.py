@@ -56,3 +56,15 @@ async def test_a_statement_that_takes_too_long_ends_its_command(model: Model, me
     with pytest.raises(CommandError) as caught:
         await runner.run(OPERATOR, "pserver.ponder", NamedBox("web1"))
     assert (caught.value.id, caught.value.status) == ("database.slow", 503)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_that_others_overtake_each_time_is_told_to_ask_again(model: Model) -> None:
+    async def lose(work: Work, request: NamedBox) -> None:
+        await work.tx.lock("SELECT 1 FROM box WHERE name = %s FOR UPDATE", (request.name,))
+
+    command = Command("pserver.lose", "POST", "/l/{name}", NamedBox, "provider.write", "", lose)
+    runner = CommandRunner(model.database, Registry((command,)))
+    with pytest.raises(CommandError) as caught:
+        await runner.run(OPERATOR, "pserver.lose", NamedBox("web1"))
+    assert (caught.value.id, caught.value.status) == ("database.busy", 503)

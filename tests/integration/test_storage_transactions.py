@@ -17,6 +17,7 @@ from controller.storage.database import (
     Database,
     DatabaseUnavailableError,
     NestedTransactionError,
+    OvertakenError,
     Rollback,
     StorageError,
     Transaction,
@@ -233,6 +234,41 @@ async def test_retries_are_bounded(database_url: str) -> None:
         await tx.run("DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END$$")
 
     with pytest.raises(psycopg2.errors.DeadlockDetected):
+        await database.transaction(PROVIDER, hopeless, name="hopeless")
+    assert next(runs) == 8
+    await database.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_read_and_is_gone_is_read_again(database: Database) -> None:
+    runs = itertools.count()
+
+    async def overtaken(tx: Transaction) -> tuple[int, list[str]]:
+        number = await add_account(tx, "acme")
+        run = next(runs)
+        if run == 0:
+            await tx.lock("SELECT 1 FROM account WHERE id = %s FOR UPDATE", (number + 1,))
+        if run == 1:
+            await tx.run(
+                "INSERT INTO domain (owner_id, name, reversed) VALUES (%s, 'a.test', 'test.a')",
+                (number + 1,),
+            )
+        return run, await names(tx)
+
+    done = await database.transaction(PROVIDER, overtaken, name="overtaken")
+    assert done == (2, ["acme"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_overtaken_each_time_is_given_up(database_url: str) -> None:
+    database = await Database.connect(database_url, jitter=lambda: 0.0)
+    runs = itertools.count()
+
+    async def hopeless(tx: Transaction) -> None:
+        next(runs)
+        await tx.lock("SELECT 1 WHERE false")
+
+    with pytest.raises(OvertakenError):
         await database.transaction(PROVIDER, hopeless, name="hopeless")
     assert next(runs) == 8
     await database.close()

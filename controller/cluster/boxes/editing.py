@@ -51,9 +51,9 @@ async def edit(work: Work, request: EditBox) -> dict[str, Any]:
     """Change fields of a box. Refused where what is on it could not stay there (R244)."""
     box = await find_box(work.tx, request.name)
     guard = await watch(work.tx, boxes=[box.id])
-    found = await work.tx.row(
+    found = await work.tx.lock(
         """SELECT host(address), masklen(address), os_family, groups, description
-           FROM box WHERE id = %s""",
+           FROM box WHERE id = %s FOR NO KEY UPDATE""",
         (box.id,),
     )
     before = _Fields(found[0], found[1], found[2], tuple(found[3]), found[4])
@@ -109,8 +109,9 @@ async def set_intent(work: Work, request: SetIntent) -> dict[str, Any]:
     wanted = intent(request.intent)
     box = await find_box(work.tx, request.name)
     guard = await watch(work.tx, boxes=[box.id])
-    (before, retired) = await work.tx.row(
-        "SELECT intent, retired_at IS NOT NULL FROM box WHERE id = %s", (box.id,)
+    (before, retired) = await work.tx.lock(
+        "SELECT intent, retired_at IS NOT NULL FROM box WHERE id = %s FOR NO KEY UPDATE",
+        (box.id,),
     )
     if retired:
         raise CommandError(
