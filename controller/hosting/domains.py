@@ -38,7 +38,7 @@ from controller.hosting.generated_records import ZONE_TTL, generated_records
 from controller.hosting.instant_access import free_alias
 from controller.hosting.names_below import follow
 from controller.hosting.ownership import check_free
-from controller.hosting.sites import load_site, project_parent_site, site_shown
+from controller.hosting.sites import load_site, lock_site, project_parent_site, site_shown
 from controller.hosting.zones import create_zone, remove_zone, zone_name, zone_of_domain
 from controller.moments import time_text
 from controller.pages import after_text, limit, page, prefix_range
@@ -268,6 +268,7 @@ class Domains:
         name = zone_name(request.name, field="name")
         domain_id, account, _ = await domain_row(work.tx, name)
         zone = await zone_of_domain(work.tx, name, lock=True)
+        await lock_site(work.tx, name)
         site = await load_site(work.tx, name)
         if site is not None:
             await remove_site(work, site)

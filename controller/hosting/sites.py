@@ -74,6 +74,15 @@ async def load_site(tx: Transaction, domain: str) -> Site | None:
     )
 
 
+async def lock_site(tx: Transaction, domain: str) -> None:
+    """Keep others from changing the site of a domain, if there is one, until the end."""
+    await tx.rows(
+        """SELECT 1 FROM site s JOIN domain d ON d.id = s.domain_id WHERE d.name = %s
+           FOR UPDATE OF s""",
+        (domain,),
+    )
+
+
 async def project_site(work: Work, site: Site) -> None:
     """Give the web server the site's object."""
     await work.change.upsert(
@@ -88,9 +97,14 @@ async def project_site(work: Work, site: Site) -> None:
 
 
 async def project_parent_site(work: Work, domain: str) -> None:
-    """Project the site whose ``www.`` name is ``domain``, when that came or went."""
+    """Project the site whose ``www.`` name is ``domain``, when that came or went.
+
+    Whoever else changes or deletes that site waits, or is waited for: each reads it again then.
+    """
     if domain.startswith("www."):
-        parent = await load_site(work.tx, domain.removeprefix("www."))
+        above = domain.removeprefix("www.")
+        await lock_site(work.tx, above)
+        parent = await load_site(work.tx, above)
         if parent is not None:
             await project_site(work, parent)
 

@@ -13,6 +13,7 @@ from controller.storage.database import Transaction
 from tests.integration.model import Model
 
 Asked = tuple[str, dict[str, Any]]
+WEB1 = "web1.example.net"
 ONE = {"name": "one.test"}
 
 
@@ -106,3 +107,41 @@ async def test_what_goes_while_it_is_worked_on_is_refused_as_unknown_or_in_use(
     told = await overtaken(small, monkeypatch, at, slow, quick)
     first, second = sorted(told) if deleting == other else reversed(told) if reverse else told
     assert (first, second) in ends
+
+
+@pytest.mark.parametrize("at", [6, 7, 10])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("command", "fields"),
+    [
+        ("domain.delete", {}),
+        ("site.set", {"indexes": True}),
+        ("site.address", {"type": "dedicated"}),
+    ],
+)
+@pytest.mark.parametrize("www", ["domain.add", "domain.delete"])
+@pytest_twisted.ensureDeferred
+async def test_a_site_whose_www_comes_or_goes_meanwhile_is_served_as_it_is(
+    small: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    www: str,
+    command: str,
+    fields: dict[str, Any],
+    reverse: bool,
+    at: int,
+) -> None:
+    added = {"name": "www.one.test", "account": "acme"}
+    asked = added
+    if www == "domain.delete":
+        await small.ask("domain.add", **added)
+        asked = {"name": "www.one.test"}
+    pair = (www, asked), (command, {**ONE, **fields})
+    slow, quick = reversed(pair) if reverse else pair
+    assert await overtaken(small, monkeypatch, at, slow, quick) == ("", "")
+    site = (await small.objects(WEB1)).get(("site", "one.test"))
+    if command == "domain.delete":
+        assert site is None
+    else:
+        assert site is not None
+        assert site["www"] == (www == "domain.delete")
+        assert (site["settings"] is None) == (command == "site.address")
