@@ -19,7 +19,7 @@ from controller.cluster.addresses.rows import (
     find_address,
 )
 from controller.cluster.rules.guard import watch
-from controller.cluster.servers.logical_servers import find_server
+from controller.cluster.servers.logical_servers import find_server, lock_server
 from controller.commands import Command, Work
 from controller.hosting.address_mentions import (
     boxes_at,
@@ -84,7 +84,7 @@ async def move(
     what adding the new address would raise.
     """
     row = await find_address(work.tx, request.ip, request.port)
-    server = await find_server(work.tx, row.server, field="ip")
+    server = await lock_server(work.tx, row.server, field="ip")
     guard = await watch(work.tx, servers=[server.id])
     row = await find_address(work.tx, row.ip, row.port)
     new = _new_address(request, row)

@@ -11,7 +11,7 @@ import attrs
 from controller import names
 from controller.cluster.ports import ServiceZonePort
 from controller.cluster.rules.guard import watch
-from controller.cluster.servers.logical_servers import find_server
+from controller.cluster.servers.logical_servers import find_server, lock_server
 from controller.cluster.servers.settings import references_to
 from controller.commands import Command, Work
 from controller.hosting.address_mentions import glue, records_naming
@@ -45,14 +45,14 @@ class ServerNames:
         Raises `CommandError` ``lserver.name.invalid``, ``lserver.name.taken`` and
         ``lserver.rename.zones``.
         """
-        server = await find_server(work.tx, request.name)
+        server = await lock_server(work.tx, request.name)
         name = names.domain_name(request.to, field="to", error_id="lserver.name.invalid")
         if name == server.name:
             return {"name": name, "was": name, "settings": [], "parents": [], "by_hand": []}
         guard = await watch(work.tx, servers=[server.id])
         await _check_free(work.tx, name)
         await self.service_zone.check_name(work, name, field="to")
-        await work.tx.row("SELECT 1 FROM logical_server WHERE id = %s FOR UPDATE", (server.id,))
+        await work.tx.lock("SELECT 1 FROM logical_server WHERE id = %s FOR UPDATE", (server.id,))
         await _check_no_zones(work.tx, server)
         parents = await glue(work.tx, server.id, server.name)
         naming = await references_to(work.tx, server.name)

@@ -12,7 +12,7 @@ from controller.cluster.addresses.rows import ANSWERED, web_port
 from controller.cluster.servers.groups import DEFAULT_TAG
 from controller.commands import Command, Work
 from controller.hosting.names_below import follow
-from controller.hosting.sites import Site, load_site, project_site, site_kept, site_shown
+from controller.hosting.sites import Site, load_site, lock_site, project_site, site_kept, site_shown
 from controller.hosting.zones import rewrite_zone, unknown_domain, zone_name, zone_of_domain
 from controller.projection.servers import ServerRow
 from controller.projection.zones import RecordRow
@@ -30,6 +30,12 @@ RETURNING id, host(address), prefix, port
 _TAKE_ANY = _TAKE.format(which="i.port = %s")
 # The port of the server's sites may be another one since.
 _TAKE_THIS = _TAKE.format(which=f"i.address = %s::inet AND {ANSWERED}")
+
+# Whoever deletes this one, or gives it another port, waits, and then finds the site beside it.
+_BESIDE = """
+SELECT 1 FROM ip_address WHERE logical_server_id = %s AND type = 'shared' AND port = %s
+ORDER BY id LIMIT 1 FOR KEY SHARE
+"""
 
 
 @attrs.frozen
@@ -105,11 +111,7 @@ class SiteAddresses:
     ) -> dict[str, Any]:
         name = zone_name(given, field="name")
         zone = await zone_of_domain(work.tx, name, lock=True, field="name")
-        await work.tx.rows(
-            """SELECT 1 FROM site s JOIN domain d ON d.id = s.domain_id WHERE d.name = %s
-               FOR UPDATE OF s""",
-            (name,),
-        )
+        await lock_site(work.tx, name)
         site = await load_site(work.tx, name)
         if site is None:
             raise unknown_domain(name, field="name")
@@ -155,7 +157,7 @@ class SiteAddresses:
             _TAKE_THIS if address else _TAKE_ANY,
             (site.row.id, server.id, address or await web_port(work.tx, server)),
         )
-        if taken is None:
+        if taken is None or await work.tx.maybe(_BESIDE, (server.id, taken[3])) is None:
             raise CommandError(
                 "site.address.none-free",
                 f"{server.name} has no free dedicated address {address}".strip(),

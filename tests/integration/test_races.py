@@ -14,7 +14,9 @@ from tests.integration.model import Model
 
 Asked = tuple[str, dict[str, Any]]
 WEB1 = "web1.example.net"
+IDLE = {"name": "idle.example.net"}
 ONE = {"name": "one.test"}
+LAST = "203.0.113.62"
 
 
 async def outcome(model: Model, asked: Asked) -> str:
@@ -80,6 +82,39 @@ GONE: dict[str, tuple[Asked, Asked, set[tuple[str, str]]]] = {
         ("service.host", {"account": "idle"}),
         {("", "account.unknown"), ("account.in-use", "")},
     ),
+    "an address that goes twice": (
+        ("ip.delete", {"ip": "203.0.113.1"}),
+        ("ip.delete", {"ip": "203.0.113.1"}),
+        {("", "ip.unknown")},
+    ),
+    "a server that goes twice": (
+        ("lserver.delete", IDLE),
+        ("lserver.delete", IDLE),
+        {("", "lserver.unknown")},
+    ),
+    "a server that gets an address": (
+        ("lserver.delete", IDLE),
+        (
+            "ip.add",
+            {"lserver": IDLE["name"], "first": "203.0.113.60", "mask": "24", "type": "shared"},
+        ),
+        {("", "lserver.unknown"), ("lserver.in-use", "")},
+    ),
+    "a server that moves": (
+        ("lserver.delete", IDLE),
+        ("lserver.move", {**IDLE, "to": "web1"}),
+        {("", "lserver.unknown"), ("", "")},
+    ),
+    "a server that is described": (
+        ("lserver.delete", IDLE),
+        ("lserver.edit", {**IDLE, "description": "the second"}),
+        {("", "lserver.unknown"), ("", "")},
+    ),
+    "a server that is set": (
+        ("lserver.delete", IDLE),
+        ("lserver.set", {**IDLE, "settings": {"timeout": 30}}),
+        {("", "lserver.unknown"), ("", "")},
+    ),
     "a site that is set": (
         ("domain.delete", ONE),
         ("site.set", {**ONE, "indexes": True}),
@@ -107,6 +142,91 @@ async def test_what_goes_while_it_is_worked_on_is_refused_as_unknown_or_in_use(
     told = await overtaken(small, monkeypatch, at, slow, quick)
     first, second = sorted(told) if deleting == other else reversed(told) if reverse else told
     assert (first, second) in ends
+
+
+@pytest.mark.parametrize("at", [6, 9, 11])
+@pytest.mark.parametrize(
+    ("command", "fields"), [("ip.delete", {}), ("ip.edit", {"new_port": 8081})]
+)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_site_never_has_a_dedicated_address_whose_port_has_no_shared_one(
+    small: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    fields: dict[str, Any],
+    reverse: bool,
+    at: int,
+) -> None:
+    web = {"lserver": WEB1, "mask": "24", "port": 8080}
+    await small.ask("ip.add", first=LAST, type="shared", tag=1, **web)
+    await small.ask("ip.add", first="203.0.113.90", type="dedicated", **web)
+    pair = (command, {"ip": LAST, **fields}), ("site.address", {**ONE, "type": "dedicated"})
+    await overtaken(small, monkeypatch, at, *(reversed(pair) if reverse else pair))
+    assert not await small.rows(
+        """SELECT d.address, d.port FROM ip_address d WHERE d.site_id IS NOT NULL AND NOT EXISTS (
+               SELECT FROM ip_address s WHERE s.logical_server_id = d.logical_server_id
+               AND s.type = 'shared' AND s.port = d.port)"""
+    )
+
+
+@pytest.mark.parametrize("at", [2, 3, 6])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("command", "fields"),
+    [
+        ("lserver.set", {"name": WEB1, "settings": {"timeout": 30}}),
+        (
+            "ip.add",
+            {"lserver": WEB1, "first": LAST, "mask": "24", "type": "shared", "tag": 7},
+        ),
+        ("lserver.rename", {"name": WEB1, "to": "other.example.net"}),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_is_renamed_meanwhile_is_told_of_its_new_name(
+    small: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    fields: dict[str, Any],
+    reverse: bool,
+    at: int,
+) -> None:
+    pair = ("lserver.rename", {"name": WEB1, "to": "new.example.net"}), (command, fields)
+    slow, quick = reversed(pair) if reverse else pair
+    await overtaken(small, monkeypatch, at, slow, quick)
+    ((name,),) = await small.rows(
+        "SELECT name FROM logical_server WHERE group_name = 'web' AND name <> %s", (IDLE["name"],)
+    )
+    assert (await small.objects(name))["server", ""]["name"] == name
+    named = await small.rows(
+        """SELECT DISTINCT r.name FROM record r JOIN zone z ON z.id = r.zone_id
+           WHERE z.name = 'example.net' AND r.type = 'A' AND r.data = '192.0.2.3'"""
+    )
+    assert named == [(name.removesuffix(".example.net"),)]
+
+
+@pytest.mark.parametrize("at", [2, 12, 14, 15])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_no_address_is_added_at_a_port_that_becomes_one_for_tls(
+    small: Model, monkeypatch: pytest.MonkeyPatch, reverse: bool, at: int
+) -> None:
+    pair: tuple[Asked, Asked] = (
+        ("lserver.set", {"name": WEB1, "settings": {"tls_port": 443}}),
+        (
+            "ip.add",
+            {
+                "lserver": IDLE["name"],
+                "first": "192.0.2.3",
+                "mask": "24",
+                "type": "shared",
+                "port": 443,
+            },
+        ),
+    )
+    slow, quick = reversed(pair) if reverse else pair
+    assert sorted(await overtaken(small, monkeypatch, at, slow, quick)) == ["", "ip.endpoint.taken"]
 
 
 @pytest.mark.parametrize("at", [6, 7, 10])

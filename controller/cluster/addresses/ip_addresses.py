@@ -20,7 +20,7 @@ from controller.cluster.addresses.types import TYPES, address_type, check_range
 from controller.cluster.ports import ServiceZonePort
 from controller.cluster.rules.guard import watch
 from controller.cluster.servers.groups import DEFAULT_TAG
-from controller.cluster.servers.logical_servers import find_server
+from controller.cluster.servers.logical_servers import find_server, lock_server
 from controller.commands import Command, Work
 from controller.pages import after_number, limit, page
 from controller.projection.servers import ServerRow
@@ -138,7 +138,7 @@ class IpAddresses:
         last = addresses.address(request.last, field="last") if request.last else first
         wanted = addresses.address_range(first, last, field="last")
         prefix = addresses.prefix_length(request.mask, first)
-        server = await find_server(work.tx, request.lserver, field="lserver")
+        server = await lock_server(work.tx, request.lserver, field="lserver")
         type_ = address_type(request.type, server.group)
         check_range(type_, wanted.count)
         tag = checked_tag(request.type, request.tag)
@@ -198,9 +198,9 @@ class IpAddresses:
     async def edit(self, work: Work, request: EditAddress) -> dict[str, Any]:
         """Change the mask, the tag, or (while nothing uses it) the port of an address."""
         row = await find_address(work.tx, request.ip, request.port)
-        server = await find_server(work.tx, row.server, field="ip")
+        server = await lock_server(work.tx, row.server, field="ip")
         guard = await watch(work.tx, servers=[server.id])
-        row = await find_address(work.tx, row.ip, row.port)
+        row = await self._locked(work.tx, row)
         check_not_moving(row)
         after = row
         if request.mask:
@@ -267,9 +267,8 @@ class IpAddresses:
         if request.last:
             return await self._delete_range(work, request)
         row = await find_address(work.tx, request.ip, request.port)
-        server = await find_server(work.tx, row.server, field="ip")
-        await work.tx.row("SELECT 1 FROM ip_address WHERE id = %s FOR UPDATE", (row.id,))
-        row = await find_address(work.tx, row.ip, row.port)
+        server = await lock_server(work.tx, row.server, field="ip")
+        row = await self._locked(work.tx, row)
         check_not_moving(row)
         await self._check_unused(work.tx, row)
         await self._check_not_beside_dedicated(work.tx, row)
@@ -282,6 +281,13 @@ class IpAddresses:
             if row.type != "service":
                 await self.service_zone.sync(work, server.name)
         return {"ip": row.ip, "port": row.port, "logical_server": server.name, "count": 1}
+
+    async def _locked(self, tx: Transaction, row: AddressRow) -> AddressRow:
+        """Give an address as it stays: nobody places a site on it, or beside it, or a zone, now."""
+        if row.type == "service":
+            await tx.lock("SELECT 1 FROM logical_server WHERE id = %s FOR UPDATE", (row.server_id,))
+        await tx.lock("SELECT 1 FROM ip_address WHERE id = %s FOR UPDATE", (row.id,))
+        return await find_address(tx, row.ip, row.port)
 
     async def _check_unused(self, tx: Transaction, row: AddressRow) -> None:
         if not row.used_by:

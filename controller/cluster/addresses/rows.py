@@ -146,15 +146,22 @@ async def used_by(tx: Transaction, row: AddressRow) -> dict[str, Any]:
     }
 
 
+async def lock_endpoints(tx: Transaction) -> None:
+    """Have additions of addresses, and changes of TLS ports, wait for each other until the end.
+
+    No constraint of the database sees TLS ports.
+    """
+    await tx.run("SELECT pg_advisory_xact_lock(hashtext('ip.add'))")
+
+
 async def check_endpoints_free(
     tx: Transaction, server: ServerRow, wanted: AddressRange, port: int
 ) -> None:
     """Check that no endpoint of the range is taken (R354), nor the TLS port beside one.
 
-    Additions wait for each other here, because no constraint of the database sees TLS ports.
     Raises `CommandError` ``ip.endpoint.taken`` and ``ip.port.tls``.
     """
-    await tx.run("SELECT pg_advisory_xact_lock(hashtext('ip.add'))")
+    await lock_endpoints(tx)
     tls_port = tls_port_of(server.settings)
     if tls_port == port:
         raise CommandError(

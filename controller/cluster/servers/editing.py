@@ -5,12 +5,13 @@ from typing import Any
 
 import attrs
 
+from controller.cluster.addresses.rows import lock_endpoints
 from controller.cluster.boxes.boxes import find_open_box
 from controller.cluster.free_text import text_line
 from controller.cluster.placement.dns_roles import PROVIDER, WORDS, serves
 from controller.cluster.rules.guard import watch
 from controller.cluster.servers.control_ports import with_control_port
-from controller.cluster.servers.logical_servers import find_server
+from controller.cluster.servers.logical_servers import lock_server
 from controller.cluster.servers.settings import (
     check_references,
     merged,
@@ -70,7 +71,7 @@ class ServerEditing:
 
     async def set(self, work: Work, request: SetServer) -> dict[str, Any]:
         """Change settings; those that are not named stay (R297)."""
-        server = await find_server(work.tx, request.name)
+        server = await lock_server(work.tx, request.name)
         guard = await watch(work.tx, servers=[server.id])
         known = KNOWN_TYPES[server.service_type]
         stored, boxes = await work.tx.row(
@@ -83,6 +84,8 @@ class ServerEditing:
         read = read_settings(known, request.settings, balanced=balanced)
         await check_references(work.tx, known, read)
         after = merged(known, stored, read)
+        if "tls_port" in read:
+            await lock_endpoints(work.tx)
         if "control_port" in read:
             for box in boxes:
                 await with_control_port(work.tx, box, known, read, besides=server.id)
@@ -124,7 +127,7 @@ class ServerEditing:
 
     async def edit(self, work: Work, request: EditServer) -> dict[str, Any]:
         """Change the description (R268, R284)."""
-        server = await find_server(work.tx, request.name)
+        server = await lock_server(work.tx, request.name)
         description = text_line(request.description, field="description", most=500)
         (former,) = await work.tx.row(
             "SELECT description FROM logical_server WHERE id = %s FOR NO KEY UPDATE", (server.id,)
@@ -144,8 +147,8 @@ class ServerEditing:
 
     async def move(self, work: Work, request: MoveServer) -> dict[str, Any]:
         """Put a logical server that no box serves clients with yet onto another box (R261)."""
-        server = await find_server(work.tx, request.name)
         box = await find_open_box(work.tx, request.to, field="to")
+        server = await lock_server(work.tx, request.name, boxes=[box.id])
         guard = await watch(work.tx, boxes=[box.id], servers=[server.id])
         present = await work.tx.rows(
             """SELECT b.id::text, b.name FROM lane l JOIN box b ON b.id = l.box_id

@@ -1,6 +1,7 @@
 """Logical servers: the commands ``lserver.*`` (R258 to R289)."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from controller.cluster.free_text import text_line
 from controller.cluster.ports import ServiceZonePort
 from controller.cluster.rules.guard import watch
 from controller.cluster.rules.health import words_about
+from controller.cluster.rules.loading import Part, lock_boxes
 from controller.cluster.servers import groups
 from controller.cluster.servers.control_ports import with_control_port
 from controller.cluster.servers.settings import (
@@ -84,6 +86,19 @@ async def find_server(tx: Transaction, name: str, *, field: str = "name") -> Ser
             status=404,
         )
     return ServerRow(*row)
+
+
+async def lock_server(
+    tx: Transaction, name: str, *, boxes: Iterable[str] = (), field: str = "name"
+) -> ServerRow:
+    """Give the logical server as it stays until the end, but for what this transaction does.
+
+    Its boxes (and ``boxes``) are locked: so does whoever renames, changes, moves or deletes it.
+    Raises `CommandError` ``lserver.unknown``, also where that happened while the lock was awaited.
+    """
+    found = await find_server(tx, name, field=field)
+    await lock_boxes(tx, Part.of(boxes, [found.id]))
+    return await find_server(tx, name, field=field)
 
 
 _LIST = """
@@ -282,7 +297,7 @@ class Servers:
 
     async def signup(self, work: Work, request: SwitchSignup) -> dict[str, Any]:
         """Switch signup on or off (R285)."""
-        server = await find_server(work.tx, request.name)
+        server = await lock_server(work.tx, request.name)
         touched = await work.tx.run(
             """UPDATE logical_server SET signup = %s, version = version + 1
                WHERE id = %s AND signup <> %s""",
@@ -299,7 +314,7 @@ class Servers:
 
     async def delete(self, work: Work, request: NamedServer) -> dict[str, Any]:
         """Delete a logical server that serves nothing (R286) and has no addresses (R287)."""
-        server = await find_server(work.tx, request.name)
+        server = await lock_server(work.tx, request.name)
         # A setting that is being made to name this server holds its row; see `check_references`.
         await work.tx.rows("SELECT 1 FROM logical_server WHERE id = %s FOR UPDATE", (server.id,))
         refused = _in_use(server, await _used(work.tx, server))
