@@ -18,7 +18,7 @@ from controller.hazards import Approval, Hazard
 from controller.principal import Principal
 from controller.progress import ChangeState, LaneProgress, change_state, change_states
 from controller.refusal import CommandError
-from controller.storage.database import Transaction
+from controller.storage.database import OvertakenError, Transaction
 from controller.written_objects import Standing, Wanted, Written, action_of
 from templates.objects import (
     ObjectKind,
@@ -26,6 +26,7 @@ from templates.objects import (
     encode_spec,
     undisturbed,
 )
+from templates.service_type import Endpoint
 
 __all__ = [
     "ChangeState",
@@ -79,7 +80,11 @@ SELECT s.id::text, s.revision, s.name, g.kind, g.key, sha256(o.spec), o.requires
        (SELECT nextval('change_id_seq')),
        CASE WHEN g.disturbs THEN o.spec END,
        ARRAY(SELECT b.name FROM lane l JOIN box b ON b.id = l.box_id
-             WHERE l.logical_server_id = s.id ORDER BY b.name)
+             WHERE l.logical_server_id = s.id ORDER BY b.name),
+       CASE WHEN s.group_name = 'dns' THEN
+           (SELECT jsonb_build_array(host(i.address), i.port) FROM ip_address i
+            WHERE i.logical_server_id = s.id AND i.type = 'service')
+       END
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bool[]) AS g(server, kind, key, disturbs)
 JOIN logical_server s ON s.id = g.server
 LEFT JOIN desired_object o ON o.logical_server_id = g.server AND o.kind = g.kind AND o.key = g.key
@@ -158,6 +163,7 @@ class ChangeWriter:
         self._names: dict[str, str] = {}
         self._boxes: dict[str, tuple[str, ...]] = {}
         self._before: dict[str, int] = {}
+        self._relied: dict[str, tuple[str, Endpoint]] = {}
 
     async def upsert(
         self,
@@ -215,6 +221,12 @@ class ChangeWriter:
             for row in self._rows
         )
 
+    def rely(self, lserver_id: str, name: str, endpoint: Endpoint) -> None:
+        """Be written only if a name server still has the name and the endpoint that it was read
+        with: it may have been read before others renamed it or gave it another endpoint.
+        """
+        self._relied[lserver_id] = name, endpoint
+
     async def watch(self, lserver_id: str, zone: str, serial: int) -> None:
         """Count the change as live only when ``lserver_id`` answers ``zone`` with ``serial``."""
         self._watches[lserver_id, zone] = serial
@@ -246,6 +258,7 @@ class ChangeWriter:
     async def close(self) -> int | None:
         """Write the change. Gives its id, or None where nothing was touched.
 
+        Raises `OvertakenError` where a server that it relies on is another one by now.
         It is written with the next statement of the transaction, its COMMIT if there is no other.
         """
         change_id = await self._number()
@@ -301,6 +314,11 @@ class ChangeWriter:
         revisions = dict(self._before)
         self._names = {row[0]: row[2] for row in found}
         self._boxes = {row[0]: tuple(row[9]) for row in found}
+        present = {row[0]: (row[2], row[10]) for row in found}
+        for server, (name, endpoint) in self._relied.items():
+            read = name, [endpoint.address, endpoint.port]
+            if present.get(server, read) != read:
+                raise OvertakenError(f"{name} at {endpoint} was renamed or readdressed")
         before = {
             (row[0], row[3], row[4]): Standing(_bytes(row[5]), _bytes(row[8])) for row in found
         }

@@ -318,6 +318,8 @@ async def renew_serial(work: Work, zone: Zone, *, now: int) -> Zone:
 async def project_zone(change: ChangeWriter, zone: Zone, placed: Sequence[NameServer]) -> None:
     """Give the master its object, the servers ``placed`` anew theirs, and watch the secondaries."""
     name, owner = zone.row.name, zone.row.owner_id
+    for server in placed:
+        change.rely(server.logical_server, server.name, server.endpoint)
     await change.upsert(
         zone.master.logical_server,
         ZONE,

@@ -10,10 +10,11 @@ from twisted.internet.task import deferLater
 
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
+from tests.integration.applying import name_servers
 from tests.integration.model import Model
 
 Asked = tuple[str, dict[str, Any]]
-WEB1 = "web1.example.net"
+WEB1, NS3 = "web1.example.net", "ns3.example.net"
 IDLE = {"name": "idle.example.net"}
 ONE = {"name": "one.test"}
 LAST = "203.0.113.62"
@@ -265,3 +266,24 @@ async def test_a_site_whose_www_comes_or_goes_meanwhile_is_served_as_it_is(
         assert site is not None
         assert site["www"] == (www == "domain.delete")
         assert (site["settings"] is None) == (command == "site.address")
+
+
+@pytest.mark.parametrize("at", [4, 6])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_zone_never_names_an_endpoint_that_its_name_server_has_no_more(
+    small: Model, monkeypatch: pytest.MonkeyPatch, reverse: bool, at: int
+) -> None:
+    await name_servers(small, 3)
+    await small.ask("dns.roles", master="ns2.example.net", slave1=NS3)
+    pair: tuple[Asked, Asked] = (
+        ("ip.edit", {"ip": "192.0.2.13", "new_port": 5353}),
+        ("domain.add", {"name": "two.test", "account": "acme"}),
+    )
+    slow, quick = reversed(pair) if reverse else pair
+    await overtaken(small, monkeypatch, at, slow, quick)
+    ((port,),) = await small.rows("SELECT port FROM ip_address WHERE address = '192.0.2.13'")
+    spec = (await small.objects("ns2.example.net"))["zone", "two.test"]
+    assert [each["port"] for each in spec["secondaries"] if each["address"] == "192.0.2.13"] == [
+        port
+    ]
