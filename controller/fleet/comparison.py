@@ -105,15 +105,21 @@ class Comparisons:
         """Take a lane that is ahead over into this history, as an operator chose.
 
         ``overwrite``: all that the model has is sent, and what it has not is removed; where that
-        is a mass delete, ``removed`` must name the number. Else the box keeps what it has, and
-        only what changes from now on is sent.
+        is a mass delete, ``removed`` must name the number. Else the box keeps what it has, and is
+        sent what it lacks and what was changed since the restore.
         """
         link.send(Adopt(lane=link.key[1], history=link.history, overwrite=overwrite))
         link.box_stored, link.repaired, link.mode = 0, False, "open"
         if overwrite and removed is not None:
             self._confirmed[link.key] = removed
-        if not overwrite:
-            self._keeping.add(link)
+        if overwrite:
+            self.begin(link)
+        else:
+            self.keep(link)
+
+    def keep(self, link: LaneLink) -> None:
+        """Go on from what an adopted lane has."""
+        self._keeping.add(link)
         self.begin(link)
 
     def page(self, link: LaneLink, message: Inventory) -> None:
@@ -160,13 +166,14 @@ class Comparisons:
 
     async def _finish(self, link: LaneLink, inventory: dict[ObjectName, int]) -> None:
         if link in self._keeping:
-            through = await self._database.transaction(
+            revision = await self._database.transaction(
                 FLEET, partial(keep, link=link, inventory=inventory), name="fleet.keep"
             )
             self._keeping.discard(link)
             if not link.ended:
-                link.mode = "open"
-                self.dispatcher.skip(link, through)
+                link.mode, link.adopted = "open", True
+                link.server_revision = max(link.server_revision, revision)
+                self.dispatcher.skip(link, link.stored)
             return
         confirmed = self._confirmed.get(link.key)
         compared = await self._database.transaction(
@@ -180,7 +187,7 @@ class Comparisons:
         self._at("compared")
         if link.ended:
             return
-        repair = compared.repair
+        repair, link.adopted = compared.repair, False
         log.warn(
             "lane {lane}: {send} objects are sent again, {forget} forgotten, {newer} are newer"
             " on the box {refused}",
@@ -235,7 +242,7 @@ async def settle(
     expected = int(total[0]) % MODULUS
     fresh = await tx.run(
         """UPDATE lane SET stored_revision = %s, expected_hash = %s, repairing = %s,
-                  settled_revision = least(settled_revision, %s)
+                  settled_revision = least(settled_revision, %s), adopted_history = NULL
            FROM box b WHERE lane.box_id = %s AND logical_server_id = %s
                 AND b.id = lane.box_id AND b.session_epoch = %s""",
         (through, expected, bool(repair.send), through, box, server, link.epoch),
@@ -246,10 +253,30 @@ async def settle(
 
 
 async def keep(tx: Transaction, link: LaneLink, inventory: dict[ObjectName, int]) -> int:
-    """Note what an adopted box holds, of unknown content; give the revision to go on from."""
+    """Note what an adopted box holds, of unknown content, and have it sent what it lacks.
+
+    What it had stored when the backup was made, and does not have now, becomes the newest of its
+    server: so it is sent though the session ends, with what was changed since the restore. Gives
+    the newest revision.
+    """
+    server = link.key[1]
+    (revision,) = await tx.row(
+        "SELECT revision FROM logical_server WHERE id = %s FOR UPDATE", (server,)
+    )
     await tx.run("DELETE FROM lane_object WHERE box_id = %s AND logical_server_id = %s", link.key)
     await _remember(tx, link.key, inventory)
-    (revision,) = await tx.row("SELECT revision FROM logical_server WHERE id = %s", (link.key[1],))
+    wanted = await desired(tx, server)
+    lacking = [
+        name for name in compare(inventory, wanted, link.stored).send if name not in inventory
+    ]
+    await tx.run(
+        """UPDATE desired_object d SET revision = %s + q.place
+           FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS q(kind, key, place)
+           WHERE d.logical_server_id = %s AND (d.kind, d.key) = (q.kind, q.key)""",
+        (revision, [kind for kind, _ in lacking], [key for _, key in lacking], server),
+    )
+    revision += len(lacking)
+    await tx.run("UPDATE logical_server SET revision = %s WHERE id = %s", (revision, server))
     await tx.run(
         """UPDATE lane SET adopted_history = %s, repairing = false
            WHERE box_id = %s AND logical_server_id = %s""",

@@ -207,9 +207,14 @@ class Fleet:
     def adopt(self, server: str, *, overwrite: bool, removed: int | None = None) -> int:
         """Go on with the lanes of a logical server that are ahead or held; give how many there are.
 
-        See `Comparisons.adopt`. Boxes that are not connected stay as they are.
+        See `Comparisons.adopt`. Lanes that were adopted before may be overwritten. Boxes that are
+        not connected stay as they are.
         """
-        links = [link for link in self._dispatcher.links_of(server) if link.mode == "closed"]
+        links = [
+            link
+            for link in self._dispatcher.links_of(server)
+            if link.mode == "closed" or (overwrite and link.adopted)
+        ]
         for link in links:
             self._comparisons.adopt(link, overwrite=overwrite, removed=removed)
             self._dispatcher.say(link, ConditionWord("ok", ""))

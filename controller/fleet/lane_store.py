@@ -47,13 +47,14 @@ async def lanes_of_boxes(tx: Transaction, boxes: Sequence[str]) -> list[LaneRow]
     rows = await tx.rows(
         """SELECT l.box_id::text, l.logical_server_id::text, s.name, s.service_type, s.revision,
                   l.stored_revision, l.settled_revision, l.expected_hash, l.condition, l.message,
-                  b.intent = 'maintenance', s.settings ->> 'drift', l.repairing
+                  b.intent = 'maintenance', s.settings ->> 'drift', l.repairing,
+                  coalesce(l.adopted_history = (SELECT history FROM cluster), false)
            FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
            JOIN box b ON b.id = l.box_id
            WHERE l.box_id = ANY(%s::uuid[]) ORDER BY s.id""",
         (list(boxes),),
     )
-    return [LaneRow(*(*row[:11], drift_policy(row[3], row[11]), row[12])) for row in rows]
+    return [LaneRow(*(*row[:11], drift_policy(row[3], row[11]), *row[12:])) for row in rows]
 
 
 async def touched_by(tx: Transaction, changes: Sequence[int]) -> tuple[list[Touched], list[Watch]]:

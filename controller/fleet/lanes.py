@@ -28,14 +28,17 @@ class LaneRow:
     """What becomes of its files that somebody else changed."""
     repairing: bool = False
     """Whether a repair has begun that is not known to have come to its end."""
+    adopted: bool = False
+    """Whether the box keeps what it had before a restore, as an operator chose."""
 
 
-Step = Literal["resume", "restart", "repair", "ahead"]
+Step = Literal["resume", "restart", "repair", "keep", "ahead"]
 
 
 @attrs.frozen
 class Verdict:
-    """What to do with a lane: go on, fill it from the start, compare object by object, or wait.
+    """What to do with a lane: go on, fill it from the start, compare object by object, keep what
+    it has, or wait.
 
     ``message`` is for the operator.
     """
@@ -52,18 +55,19 @@ def judge(row: LaneRow, report: LaneReport | None, history: str) -> Verdict:
     """
     if report is None or not report.history:
         return Verdict("resume") if row.stored == 0 else Verdict("restart")
+    until = f"nothing is sent until an operator chooses: hsctl recover {row.name}"
     if report.history != history:
         return Verdict(
-            "ahead",
-            "the box holds objects of another history of the database; nothing is sent until"
-            " an operator chooses",
+            "ahead", f"the box holds objects of another history of the database; {until}"
         )
     if report.stored_revision > row.server_revision:
         return Verdict(
             "ahead",
             f"the box stored revision {report.stored_revision}, the database knows"
-            f" {row.server_revision}; nothing is sent until an operator chooses",
+            f" {row.server_revision}; {until}",
         )
+    if row.adopted and report.stored_revision == 0 < row.stored:
+        return Verdict("keep", "its adoption was cut off")
     if words := _difference(row, report):
         return Verdict("repair", words)
     return Verdict("resume")

@@ -79,6 +79,8 @@ class LaneLink:
     """The highest revision that was sent early and is not known to be settled."""
     looked_early: bool = False
     """Whether it was looked what else is to overtake, since the session began."""
+    adopted: bool = False
+    """Whether the box keeps what it had before a restore: it may be overwritten still."""
     repaired: bool = False
     """Whether a comparison was made on this session: one is enough."""
     complete_outcomes: bool = True

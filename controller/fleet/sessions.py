@@ -221,6 +221,7 @@ class Session:
             server_revision=row.server_revision,
             mode="closed" if verdict.step == "ahead" else "open",
             paused=row.paused,
+            adopted=row.adopted,
         )
         self.links[row.server] = link
         if verdict.message:
@@ -228,6 +229,8 @@ class Session:
         # Before it is served: what is read at once may be there at once, and must not be sent.
         if verdict.step == "repair":
             self._services.comparisons.begin(link)
+        elif verdict.step == "keep":
+            self._services.comparisons.keep(link)
         self._services.dispatcher.attach(link)
 
     def _let_go(self, link: LaneLink) -> None:

@@ -23,9 +23,9 @@ MODES = ("adopt", "overwrite")
 class RecoverServer:
     """Which side is right for the lanes of a logical server that are ahead.
 
-    ``adopt``: the boxes keep what they have, and what changes from now on is sent. ``overwrite``:
-    the boxes get what the database says, and lose what it does not know; ``removed`` confirms the
-    number of objects where those are many.
+    ``adopt``: the boxes keep what they have, and are sent what they lack and what was changed since
+    the restore. ``overwrite``, also after that: the boxes get what the database says, and lose what
+    it does not know; ``removed`` confirms the number of objects where those are many.
     """
 
     name: str
@@ -35,7 +35,9 @@ class RecoverServer:
 
 _LANES = """
 SELECT b.name, l.condition, l.message, b.connected FROM lane l JOIN box b ON b.id = l.box_id
-WHERE l.logical_server_id = %s AND l.condition = ANY(%s) ORDER BY b.name
+WHERE l.logical_server_id = %s
+  AND (l.condition = ANY(%s) OR (%s AND l.adopted_history = (SELECT history FROM cluster)))
+ORDER BY b.name
 """
 
 
@@ -60,7 +62,7 @@ class Recovery:
         server = await find_server(work.tx, request.name)
         # A lane that waits for the number of removals is shown as held.
         stuck = ["ahead", "held"] if overwrite else ["ahead"]
-        lanes = await work.tx.rows(_LANES, (server.id, stuck))
+        lanes = await work.tx.rows(_LANES, (server.id, stuck, overwrite))
         boxes = [box for box, _, _, connected in lanes if connected]
         if not boxes:
             raise CommandError(
@@ -70,7 +72,8 @@ class Recovery:
                 else f"not connected: {', '.join(lane[0] for lane in lanes)}",
                 field="name",
                 value=server.name,
-                allowed="a logical server with a connected box that `hsctl status` shows as ahead",
+                allowed="a logical server with a connected box that `hsctl status` shows as ahead; "
+                "one that was adopted can be overwritten, once",
                 status=409,
             )
         for box, condition, message, connected in lanes:
@@ -78,6 +81,13 @@ class Recovery:
                 before = {"condition": condition, "message": message}
                 after = {"recovered": request.mode, "removed": request.removed}
                 work.change.row("lane", f"{server.name} {box}", before, after)
+        # Before a box is told: where its session ends too early, the next goes on as was chosen.
+        await work.tx.run(
+            """UPDATE lane l SET adopted_history = CASE WHEN NOT %s THEN c.history END
+               FROM cluster c, box b
+               WHERE l.logical_server_id = %s AND b.id = l.box_id AND b.name = ANY(%s)""",
+            (overwrite, server.id, boxes),
+        )
         if overwrite:
             await self._renew_serials(work, server)
         work.tx.after_commit(lambda: self._adopt(server, request))
@@ -113,7 +123,8 @@ class Recovery:
                 "provider.write",
                 "Go on with boxes that know more than the database",
                 self.recover,
-                description="mode adopt: the boxes keep what they have; overwrite: they get what"
-                " the database says. removed confirms the number of objects that go.",
+                description="mode adopt: the boxes keep what they have, and are sent what they"
+                " lack; overwrite, also after that: they get what the database says."
+                " removed confirms the number of objects that go.",
             ),
         )

@@ -10,7 +10,12 @@ from controller.hsctl.verbs import confirm, writes
 
 @click.command()
 @click.argument("lserver")
-@click.option("--adopt", "mode", flag_value="adopt", help="The boxes keep what they have.")
+@click.option(
+    "--adopt",
+    "mode",
+    flag_value="adopt",
+    help="The boxes keep what they have, and get what they lack.",
+)
 @click.option(
     "--overwrite",
     "mode",
@@ -28,7 +33,8 @@ from controller.hsctl.verbs import confirm, writes
 def recover(lserver: str, mode: str | None, removed: int | None, yes: bool) -> Mapping[str, Any]:
     """Go on with a logical server whose boxes are ahead, after the restore of an older backup.
 
-    Nothing is sent to such a box, and nothing deleted there, until you say which side is right.
+    Nothing is sent to such a box, and nothing deleted there, until you say which side is right. A
+    server that was adopted can be overwritten later, once.
 
     \b
     hsctl recover ns1.example.net --adopt

@@ -21,24 +21,26 @@ def broken() -> Iterator[Broken]:
         yield made
 
 
-def restored(broken: Broken, name: str) -> tuple[str, str]:
-    """Restore a backup that is older than a domain and a record; give the old and the new domain.
+def restored(broken: Broken, name: str) -> tuple[str, str, str]:
+    """Restore a backup that is older than a domain and a record; give three domains.
 
-    ``old`` was changed after the backup, ``new`` was made after it.
+    ``old`` was changed after the backup, ``new`` was made after it, and ``gone`` deleted.
     """
     cluster = broken.cluster
-    old, new = f"{name}-old.test", f"{name}-new.test"
-    cluster.good("domain", "add", old, "--account", "acme")
+    old, new, gone = f"{name}-old.test", f"{name}-new.test", f"{name}-gone.test"
+    for domain in (old, gone):
+        cluster.good("domain", "add", domain, "--account", "acme")
     cluster.good("record", "set", old, "www", "A", "192.0.2.1")
     backup = str(cluster.home / f"{name}.hsb")
     cluster.good("backup", "create", backup)
     cluster.good("record", "set", old, "www", "A", "192.0.2.2")
     cluster.good("domain", "add", new, "--account", "acme")
+    cluster.good("domain", "delete", gone, "--yes")
     assert cluster.local("down").code == 0
     cluster.good("backup", "restore", backup, "--yes")
     up = cluster.local("up", "--detach")
     assert up.code == 0, up
-    return old, new
+    return old, new, gone
 
 
 def serves_everything(broken: Broken, old: str, new: str) -> None:
@@ -62,7 +64,7 @@ def recover(broken: Broken, box: str, *words: str) -> None:
 
 
 def test_a_restored_controller_deletes_nothing_and_adopts_what_boxes_have(broken: Broken) -> None:
-    old, new = restored(broken, "adopt")
+    old, new, gone = restored(broken, "adopt")
     cluster = broken.cluster
     assert eventually(lambda: all_ahead(broken), 20), broken.status()["lanes"]
     assert all("ahead" in broken.condition(box) for box in BOXES)
@@ -83,18 +85,32 @@ def test_a_restored_controller_deletes_nothing_and_adopts_what_boxes_have(broken
 
     for box in BOXES:
         recover(broken, box, "--adopt")
-    serves_everything(broken, old, new)
+    # What was committed meanwhile is done; what only the boxes have stays.
+    assert broken.settled(), broken.status()["lanes"]
+    for box in before:
+        assert eventually(lambda b=box: broken.answers(b, f"held.{old}", "A") == ["192.0.2.3"], 20)
     cluster.good("record", "set", old, "later", "A", "192.0.2.4")
     for box, former in before.items():
         assert broken.answers(box, f"later.{old}", "A") == ["192.0.2.4"]
         assert serial(cluster.places()[box], old) > former
         assert broken.answers(box, new, "SOA") != []
     assert fetch(cluster.places()["web1"], new)[0] == 200
+    # The domain that was deleted after the backup is in the database, so it is served.
+    for box in before:
+        assert broken.answers(box, gone, "SOA") != []
+    assert fetch(cluster.places()["web1"], gone)[0] == 200
     assert broken.settled(), broken.status()["lanes"]
+
+    # What should not be there can be taken away still.
+    for box in BOXES:
+        recover(broken, box, "--overwrite", "--yes")
+    for box in before:
+        assert eventually(lambda b=box: broken.answers(b, new, "SOA") == [], 20), box
+    assert eventually(lambda: fetch(cluster.places()["web1"], new)[0] != 200)
 
 
 def test_overwriting_brings_the_restored_state_to_every_server(broken: Broken) -> None:
-    old, new = restored(broken, "over")
+    old, new, _ = restored(broken, "over")
     cluster = broken.cluster
     assert eventually(lambda: all_ahead(broken), 20), broken.status()["lanes"]
     serves_everything(broken, old, new)

@@ -223,6 +223,61 @@ async def test_adopting_without_overwriting_keeps_what_the_box_has(
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_adopted_box_is_sent_what_it_lacks_and_what_was_changed_since_the_restore(
+    cluster: FleetCluster, database_url: str
+) -> None:
+    server, agent = await filled(cluster, 4)
+    lane = agent.lanes[server]
+    lane.drop(("zone", "z0.test"))  # deleted after the backup
+    add(lane, "later.test", 6)
+    lane.stored = 6
+    execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
+    await cluster.change(server, {"since.test": b"new", "z1.test": b"new", "z2.test": None})
+    await agent.connect(reactor, cluster.agent_port)
+    await until_ahead(cluster, agent)
+    agent.stores = False
+    cluster.fleet.adopt(server, overwrite=False)
+    await agent.until(lambda: bool(agent.said(Batch)))
+    await agent.leave()  # in the middle of it
+    agent.stores = True
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until_settled(server)
+    assert lane.live() == {
+        "z0.test": b"spec",
+        "z1.test": b"new",
+        "z3.test": b"spec",
+        "since.test": b"new",
+        "later.test": b"extra",
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_adopted_box_may_be_overwritten_still_and_once(
+    cluster: FleetCluster, database_url: str
+) -> None:
+    server, agent = await filled(cluster, 3)
+    add(agent.lanes[server], "later.test", 4)
+    agent.lanes[server].stored = 4
+    execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
+    await agent.connect(reactor, cluster.agent_port)
+    await until_ahead(cluster, agent)
+    cluster.fleet.adopt(server, overwrite=False)
+    await agent.until(lambda: bool(agent.said(Batch)))
+    await until_agreed(cluster, server, agent)
+    assert cluster.fleet.adopt(server, overwrite=False) == 0
+    await agent.leave()
+    agent.messages.clear()
+    await agent.connect(reactor, cluster.agent_port)
+    await agent.until(lambda: bool(agent.said(Assign)))
+    assert "later.test" in agent.lanes[server].live()
+    assert cluster.fleet.adopt(server, overwrite=True) == 1
+    await agent.until(lambda: bool(agent.said(Forget)))
+    await until_agreed(cluster, server, agent)
+    assert agent.lanes[server].live() == {f"z{n}.test": b"spec" for n in range(3)}
+    assert cluster.fleet.adopt(server, overwrite=True) == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_adopting_with_overwriting_makes_the_box_as_the_model(
     cluster: FleetCluster, database_url: str
 ) -> None:
