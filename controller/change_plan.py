@@ -3,7 +3,7 @@
 The words are made here once: the API answers them, and hsctl and the panel show them as they are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -31,7 +31,6 @@ _NOUNS = {
     "operator": ("operator", "operators"),
     "record": ("record", "records"),
     "rollout": ("rollout", "rollouts"),
-    "service": ("request to the service", "requests to services"),
     "site": ("site", "sites"),
     "zone": ("zone", "zones"),
     "zone_move": ("move of zones", "moves of zones"),
@@ -39,6 +38,14 @@ _NOUNS = {
 }
 _JOBS = frozenset({"address_move", "rollout", "zone_move"})
 """Their rows have a number that nobody knows before: what a new one does is foreseen in words."""
+_ASKED: Mapping[str, Callable[[str], str]] = {
+    "drift": lambda server: (
+        f"has the boxes of {server} bring files back, and reload for it where they must: "
+        f"hsctl drift preview {server} tells which"
+    ),
+    "service": lambda key: "has {} act on its service {}".format(*key.split("/", 1)),
+}
+"""What boxes are asked for beside the model; its rows only say that it was asked."""
 _VERBS: Mapping[Action, str] = {"add": "adds", "change": "changes", "remove": "removes"}
 _OWN = "server"
 """The object that is a logical server itself: that its server is touched says it already."""
@@ -100,11 +107,15 @@ class ChangePlan:
 
     @words.default
     def _words(self) -> tuple[str, ...]:
+        asked = tuple(_ASKED[row.relation](row.key) for row in self.rows if row.relation in _ASKED)
         touched = _touched(self)
         changes = (*_changes(self), *self.foreseen.words)
+        if asked and not touched and not changes:
+            return asked
         if not touched and not changes:
             return ("nothing changes",)
         return (
+            *asked,
             f"touches {listed(touched) if touched else 'no server'}",
             *changes,
             *_disturbances(self, touched),
@@ -123,7 +134,7 @@ def _changes(plan: ChangePlan) -> list[str]:
     things: list[tuple[Action, str, str]] = [
         (row.action, row.relation, row.key)
         for row in plan.rows
-        if not (row.action == "add" and row.relation in _JOBS)
+        if row.relation not in _ASKED and not (row.action == "add" and row.relation in _JOBS)
     ]
     told = {(relation, key) for _, relation, key in things}
     beside: dict[tuple[str, str], Action] = {}

@@ -7,7 +7,13 @@ from controller.hsctl.views import Answer
 
 MOST_THINGS = 20
 """Things that an undo names."""
-_RELATIONS = {"enrolment_token": "enrolment line of"}
+_RELATIONS = {
+    "drift": "repair of files of",
+    "enrolment_token": "enrolment line of",
+    "service": "request to the service",
+}
+_JOBS = frozenset(("address_move", "rollout", "zone_move"))
+"""A dry run draws a number for a new one that it does not get."""
 _MOST_PLANNED = 20
 """The most lines of a plan that a person is shown; programs get all of them."""
 _CHANGE = (
@@ -145,9 +151,15 @@ def plan(given: Answer) -> dict[str, Any]:
         ] + _left_out(objects, "object")
     if rows := given.get("rows"):
         shown["would_change_in_the_model"] = [
-            {"action": part.get("action"), "thing": _thing(part)} for part in rows[:_MOST_PLANNED]
+            {"action": part.get("action"), "thing": _planned(part)} for part in rows[:_MOST_PLANNED]
         ] + _left_out(rows, "thing")
     return shown
+
+
+def _planned(row: Answer) -> str:
+    relation = str(row.get("relation"))
+    new_job = relation in _JOBS and row.get("action") == "add"
+    return relation.replace("_", " ") if new_job else _thing(row)
 
 
 def _left_out(found: Sequence[Any], column: str) -> list[dict[str, Any]]:

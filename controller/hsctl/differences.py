@@ -15,7 +15,7 @@ Answer = Mapping[str, Any]
 def print_differences(lanes: Sequence[Answer]) -> None:
     """Print what each logical server would come to; what is not known is said."""
     if not lanes:
-        write("no box is touched: there are no differences")
+        write("no object of a box changes: there are no differences")
     for lane in lanes:
         where = clean(f"{lane['logical_server']} on {lane['box']}")
         write(f"\n{paint(where, bold=True)}")

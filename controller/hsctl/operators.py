@@ -64,6 +64,7 @@ def token() -> None:
 @click.option("--operator", default="", metavar="NAME", help="Only of this operator.")
 @reads(
     "token.list",
+    view=dict,  # whole: its number is its name
     columns=("id", "operator", "label", "created_at", "expires_at", "revoked_at"),
     paged=True,
     empty="no tokens",

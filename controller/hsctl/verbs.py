@@ -319,7 +319,7 @@ def _show_plan(answer: Written, output: Output, view: views.View) -> None:
     if output == "json":
         print_json(attrs.asdict(answer))
         return
-    _show_result(answer, view)
+    _show_result(answer, views.foreseen(view))
     told = answer.plan or {}
     if plan := change_views.plan(told):
         click.echo()

@@ -19,6 +19,13 @@ def plain(answer: Answer) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name not in _HIDDEN}
 
 
+def foreseen(view: View) -> View:
+    """Make the view of a dry run's answer: without the number that it drew for a job."""
+    return lambda answer: {
+        name: value for name, value in view(answer).items() if name not in ("move", "rollout")
+    }
+
+
 def nothing(answer: Answer) -> dict[str, Any]:
     """Show nothing: what was done is said in a line of its own."""
     return {}

@@ -52,6 +52,16 @@ def test_what_jobs_do_later_is_part_of_the_plan() -> None:
     assert "; ".join(plan.words) == "touches ns1, ns2; 214 zones change master; nothing reloads"
 
 
+def test_what_boxes_are_asked_for_is_not_called_nothing() -> None:
+    repair = words(rows=(PlannedRow("add", "drift", "ns1.test"),))
+    assert repair == (
+        "has the boxes of ns1.test bring files back, and reload for it where they must: "
+        "hsctl drift preview ns1.test tells which",
+    )
+    service = words(rows=(PlannedRow("add", "service", "web1/web1.test"),))
+    assert service == ("has web1 act on its service web1.test",)
+
+
 @pytest.mark.parametrize(
     ("boxes", "said"),
     [

@@ -90,7 +90,7 @@ async def test_json_has_it_as_it_was_told(cli: Cli) -> None:
 async def test_a_change_that_touches_no_box_says_so(cli: Cli) -> None:
     cli.runner.answer = lambda asked: planned()
     ended = await cli.run(*ASK, "--dry-run", "--diff")
-    assert "no box is touched" in ended.out
+    assert "no object of a box changes" in ended.out
 
 
 @ensureDeferred

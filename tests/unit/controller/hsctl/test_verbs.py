@@ -104,6 +104,24 @@ async def test_a_dry_run_asks_nothing_shows_the_plan_and_waits_for_nothing(cli: 
 
 
 @ensureDeferred
+async def test_a_dry_run_tells_no_number_of_a_job_that_is_not_begun(cli: Cli) -> None:
+    begun = [{"action": "add", "relation": "zone_move", "key": "1"}]
+    cli.runner.answer = lambda asked: Told({"zones": 3, "move": 1}, None, {"rows": begun})
+    ended = await cli.run("dns", "apply", "--dry-run")
+    assert "zones" in ended.out
+    assert "zone move" in ended.out
+    assert "1" not in ended.out
+
+
+@ensureDeferred
+async def test_tokens_are_listed_with_the_number_that_revokes_them(cli: Cli) -> None:
+    token = {"id": 7, "operator": "ada", "label": "laptop"}
+    cli.answers({"items": [token], "next": None})
+    listed = (await cli.run("token", "list")).out.splitlines()
+    assert [line.split()[0] for line in listed] == ["id", "7"]
+
+
+@ensureDeferred
 async def test_a_name_with_slashes_and_control_characters_stays_one_path_segment(cli: Cli) -> None:
     ended = await cli.run("account", "show", "../status?x=1")
     assert ended.code == 1
