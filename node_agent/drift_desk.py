@@ -160,7 +160,7 @@ class DriftDesk:
             raise
         for each in results:
             event(each.outcome, lane=self._name, file=each.path, why=each.words)
-        self.verifier.tell_soon()
+        await self.verifier.tell_now()
         asked.answer.callback((results, any(each.reload for each in wanted), after))
 
     def turn_away(self, why: str) -> None:

@@ -141,10 +141,11 @@ class Verifier:
         """Tell what is known, once all that comes with it is known too."""
         if not self._stopped and (self._tell_call is None or not self._tell_call.active()):
             self._tell_call = self._clock.callLater(
-                TELL_AFTER, lambda: Deferred.fromCoroutine(self._tell_now())
+                TELL_AFTER, lambda: Deferred.fromCoroutine(self.tell_now())
             )
 
-    async def _tell_now(self) -> None:
+    async def tell_now(self) -> None:
+        """Tell what is known: before an answer that says the same, or the two contradict."""
         self._tell(await self._blocking(self.report))
 
     # --- walking ---
@@ -187,7 +188,7 @@ class Verifier:
 
     async def _round_ended(self) -> None:
         self._verified_at, self._hurry = self._clock.seconds(), False
-        await self._tell_now()
+        await self.tell_now()
         self._ended(self._drifted)
         self._release()
 

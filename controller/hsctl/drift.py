@@ -10,6 +10,7 @@ from controller.hsctl import views
 from controller.hsctl.verbs import confirm, reads, session, writes
 from controller.hsctl.waiting import Verdict
 from controller.printable import clean
+from controller.sentences import counted
 
 FEW = 5
 """Files that are brought back without a question."""
@@ -110,7 +111,8 @@ def verify(lserver: str, pserver: str | None) -> Mapping[str, Any]:
 def _print_preview(answer: views.Answer) -> None:
     for box in answer["boxes"]:
         reload = "; the daemon reloads" if box["reload"] else ""
-        click.echo(clean(f"{box['box']}: {box['total']} files would be brought back{reload}"))
+        files = counted(box["total"], "file", "files")
+        click.echo(clean(f"{box['box']}: {files} would be brought back{reload}"))
         for each in box["files"]:
             click.echo(clean(f"  {each['path']}"))
 
@@ -134,7 +136,7 @@ def _repaired(answer: views.Answer) -> Verdict:
     refused = [each for each in files if each["outcome"] == "refused"]
     silent = [each for each in answer["boxes"] if each["outcome"] != "done" and not each["files"]]
     done = sum(box["total"] for box in answer["boxes"]) - len(refused)
-    words = f"{answer['name']}: {done} files brought back"
+    words = f"{answer['name']}: {counted(done, 'file', 'files')} brought back"
     for each in refused[:FEW]:
         words += f"; {each['path']} refused: {each['message']}"
     for each in silent:

@@ -100,6 +100,15 @@ def test_each_kind_of_drift_is_found_and_brought_back(what: str) -> None:
     assert found(bench) == {}
 
 
+def test_a_repair_is_answered_after_it_was_told_what_drifts_still() -> None:
+    bench = running()
+    edit(bench, ZONE, content=b"by hand")
+    assert verified(bench).total == 1
+    bench.said.clear()
+    asked(bench, bench.lane.drift.repair(ZONE))
+    assert [told.total for told in bench.heard(Drift)] == [0]
+
+
 def test_a_repair_of_all_takes_one_reload_and_touches_no_outcome() -> None:
     bench = running(zones=250)
     for path in list(bench.daemon.files.nodes):
