@@ -4,10 +4,12 @@ Paths are relative to the lane's own directory and use ``/``. A path that is abs
 ``..`` cannot be built.
 """
 
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
 
+_LONGEST_IN_CANDIDATE = 255 - len("..candidate")
 Owner = Literal["agent", "daemon"]
 """Who owns a file: the agent's user, or the user that the daemon runs as."""
 
@@ -81,8 +83,13 @@ FileEffect = WriteFile | Symlink | MakeDirectory | RemovePath
 
 
 def candidate_path(path: str) -> str:
-    """Name the file that holds the candidate of ``path`` between staging and the rename."""
+    """Name the file that holds the candidate of ``path`` between staging and the rename.
+
+    The digest stands for a name that leaves no room for more (255 bytes).
+    """
     head, slash, name = path.rpartition("/")
+    if len(name.encode()) > _LONGEST_IN_CANDIDATE:
+        name = sha256(name.encode()).hexdigest()
     return f"{head}{slash}.{name}.candidate"
 
 

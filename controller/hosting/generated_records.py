@@ -20,7 +20,9 @@ def generated_records(
     """
     kept = system_records(zone, servers)
     taken = {record.name for record in kept if record.type != "NS"}
-    site = address_records([n for n in ("@", "www") if n not in taken], [address], ZONE_TTL)
+    # As in the web server: no name is longer than 253 bytes.
+    own = ("@", "www") if len(f"www.{zone}") <= 253 else ("@",)
+    site = address_records([name for name in own if name not in taken], [address], ZONE_TTL)
     return (*kept, *site)
 
 

@@ -54,6 +54,16 @@ def test_a_staged_file_is_not_in_place_until_it_is_committed(files: LaneFiles) -
     assert files.image(candidate_path("a/b/c.conf")) == Absent()
 
 
+@pytest.mark.parametrize("length", [244, 245, 255])
+def test_the_longest_names_of_files_have_candidates_too(files: LaneFiles, length: int) -> None:
+    name = "n" * length
+    put(files, name, b"new")
+    files.commit((Symlink(f"vhosts/{name}", "../sites"),))
+    assert content(files, name) == b"new"
+    assert files.image(f"vhosts/{name}") == LinkImage("../sites")
+    assert len(candidate_path(name)) <= 255
+
+
 def test_many_files_are_staged_at_once(files: LaneFiles) -> None:
     effects = tuple(WriteFile(f"zones/{n % 7}/z{n}", str(n).encode()) for n in range(50))
     files.stage(effects)

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
-from tests.integration.applying import name_servers
+from tests.integration.hosted import name_servers
 from tests.integration.model import Model
 
 Asked = tuple[str, dict[str, Any]]

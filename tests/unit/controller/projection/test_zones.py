@@ -54,6 +54,13 @@ def test_new_zone_has_its_ns_and_the_sites_address() -> None:
     }
 
 
+@pytest.mark.parametrize(("length", "names"), [(249, {"@", "www"}), (250, {"@"}), (253, {"@"})])
+def test_a_domain_has_www_where_that_is_a_name_still(length: int, names: set[str]) -> None:
+    zone = ".".join(["a" * 60] * 5)[:length]
+    found = generated_records(zone, SERVERS, "192.0.2.9")
+    assert {record.name for record in found if record.type == "A"} == names
+
+
 def test_a_name_server_that_is_the_domain_keeps_its_own_address() -> None:
     found = {
         (r.name, r.type, r.data)
