@@ -46,6 +46,22 @@ class _Collector(dns.zonefile.RRsetsReaderTransaction):
         self.read.append((owner, ttl, rdata))
 
 
+class _Lines(dns.tokenizer.Tokenizer):
+    """Says where the record or directive that is read begins, not how far it was looked ahead."""
+
+    _begun = 1
+
+    def get(self, want_leading: bool = False, want_comment: bool = False) -> dns.tokenizer.Token:
+        """Give the next token; one with ``want_leading`` begins a line."""
+        if want_leading:
+            self._begun = self.line_number
+        return super().get(want_leading, want_comment)
+
+    def where(self) -> tuple[str, int]:
+        """Tell the file and the line."""
+        return self.filename, self._begun
+
+
 def master_file(zone: Zone) -> str:
     """Write a zone as a master file, its SOA and NS included."""
     row = zone.row
@@ -69,7 +85,7 @@ def read_master_file(text: str, zone: str) -> tuple[RecordRow, ...]:
     collector = _Collector()
     try:
         reader = dns.zonefile.Reader(
-            dns.tokenizer.Tokenizer(text, "zone file"),
+            _Lines(text.removeprefix("\ufeff"), "zone file"),
             dns.rdataclass.IN,
             collector,
             allow_include=False,
@@ -97,7 +113,8 @@ def _refused(why: str) -> CommandError:
         "zone-file.invalid",
         why,
         field="text",
-        allowed="a master file (RFC 1035 section 5) without $INCLUDE and $GENERATE",
+        allowed="a master file (RFC 1035 section 5) with a TTL for each record (by $TTL, its SOA "
+        "or its own) and without $INCLUDE and $GENERATE",
     )
 
 

@@ -1,5 +1,6 @@
 """Records and zone files: what a zone takes, and what its servers are then told."""
 
+import pytest
 import pytest_twisted
 
 from tests.integration.model import Model
@@ -173,6 +174,34 @@ async def test_an_import_makes_the_domain_where_an_account_is_named(model: Model
     found = await records(model)
     assert ("mail", "A", "192.0.2.9") in found
     assert not any(r[2] == "ns.old.test." for r in found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_byte_order_mark_is_no_part_of_a_master_file(model: Model) -> None:
+    await model.shop()
+    text = "\ufeff@ 60 A 192.0.2.1\r\nwin 60 A 192.0.2.2\r\n"
+    answer = await model.ask("domain.import", name="shop.test", text=text)
+    assert answer["read"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a A 192.0.2.1\n", "zone file:1: Missing default TTL"),
+        ("$TTL 60\n\na A 192.0.2.1\na MX mail\nb A 192.0.2.1\n", "zone file:4: "),
+        ('$TTL 60\na TXT "open\nb A 192.0.2.1\n', "zone file:2: "),
+        ("$TTL 60\na A 192.0.2.1\nb TXT ( a\nc A 192.0.2.1\n", "zone file:3: "),
+        ("$TTL 60\n$INCLUDE x\n", "zone file:2: "),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_bad_master_file_is_refused_with_the_line_that_is_bad(
+    model: Model, text: str, where: str
+) -> None:
+    await model.shop()
+    error = await model.refused("domain.import", name="shop.test", text=text)
+    assert where in error.message
+    assert "TTL" in error.allowed
 
 
 @pytest_twisted.ensureDeferred
