@@ -66,7 +66,10 @@ def create(place: Place, target: Path) -> Manifest:
     The dump is one snapshot of the database. The files are read after it, so the deny-list is
     never older than the database. Raises `BackupError`, OSError.
     """
-    with tempfile.TemporaryDirectory(prefix=".backup-", dir=target.absolute().parent) as scratch:
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise BackupError(f"{folder} is no directory: make it first, for nobody else to read")
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=folder) as scratch:
         dump = Path(scratch) / DUMP
         _run(
             place,

@@ -188,6 +188,14 @@ async def test_a_backup_never_replaces_another(place: Place, tmp_path: Path) -> 
     assert (tmp_path / "one.backup").read_text() == "mine"
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_backup_into_no_directory_is_refused_with_its_name(
+    place: Place, tmp_path: Path
+) -> None:
+    with pytest.raises(backup.BackupError, match="away is no directory: make it first"):
+        await deferToThread(backup.create, place, tmp_path / "away" / "one.backup")
+
+
 def _rewritten(source: Path, target: Path, member: tarfile.TarInfo, content: bytes) -> None:
     with tarfile.open(source) as old, tarfile.open(target, "w") as new:
         for entry in old:
