@@ -225,7 +225,8 @@ async def settle(
     if is_mass_delete(removed, len(inventory)) and confirmed != removed:
         words = (
             f"the repair would remove {removed} of {len(inventory)} objects:"
-            " an operator must confirm the number"
+            " an operator must confirm the number:"
+            f" hsctl recover LSERVER --overwrite --removed {removed}"
         )
         return Compared(repair, removed, link.stored, words)
     kept = {name: rev for name, rev in inventory.items() if name in wanted}
