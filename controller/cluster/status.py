@@ -32,7 +32,10 @@ SELECT s.name, s.group_name, s.service_type, b.name, b.connected, l.condition, l
        (SELECT host(i.address) FROM ip_address i WHERE i.logical_server_id = s.id
         AND i.type <> 'dedicated' ORDER BY i.id LIMIT 1),
        (SELECT i.port FROM ip_address i WHERE i.logical_server_id = s.id
-        AND i.type <> 'dedicated' ORDER BY i.id LIMIT 1)
+        AND i.type <> 'dedicated' ORDER BY i.id LIMIT 1),
+       -- Counted up to here: somebody must look long before.
+       (SELECT count(*) FROM (SELECT 1 FROM object_outcome o WHERE o.box_id = l.box_id
+                              AND o.logical_server_id = l.logical_server_id LIMIT 1000) f)
 FROM lane l JOIN logical_server s ON s.id = l.logical_server_id JOIN box b ON b.id = l.box_id
 """
 
@@ -153,4 +156,5 @@ def _lane(row: tuple[Any, ...]) -> dict[str, Any]:
         "settled_revision": row[9],
         "address": row[10],
         "port": row[11],
+        "faults": row[12],
     }

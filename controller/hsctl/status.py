@@ -99,7 +99,11 @@ def _last_seen(at: str | None, now: datetime) -> str:
 
 def _lane_lines(lane: Answer) -> Iterator[str]:
     words = lane_words(
-        lane["connected"], lane["condition"], lane["settled_revision"], lane["revision"]
+        lane["connected"],
+        lane["condition"],
+        lane["settled_revision"],
+        lane["revision"],
+        lane.get("faults", 0),
     )
     good = words in ("up to date", "modelled")
     where = "no address yet" if lane["address"] is None else place(lane["address"], lane["port"])

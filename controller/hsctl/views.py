@@ -7,6 +7,8 @@ is left out here too.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from controller.sentences import counted
+
 Answer = Mapping[str, Any]
 View = Callable[[Answer], dict[str, Any]]
 
@@ -38,12 +40,16 @@ def place(address: object, port: object) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def lane_words(connected: bool, condition: str, settled: int, revision: int) -> str:
-    """Say in the words of the design how a lane stands."""
+def lane_words(
+    connected: bool, condition: str, settled: int, revision: int, faults: int = 0
+) -> str:
+    """Say in the words of the design how a lane stands; ``faults`` are objects not applied."""
     if condition not in ("ok", "new"):
         return condition.replace("-", " ")
     if settled < revision:
         return f"behind by {revision - settled}" if connected else "behind, not connected"
+    if faults and connected:
+        return counted(faults, "fault", "faults")
     return "up to date" if connected else "not connected"
 
 
@@ -81,6 +87,7 @@ def _lanes(server: Answer) -> list[str]:
             lane["condition"],
             lane["settled_revision"],
             server.get("revision", 0),
+            lane.get("faults", 0),
         )
         for lane in server.get("lanes", ())
     ]

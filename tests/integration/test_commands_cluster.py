@@ -360,3 +360,20 @@ async def test_status_shows_boxes_and_lanes(model: Model) -> None:
     assert {lane["logical_server"] for lane in status["lanes"]} == {
         f"{name}.example.net" for name in ("ns1", "ns2", "web1")
     }
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lane_counts_the_objects_that_it_could_not_apply(model: Model) -> None:
+    await model.shop()
+    await model.write(
+        """INSERT INTO object_outcome (box_id, logical_server_id, kind, key, revision, outcome)
+           SELECT l.box_id, l.logical_server_id, o.kind, o.key, o.revision, 'failed'
+           FROM desired_object o JOIN lane l ON l.logical_server_id = o.logical_server_id
+           JOIN logical_server s ON s.id = l.logical_server_id
+           WHERE s.name = 'ns1.example.net' AND o.kind = 'zone'"""
+    )
+    counted = {"ns1.example.net": 2, "ns2.example.net": 0, "web1.example.net": 0}
+    status = await model.ask("status.show")
+    assert {lane["logical_server"]: lane["faults"] for lane in status["lanes"]} == counted
+    servers = (await model.ask("lserver.list"))["items"]
+    assert {each["name"]: each["lanes"][0]["faults"] for each in servers} == counted

@@ -279,6 +279,14 @@ async def test_faults_are_listed_in_the_daemons_words_and_can_be_retried(
     page = await visitor.text("/faults")
     assert "zone shop.test/IN: not loaded" in page
     assert "not loaded" in await visitor.text("/")
+    await panel.model.write(
+        """UPDATE box SET connected = true;
+           UPDATE lane SET condition = 'ok', settled_revision = 99"""
+    )
+    assert "up to date" not in await visitor.text("/servers/server/ns1.example.net")
+    for path in ("/servers", "/servers/server/ns1.example.net"):
+        assert "1 fault<" in await visitor.text(path)
+    assert "up to date" in await visitor.text("/servers/server/ns2.example.net")
     reply = await visitor.send(
         "/faults/retry", {"lserver": "ns1.example.net", "kind": "zone", "key": "shop.test"}
     )

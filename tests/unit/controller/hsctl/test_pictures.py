@@ -113,10 +113,13 @@ def test_a_server_shows_its_place_and_how_far_its_lane_is() -> None:
         ((False, "ok", 2, 3), "behind, not connected"),
         ((True, "daemon-down", 3, 3), "daemon down"),
         ((False, "held", 1, 3), "held"),
+        ((True, "ok", 3, 3, 2), "2 faults"),
+        ((False, "ok", 3, 3, 2), "not connected"),
+        ((True, "ok", 2, 3, 2), "behind by 1"),
     ],
 )
-def test_a_lane_that_is_not_known_to_serve_is_never_up_to_date(
-    facts: tuple[bool, str, int, int], words: str
+def test_a_lane_that_is_not_known_to_serve_all_is_never_up_to_date(
+    facts: tuple[Any, ...], words: str
 ) -> None:
     assert views.lane_words(*facts) == words
 
