@@ -88,8 +88,10 @@ def candidate_path(path: str) -> str:
     The digest stands for a name that leaves no room for more (255 bytes).
     """
     head, slash, name = path.rpartition("/")
-    if len(name.encode()) > _LONGEST_IN_CANDIDATE:
-        name = sha256(name.encode()).hexdigest()
+    # What is no text at all is refused where the file is looked for.
+    encoded = name.encode(errors="surrogatepass")
+    if len(encoded) > _LONGEST_IN_CANDIDATE:
+        name = sha256(encoded).hexdigest()
     return f"{head}{slash}.{name}.candidate"
 
 

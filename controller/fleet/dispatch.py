@@ -130,6 +130,7 @@ class Dispatcher:
         self._stopped = True
         if self._looking is not None:
             self._looking.cancel()
+            self._looking = None
 
     # --- what wakes it ---
 

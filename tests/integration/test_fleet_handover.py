@@ -237,6 +237,7 @@ async def test_nothing_is_handed_to_a_fleet_that_stops(cluster: FleetCluster) ->
     server, agent = await one_lane(cluster)
     (link,) = cluster.fleet._dispatcher.links_of(server)
     sent = link.batches
+    cluster.fleet._dispatcher.attach(link)  # what it came with is still to be looked at
     cluster.fleet._dispatcher.stop()
     await cluster.change(server, {"a.test": b"1"}, handed=True)
     assert link.batches == sent

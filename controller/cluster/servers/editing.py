@@ -11,7 +11,7 @@ from controller.cluster.free_text import text_line
 from controller.cluster.placement.dns_roles import PROVIDER, WORDS, serves
 from controller.cluster.rules.guard import watch
 from controller.cluster.servers.control_ports import with_control_port
-from controller.cluster.servers.logical_servers import lock_server
+from controller.cluster.servers.logical_servers import find_server, lock_server
 from controller.cluster.servers.settings import (
     check_references,
     merged,
@@ -147,6 +147,7 @@ class ServerEditing:
 
     async def move(self, work: Work, request: MoveServer) -> dict[str, Any]:
         """Put a logical server that no box serves clients with yet onto another box (R261)."""
+        await find_server(work.tx, request.name)
         box = await find_open_box(work.tx, request.to, field="to")
         server = await lock_server(work.tx, request.name, boxes=[box.id])
         guard = await watch(work.tx, boxes=[box.id], servers=[server.id])
