@@ -79,11 +79,16 @@ class Site:
 
     @property
     def certificate_file(self) -> str:
-        """Name the file of the certificate: a new certificate is a new file. Empty without one."""
+        """Name the file of the certificate: a new certificate is a new file. Empty without one.
+
+        A domain whose name leaves no room in that of a file (255 bytes) goes by its site's.
+        """
         certificate = self.spec.certificate
         if certificate is None:
             return ""
-        return f"tls/{self.domain}.{file_digest(certificate)}.pem"
+        end = f".{file_digest(certificate)}.pem"
+        name = self.domain if len(self.domain) + len(end) <= 255 else self.spec.site
+        return f"tls/{name}{end}"
 
 
 def plan_sites(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:

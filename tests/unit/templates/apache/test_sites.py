@@ -127,6 +127,17 @@ def test_removal_of_what_later_rules_refuse_still_works() -> None:
     assert change({"under_score.test": strange}, {}).reload
 
 
+@pytest.mark.parametrize("length", [218, 219, 253])
+def test_a_certificate_of_the_longest_names_has_a_file(length: int) -> None:
+    domain = ".".join(["n" * 49] * 4 + ["n" * (length - 200)])
+    made = change({}, {domain: SiteSpec(account=7, site="s1", certificate=certificate("own.test"))})
+    (path,) = (path for kind, path in paths(made) if path.startswith("tls/"))
+    assert len(path.removeprefix("tls/")) <= 255
+    assert path.startswith(f"tls/{domain}." if length == 218 else "tls/s1.")
+    (text,) = (f.content for f in made.files if f.path == "accounts/7.conf")  # type: ignore[union-attr]
+    assert path.encode() in text
+
+
 def test_new_certificate_is_a_new_file_and_the_old_one_goes_last() -> None:
     old = SiteSpec(account=7, site="s1", certificate=certificate("own.test"))
     new = SiteSpec(account=7, site="s1", certificate=certificate("own.test"))
