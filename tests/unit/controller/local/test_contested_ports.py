@@ -26,6 +26,7 @@ def bring_up(
             raise StartError("the controller did not start", left.pop(0))
 
     monkeypatch.setattr(LocalCluster, "_start", start)
+    monkeypatch.setattr(places, "_loopback", lambda root, first: ())  # nobody gives them back
     monkeypatch.setattr(LocalCluster, "_plan", lambda self: places.choose_plan(tmp_path, own=True))
     monkeypatch.setattr(places, "taken_doors", lambda plan: [plan.agents] if lost else [])
     monkeypatch.setattr(cluster, "Supervisor", _Idle)
