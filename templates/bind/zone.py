@@ -7,7 +7,7 @@ from typing import Any
 
 from templates.bind.layout import journal_file, master_file, secondary_file
 from templates.bind.objects import MasterZone, SecondaryZone
-from templates.bind.zone_data import zone_origin, zone_records
+from templates.bind.zone_data import zone_data, zone_origin
 from templates.bind.zone_file import master_file_text
 from templates.effects import (
     AddZone,
@@ -55,7 +55,7 @@ def plan_zone(context: LaneContext, before: Unit, after: Unit) -> UnitPlan:
 
 def _master(context: LaneContext, unit: str, zone: str, known: Any, spec: MasterZone) -> UnitPlan:
     path = master_file(zone)
-    content = master_file_text(zone, zone_records(zone, spec)).encode()
+    content = master_file_text(zone, zone_data(zone, spec)).encode()
     files: tuple[FileEffect, ...] = (WriteFile(path, content),)
     configuration = _master_configuration(context, zone, spec)
     control: tuple[ControlEffect, ...] = (AddZone(zone, configuration),)
@@ -138,6 +138,7 @@ def _key(context: LaneContext, zone: str) -> str:
     return name
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _peers(zone: str, peers: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     for peer in peers:
         try:

@@ -58,6 +58,18 @@ class ZoneRecord:
         return cls(owner, ttl, rdata, owner.to_text().lower(), rdata.to_digestable())
 
 
+@attrs.frozen
+class ZoneData:
+    """All records of a zone, parsed and checked.
+
+    ``apex`` is its SOA as it would be with serial 0: the serial alone is new in every version.
+    """
+
+    serial: int
+    apex: ZoneRecord
+    records: tuple[ZoneRecord, ...]
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def zone_origin(zone: str) -> dns.name.Name:
     """Read a zone's name: A-labels in lower case, without the final dot (RFC 1035, RFC 5890).
@@ -73,14 +85,25 @@ def zone_origin(zone: str) -> dns.name.Name:
     return dns.name.from_text(zone, dns.name.root)
 
 
-def zone_records(zone: str, spec: MasterZone) -> tuple[ZoneRecord, ...]:
-    """Parse and check all records of a zone, the SOA first; raises `PlanRefusedError`."""
-    origin = zone_origin(zone)
-    apex = _soa(zone, spec.soa, spec.serial, origin)
-    records = (apex, *(_record(zone, record) for record in spec.records))
-    _check_sets(zone, records)
-    _check_name_servers(zone, origin, records)
-    return records
+def zone_data(zone: str, spec: MasterZone) -> ZoneData:
+    """Parse and check all records of a zone; raises `PlanRefusedError`."""
+    apex = _apex(zone, spec.soa)
+    records = tuple(_record(zone, record) for record in spec.records)
+    _check_sets(zone, (apex, *records))
+    _check_name_servers(zone, records)
+    return ZoneData(_serial(zone, spec.serial), apex, records)
+
+
+def with_serial(apex: ZoneRecord, serial: int) -> ZoneRecord:
+    """Give a zone's SOA with another serial."""
+    rdata = apex.rdata.replace(serial=serial)
+    return ZoneRecord.of(apex.owner, apex.ttl, rdata)
+
+
+def _serial(zone: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+        raise PlanRefusedError(f"{zone}: {value!a} is not a serial (RFC 1982)")
+    return value
 
 
 def _time(zone: str, value: object) -> int:
@@ -102,18 +125,17 @@ def _name(zone: str, text: str, origin: dns.name.Name | None) -> dns.name.Name:
     return name
 
 
-def _soa(zone: str, soa: StartOfAuthority, serial: int, origin: dns.name.Name) -> ZoneRecord:
-    if isinstance(serial, bool) or not isinstance(serial, int) or not 0 <= serial < 2**32:
-        raise PlanRefusedError(f"{zone}: {serial!a} is not a serial (RFC 1982)")
+@lru_cache(maxsize=_REMEMBERED)
+def _apex(zone: str, soa: StartOfAuthority) -> ZoneRecord:
     rdata = SOA(  # type: ignore[no-untyped-call]
         dns.rdataclass.IN,
         dns.rdatatype.SOA,
         _name(zone, soa.primary, None),
         _name(zone, soa.contact, None),
-        serial,
+        0,
         *(_time(zone, value) for value in (soa.refresh, soa.retry, soa.expire, soa.minimum)),
     )
-    return ZoneRecord.of(origin, _time(zone, soa.ttl), rdata)
+    return ZoneRecord.of(zone_origin(zone), _time(zone, soa.ttl), rdata)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -183,11 +205,12 @@ def _set_text(record: ZoneRecord) -> str:
     return f"{dns.rdatatype.to_text(record.rdata.rdtype)} of {record.owner}"
 
 
-def _check_name_servers(zone: str, origin: dns.name.Name, records: tuple[ZoneRecord, ...]) -> None:
+def _check_name_servers(zone: str, records: tuple[ZoneRecord, ...]) -> None:
     """A zone has NS records, and those of its names that they lead to have an address.
 
     named does not load a zone otherwise.
     """
+    origin = zone_origin(zone)
     apex = origin.to_text()
     servers = [(record, record.rdata) for record in records if isinstance(record.rdata, NS)]
     own = [rdata.target for record, rdata in servers if record.owner_key == apex]

@@ -10,7 +10,7 @@ import dns.rdatatype
 import dns.tokenizer
 
 from templates.bind.layout import BASELINE_ZONE
-from templates.bind.zone_data import ZoneRecord, zone_origin
+from templates.bind.zone_data import ZoneData, ZoneRecord, with_serial, zone_origin
 from templates.render import render
 from templates.service_type import PlanRefusedError
 
@@ -19,14 +19,19 @@ _REMEMBERED = 4096
 """Records kept written: a change of one record writes and reads none of its neighbours again."""
 
 
-def master_file_text(zone: str, records: tuple[ZoneRecord, ...]) -> str:
+_LAST_SERIAL = 2**32 - 1
+
+
+def master_file_text(zone: str, data: ZoneData) -> str:
     """Write a zone's master file (RFC 1035 section 5) and read it back, record by record.
 
     Each record has a line of its own with owner, TTL and class, and each line is read alone, to its
     end: so no line can change what another one says. Raises `PlanRefusedError` where the file would
-    not hold exactly ``records``.
+    not hold exactly ``data``.
     """
-    return "".join([HEADER + "\n", *(_line(zone, record) for record in records)])
+    before, after = _around_serial(zone, data.apex)
+    lines = (_line(zone, record) for record in data.records)
+    return "".join([HEADER, "\n", before, str(data.serial), after, *lines])
 
 
 def baseline_file_text() -> str:
@@ -35,7 +40,25 @@ def baseline_file_text() -> str:
 
 
 @lru_cache(maxsize=_REMEMBERED)
+def _around_serial(zone: str, apex: ZoneRecord) -> tuple[str, str]:
+    """Give what stands before and after the serial in a zone's SOA.
+
+    It is written and read back with the first serial there is and with the last one, and their
+    lines must differ in this word alone: so it is right for those between.
+    """
+    first, last = (_written(zone, with_serial(apex, serial)) for serial in (0, _LAST_SERIAL))
+    before, _, after = last.partition(f" {_LAST_SERIAL} ")
+    if first != f"{before} 0 {after}":
+        raise PlanRefusedError(f"{zone}: the serial has no place of its own in {first!a}")
+    return f"{before} ", f" {after}"
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def _line(zone: str, record: ZoneRecord) -> str:
+    return _written(zone, record)
+
+
+def _written(zone: str, record: ZoneRecord) -> str:
     line = render("bind/record.j2", owner=record.owner, ttl=record.ttl, rdata=record.rdata)
     try:
         owner, ttl, rdata = _read_back(line, zone_origin(zone))

@@ -4,10 +4,13 @@ import subprocess
 from pathlib import Path
 
 import attrs
+import dns.zone
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from templates.bind import zone_file
-from templates.bind.zone_data import zone_records
+from templates.bind.zone_data import zone_data
 from templates.bind.zone_file import master_file_text
 from templates.effects import WriteFile
 from templates.service_type import PlanRefusedError
@@ -162,31 +165,33 @@ LINE = f"ns.{ZONE}. 3600 IN A 192.0.2.1\n"
 def test_a_line_that_reads_back_as_something_else_is_refused(
     changed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parsed = zone_records(ZONE, master(*GOOD))
-    (known,) = (each for each in parsed if each.rdata.to_text() == "192.0.2.1")
+    data = zone_data(ZONE, master(*GOOD))
+    master_file_text(ZONE, data)
+    (known,) = (each for each in data.records if each.rdata.to_text() == "192.0.2.1")
     record = attrs.evolve(known)  # not one that was written before
     assert changed != LINE
     monkeypatch.setattr(zone_file, "render", lambda *_, **__: changed)
     with pytest.raises(PlanRefusedError, match=r"read back|reads back"):
-        master_file_text(ZONE, (record,))
+        master_file_text(ZONE, attrs.evolve(data, records=(record,)))
 
 
 @pytest.mark.parametrize("words", ["CH TXT", "IN SPF"])
 def test_the_same_data_of_another_class_or_type_is_refused(
     words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *_, known = zone_records(ZONE, master(record("TXT", '"x"', "say")))
-    assert master_file_text(ZONE, (known,)).splitlines()[1] == f'say.{ZONE}. 3600 IN TXT "x"'
+    data = zone_data(ZONE, master(record("TXT", '"x"', "say")))
+    assert master_file_text(ZONE, data).splitlines()[-1] == f'say.{ZONE}. 3600 IN TXT "x"'
+    anew = attrs.evolve(data, records=(attrs.evolve(data.records[-1]),))
     changed = f'say.{ZONE}. 3600 {words} "x"\n'
     monkeypatch.setattr(zone_file, "render", lambda *_, **__: changed)
     with pytest.raises(PlanRefusedError, match="reads back"):
-        master_file_text(ZONE, (attrs.evolve(known),))
+        master_file_text(ZONE, anew)
 
 
 def test_names_are_written_as_they_were_given() -> None:
     """Two records that DNS holds equal are not one to the writer's memory."""
     for owner in ("ns", "NS"):
-        text = master_file_text(ZONE, zone_records(ZONE, master(record("A", "192.0.2.1", owner))))
+        text = master_file_text(ZONE, zone_data(ZONE, master(record("A", "192.0.2.1", owner))))
         assert f"{owner}.{ZONE}. " in text
 
 
@@ -216,3 +221,31 @@ def test_a_start_of_authority_that_is_not_plain_data_is_refused(change: dict[str
 def test_a_serial_out_of_range_is_refused(serial: int) -> None:
     with pytest.raises(PlanRefusedError):
         plan_zone(None, master(serial=serial))
+
+
+@given(serial=st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 2**32 - 1])))
+def test_the_start_of_authority_reads_back_with_every_serial(serial: int) -> None:
+    text = master_file_text(ZONE, zone_data(ZONE, master(serial=serial)))
+    (read,) = dns.zone.from_text(text, ZONE, relativize=False).iterate_rdatas("SOA")
+    owner, ttl, rdata = read
+    assert (owner.to_text(), ttl, rdata.serial) == (f"{ZONE}.", SOA.ttl, serial)
+    assert (rdata.mname.to_text(), rdata.rname.to_text()) == (SOA.primary, SOA.contact)
+    times = (rdata.refresh, rdata.retry, rdata.expire, rdata.minimum)
+    assert times == (SOA.refresh, SOA.retry, SOA.expire, SOA.minimum)
+
+
+def test_a_start_of_authority_that_differs_in_more_than_its_serial_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each line reads back as it should: what stands between first and last could still not."""
+    data = zone_data(ZONE, master())
+    anew = attrs.evolve(data, apex=attrs.evolve(data.apex))
+    written = zone_file.render
+
+    def wider_for_the_last(template: str, **values: object) -> str:
+        line = written(template, **values)
+        return line.replace(" SOA ", "  SOA ") if str(2**32 - 1) in line else line
+
+    monkeypatch.setattr(zone_file, "render", wider_for_the_last)
+    with pytest.raises(PlanRefusedError, match="place of its own"):
+        master_file_text(ZONE, anew)
