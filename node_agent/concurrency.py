@@ -37,13 +37,14 @@ def threaded(reactor: IReactorFromThreads, pool: ThreadPool) -> Blocking:
 
 async def all_of(tasks: Iterable[Coroutine[Any, Any, None]], limit: int = 64) -> None:
     """Run coroutines side by side, at most ``limit`` at once; raise the first failure."""
-    waiting: Iterator[Coroutine[Any, Any, None]] = iter(tuple(tasks))
+    all_tasks = tuple(tasks)
+    waiting: Iterator[Coroutine[Any, Any, None]] = iter(all_tasks)
 
     async def worker() -> None:
         for task in waiting:
             await task
 
-    running = [Deferred.fromCoroutine(worker()) for _ in range(limit)]
+    running = [Deferred.fromCoroutine(worker()) for _ in range(min(limit, len(all_tasks)))]
     try:
         await gatherResults(running, consumeErrors=True)
     except FirstError as first:

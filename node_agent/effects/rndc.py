@@ -18,6 +18,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, c
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTCP, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 from node_agent.effects import isccc
@@ -74,9 +75,16 @@ class _ControlProtocol(Protocol):
         self.transport.setTcpNoDelay(True)
 
     def ask(self, message: bytes) -> "Deferred[bytes]":
-        """Send a command and wait for its reply; one that nobody waits for ends the connection."""
+        """Send a command and wait for its reply; one that nobody waits for ends the connection.
+
+        The kernel takes it now, not in the reactor's next turn: what this one still has to do,
+        it does while named is at work.
+        """
         self._waiting = Deferred(self._give_up)
         self.transport.write(message)
+        tcp = self.transport
+        if isinstance(tcp, Connection) and not tcp.disconnecting:
+            tcp.doWrite()  # type: ignore[no-untyped-call]
         return self._waiting
 
     def _give_up(self, _: "Deferred[bytes]") -> None:

@@ -7,6 +7,7 @@ every way in which decoding can fail ends in this one exception.
 import math
 from collections.abc import Iterable
 from itertools import chain
+from types import NoneType
 from typing import Any, cast
 
 import msgspec
@@ -21,6 +22,9 @@ MAX_VALUES = 200_000
 """Values of one message, at most: whoever reads it does nothing else meanwhile (S38)."""
 MAX_INTEGER = 2**63 - 1
 """Integers beyond this do not fit the database's ``bigint``."""
+
+
+_SCALARS = (str, bytes, bool, NoneType)
 
 
 class WireError(Exception):
@@ -70,7 +74,7 @@ def _check(value: object, depth: int, room: int) -> int:
     if room <= 0:
         raise WireError(f"more than {MAX_VALUES} values")
     room -= 1
-    if isinstance(value, str | bytes | bool | None):
+    if isinstance(value, _SCALARS):
         return room
     if isinstance(value, int):
         if not -MAX_INTEGER <= value <= MAX_INTEGER:
