@@ -32,6 +32,8 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _LONGEST_NAME = 253
 _MAX_TTL = 2**31 - 1
 _MAX_RDATA = 65535
+LAST_SERIAL = 2**32 - 1
+"""More than any time of an SOA (RFC 1035, RFC 1982)."""
 
 
 _REMEMBERED = 4096
@@ -62,7 +64,8 @@ class ZoneRecord:
 class ZoneData:
     """All records of a zone, parsed and checked.
 
-    ``apex`` is its SOA as it would be with serial 0: the serial alone is new in every version.
+    ``apex`` is its SOA with `LAST_SERIAL` in place of ``serial``, which alone is new in every
+    version.
     """
 
     serial: int
@@ -94,14 +97,8 @@ def zone_data(zone: str, spec: MasterZone) -> ZoneData:
     return ZoneData(_serial(zone, spec.serial), apex, records)
 
 
-def with_serial(apex: ZoneRecord, serial: int) -> ZoneRecord:
-    """Give a zone's SOA with another serial."""
-    rdata = apex.rdata.replace(serial=serial)
-    return ZoneRecord.of(apex.owner, apex.ttl, rdata)
-
-
 def _serial(zone: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LAST_SERIAL:
         raise PlanRefusedError(f"{zone}: {value!a} is not a serial (RFC 1982)")
     return value
 
@@ -132,7 +129,7 @@ def _apex(zone: str, soa: StartOfAuthority) -> ZoneRecord:
         dns.rdatatype.SOA,
         _name(zone, soa.primary, None),
         _name(zone, soa.contact, None),
-        0,
+        LAST_SERIAL,
         *(_time(zone, value) for value in (soa.refresh, soa.retry, soa.expire, soa.minimum)),
     )
     return ZoneRecord.of(zone_origin(zone), _time(zone, soa.ttl), rdata)
@@ -152,15 +149,12 @@ def _record(zone: str, record: Record) -> ZoneRecord:
             " be printed"
         )
     try:
-        rdata = dns.rdata.from_text(
-            dns.rdataclass.IN, dns.rdatatype.from_text(record.type), record.data, relativize=False
-        )
-        length = len(rdata.to_wire() or b"") if _absolute(rdata) else 0
+        rdata, digest = _rdata(record.type, record.data)
     except (dns.exception.DNSException, ValueError) as error:
         raise PlanRefusedError(
             f"{zone}: {record.type} of {record.owner}: {record.data!a}: {error}"
         ) from error
-    if not _absolute(rdata):
+    if digest is None:
         raise PlanRefusedError(
             f"{zone}: {record.type} of {record.owner}: a name in {record.data!a} has no final dot"
         )
@@ -168,16 +162,25 @@ def _record(zone: str, record: Record) -> ZoneRecord:
         raise PlanRefusedError(
             f"{zone}: {record.type} of {record.owner}: {record.data!a} has a comment"
         )
-    if length > _MAX_RDATA:
+    if len(digest) > _MAX_RDATA:
         raise PlanRefusedError(
             f"{zone}: {record.type} of {record.owner} is over {_MAX_RDATA} bytes"
         )
-    return ZoneRecord.of(owner, _time(zone, record.ttl), rdata)
+    return ZoneRecord(owner, _time(zone, record.ttl), rdata, owner.to_text().lower(), digest)
 
 
-def _absolute(rdata: dns.rdata.Rdata) -> bool:
+@lru_cache(maxsize=_REMEMBERED)
+def _rdata(rdtype: str, data: str) -> tuple[dns.rdata.Rdata, bytes | None]:
+    """Read a record's data, with its digest: None where a name in it is not absolute.
+
+    Zones of one cluster have the same name servers and web servers in them.
+    """
+    rdata = dns.rdata.from_text(
+        dns.rdataclass.IN, dns.rdatatype.from_text(rdtype), data, relativize=False
+    )
     values = (getattr(rdata, slot) for slot in rdata._get_all_slots())  # type: ignore[no-untyped-call]
-    return all(value.is_absolute() for value in values if isinstance(value, dns.name.Name))
+    absolute = all(value.is_absolute() for value in values if isinstance(value, dns.name.Name))
+    return rdata, rdata.to_digestable() if absolute else None
 
 
 def _check_sets(zone: str, records: tuple[ZoneRecord, ...]) -> None:

@@ -1,5 +1,6 @@
 """The master file of a zone, and the proof that it says what was asked."""
 
+import re
 from functools import lru_cache
 
 import dns.exception
@@ -10,16 +11,14 @@ import dns.rdatatype
 import dns.tokenizer
 
 from templates.bind.layout import BASELINE_ZONE
-from templates.bind.zone_data import ZoneData, ZoneRecord, with_serial, zone_origin
+from templates.bind.zone_data import LAST_SERIAL, ZoneData, ZoneRecord, zone_origin
 from templates.render import render
 from templates.service_type import PlanRefusedError
 
 HEADER = "; Written by Heliosphere. Changes made here are reported as drift."
 _REMEMBERED = 4096
 """Records kept written: a change of one record writes and reads none of its neighbours again."""
-
-
-_LAST_SERIAL = 2**32 - 1
+_SOA_LINE = re.compile(rf"(\S+ \d+ IN SOA \S+ \S+ ){LAST_SERIAL}((?: \d+){{4}}\n)", re.ASCII)
 
 
 def master_file_text(zone: str, data: ZoneData) -> str:
@@ -43,14 +42,13 @@ def baseline_file_text() -> str:
 def _around_serial(zone: str, apex: ZoneRecord) -> tuple[str, str]:
     """Give what stands before and after the serial in a zone's SOA.
 
-    It is written and read back with the first serial there is and with the last one, and their
-    lines must differ in this word alone: so it is right for those between.
+    It is written and read back with one serial; in its place any other reads back as well.
     """
-    first, last = (_written(zone, with_serial(apex, serial)) for serial in (0, _LAST_SERIAL))
-    before, _, after = last.partition(f" {_LAST_SERIAL} ")
-    if first != f"{before} 0 {after}":
-        raise PlanRefusedError(f"{zone}: the serial has no place of its own in {first!a}")
-    return f"{before} ", f" {after}"
+    line = _written(zone, apex)
+    around = _SOA_LINE.fullmatch(line)
+    if around is None:
+        raise PlanRefusedError(f"{zone}: the serial has no place of its own in {line!a}")
+    return around[1], around[2]
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -134,6 +134,14 @@ MUTANTS = (
         (f"{_S35}::test_a_record_outside_of_its_zone_is_refused[www.other.test.]",),
     ),
     Mutant(
+        "templates.place-of-the-serial",
+        "P1",
+        "templates/bind/zone_file.py",
+        "_SOA_LINE.fullmatch(line)",
+        're.match(rf"(.*?){LAST_SERIAL}((?s:.*))", line)',
+        (f"{_ZONE_DATA}::test_a_start_of_authority_without_a_place_for_its_serial_is_refused",),
+    ),
+    Mutant(
         "templates.zone-name",
         "S3",
         "templates/bind/zone_data.py",
