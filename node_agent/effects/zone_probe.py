@@ -39,6 +39,7 @@ _UNREACHABLE = 1.0
 class _Asker(DatagramProtocol):
     """One UDP socket for one question to one name server."""
 
+    noisy = False  # of each start and stop a line would be made for a log that drops it
     transport: IUDPTransport | None
 
     def __init__(self, reactor: IReactorTime, endpoint: Endpoint) -> None:
