@@ -1,6 +1,7 @@
-"""`script/bench-peers`: the same two jobs done by Salt, by Ansible and by the product, in one run.
+"""`script/bench-peers`: the same jobs done by Salt, by Ansible and by the product, in one run.
 
-The jobs are a no-op told to N agents on loopback, and one zone's change on a name server of many
-zones, rendered from a template and reloaded, until it is served. Each peer is used as its own
-documentation advises for speed, and `Peer.words` says exactly how.
+A no-op is told to N agents on loopback. One zone is changed on a name server of many zones,
+rendered from a template and reloaded, until it is served: with a state of that zone alone, and with
+one of all zones. Then clients change zones side by side. Each peer is used as its own documentation
+advises for speed, and `Peer.words` says exactly how.
 """

@@ -1,9 +1,11 @@
 """Ansible: over ssh to a real sshd on loopback: kept connections, pipelining, many forks."""
 
 import getpass
+import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.bench.peers import peer
@@ -32,6 +34,22 @@ _PLAY = """- hosts: host1
       ansible.builtin.command: "{reload} {{{{ zone }}}}"
       when: written.changed
 """
+_PLAY_OF_ALL = """- hosts: host1
+  gather_facts: false
+  tasks:
+    - name: the zones' files
+      ansible.builtin.template:
+        src: {folder}/zone.j2
+        dest: "{zones}/{{{{ zone }}}}.zone"
+      vars:
+        zone: "{{{{ item.key }}}}"
+        serial: "{{{{ item.value }}}}"
+      loop: "{{{{ serials | dict2items }}}}"
+      register: written
+    - name: reload
+      ansible.builtin.command: "{reload} {{{{ item }}}}"
+      loop: "{{{{ written.results | selectattr('changed') | map(attribute='item.key') }}}}"
+"""
 
 
 class Ansible:
@@ -53,12 +71,16 @@ class Ansible:
         (folder / "zone.j2").write_text(TEMPLATE)
         play = _PLAY.format(folder=folder, reload=server.reload_command)
         (folder / "play.yml").write_text(play)
+        zones = zone_file(server.folder, "").parent
+        play = _PLAY_OF_ALL.format(folder=folder, reload=server.reload_command, zones=zones)
+        (folder / "play_of_all.yml").write_text(play)
         self.words = (
             f"ansible-core {peer.version(self._programs, 'ansible-core')} from PyPI;"
             f" {agents} hosts of one sshd on loopback, OpenSSH with ControlMaster and"
             f" ControlPersist (connections are open before it is measured), pipelining,"
             f" forks = {agents}, no facts gathered; `ansible all -m ping`, and a playbook of"
-            " `template` and `command: rndc reload ZONE` when it changed, for that zone alone"
+            " `template` and `command: rndc reload ZONE` when it changed, for that zone alone;"
+            " among all, both as loops; side by side, as many programs"
         )
 
     def start(self) -> None:
@@ -69,9 +91,15 @@ class Ansible:
         self._run("ansible", "all", "-m", "ansible.builtin.ping")
 
     def change(self, zone: str, serial: int) -> None:
-        file = zone_file(self._server.folder, zone)
-        variables = f"zone={zone} serial={serial} file={file}"
-        self._run("ansible-playbook", str(self._folder / "play.yml"), "-e", variables)
+        self._change(zone, serial)
+
+    def change_among_all(self, serials: Mapping[str, int]) -> None:
+        variables = self._folder / "serials.json"
+        variables.write_text(json.dumps({"serials": dict(serials)}))
+        self._run("ansible-playbook", str(self._folder / "play_of_all.yml"), "-e", f"@{variables}")
+
+    def clients(self, count: int) -> Sequence[peer.Client]:
+        return [self._change] * count
 
     def close(self) -> None:
         for socket in (self._folder / "c").glob("*"):
@@ -80,6 +108,12 @@ class Ansible:
         if self._sshd is not None:
             self._sshd.terminate()
             self._sshd.wait()
+
+    def _change(self, zone: str, serial: int) -> int:
+        file = zone_file(self._server.folder, zone)
+        variables = f"zone={zone} serial={serial} file={file}"
+        self._run("ansible-playbook", str(self._folder / "play.yml"), "-e", variables)
+        return serial
 
     def _lets_us_in(self) -> bool:
         assert self._sshd is not None

@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+Client = Callable[[str, int], int]
+"""Changes a zone, given with its next serial; gives the serial that will be served."""
 
 
 class Peer(Protocol):
@@ -21,6 +24,12 @@ class Peer(Protocol):
 
     def change(self, zone: str, serial: int) -> None:
         """Have the zone's file rendered with the serial, and the name server reload it."""
+
+    def change_among_all(self, serials: Mapping[str, int]) -> None:
+        """Apply the state of all zones, of which one has another serial than before."""
+
+    def clients(self, count: int) -> Sequence[Client]:
+        """Give clients that change zones side by side, each one zone after the other."""
 
     def close(self) -> None:
         """End all of its processes."""

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,21 @@ _STATE = """zone:
     - onchanges:
       - file: zone
 """
+_STATE_OF_ALL = """{{% for zone, serial in pillar['serials'].items() %}}
+{{{{ zone }}}}:
+  file.managed:
+    - name: {folder}/{{{{ zone }}}}.zone
+    - source: salt://zone.j2
+    - template: jinja
+    - context:
+        zone: {{{{ zone }}}}
+        serial: {{{{ serial }}}}
+  cmd.run:
+    - name: {reload} {{{{ zone }}}}
+    - onchanges:
+      - file: {{{{ zone }}}}
+{{% endfor %}}
+"""
 
 
 class Salt:
@@ -36,7 +53,9 @@ class Salt:
         states = folder / "states"
         states.mkdir()
         (states / "zone.j2").write_text(TEMPLATE)
-        (states / "zone.sls").write_text(_STATE.format(reload=server.reload_command))
+        reload, zones = server.reload_command, zone_file(server.folder, "").parent
+        (states / "zone.sls").write_text(_STATE.format(reload=reload))
+        (states / "zones.sls").write_text(_STATE_OF_ALL.format(reload=reload, folder=zones))
         publish, ret = free_port(), free_port()
         self._configured = [
             ("salt-master", _master(folder, states, publish, ret)),
@@ -51,13 +70,14 @@ class Salt:
             str(Path(__file__).with_name("salt_driver.py")),
             str(folder / "master" / "master"),
         ]
-        self._driver: subprocess.Popen[str] | None = None
+        self._drivers: list[_Driver] = []
         self.words = (
             f"salt {peer.version(self._programs, 'salt')} from PyPI{relaxed};"
             f" a master and {agents} minions on loopback, ZeroMQ, as this user; asked over"
             " `salt.client.LocalClient`, kept, so that no program is started; `test.ping`, and"
             " `state.apply zone` with the zone in a pillar: `file.managed` (jinja) and"
-            " `cmd.run: rndc reload ZONE` on changes, for that zone alone"
+            " `cmd.run: rndc reload ZONE` on changes, for that zone alone; among all, one state of"
+            " such pairs; side by side, a client each and `concurrent=True`"
         )
 
     def start(self) -> None:
@@ -65,33 +85,44 @@ class Salt:
             self._start(program, config)
         # The client reads the master's key once, when it begins.
         waiting(self._key.exists, 300, "the master does not start")
-        self._driver = subprocess.Popen(
-            self._client,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        waiting(lambda: self._ask("*", "test.ping") == self._agents, 300, "minions do not answer")
+        driver = self._driver()
+        waiting(lambda: driver.ask("*", "test.ping") == self._agents, 300, "minions do not answer")
 
     def no_op(self) -> None:
-        if self._ask("*", "test.ping") != self._agents:
+        if self._drivers[0].ask("*", "test.ping") != self._agents:
             raise RuntimeError("not all minions answered")
 
     def change(self, zone: str, serial: int) -> None:
-        file = str(zone_file(self._server.folder, zone))
-        pillar = {"zone": zone, "serial": serial, "file": file}
-        if self._ask("minion1", "state.apply", ["zone"], {"pillar": pillar}) != 1:
-            raise RuntimeError("the state was not applied")
+        self._change(self._drivers[0], zone, serial)
+
+    def change_among_all(self, serials: Mapping[str, int]) -> None:
+        self._apply(self._drivers[0], "zones", pillar={"serials": dict(serials)})
+
+    def clients(self, count: int) -> Sequence[peer.Client]:
+        return [partial(self._change, self._driver(), concurrent=True) for _ in range(count)]
 
     def close(self) -> None:
-        if self._driver is not None and self._driver.stdin is not None:
-            self._driver.stdin.close()
-            self._driver.wait()
+        for driver in self._drivers:
+            driver.close()
         for process in self._processes:
             process.terminate()
         for process in self._processes:
             process.wait()
+
+    def _driver(self) -> "_Driver":
+        driver = _Driver(self._client)
+        self._drivers.append(driver)
+        return driver
+
+    def _change(self, driver: "_Driver", zone: str, serial: int, **more: Any) -> int:
+        file = str(zone_file(self._server.folder, zone))
+        pillar = {"zone": zone, "serial": serial, "file": file}
+        self._apply(driver, "zone", pillar=pillar, **more)
+        return serial
+
+    def _apply(self, driver: "_Driver", state: str, **named: Any) -> None:
+        if driver.ask("minion1", "state.apply", [state], named) != 1:
+            raise RuntimeError("the state was not applied")
 
     def _start(self, program: str, config: Path) -> None:
         words = [str(self._programs / program), "-c", str(config), "-l", "quiet"]
@@ -99,14 +130,31 @@ class Salt:
             subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         )
 
-    def _ask(self, target: str, function: str, *arguments: Any) -> int:
+
+class _Driver:
+    """A process of Salt's own environment that keeps one client."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self, target: str, function: str, *arguments: Any) -> int:
         """Run a function on minions; give how many answered with success."""
-        assert self._driver is not None
-        assert self._driver.stdin is not None
-        assert self._driver.stdout is not None
-        self._driver.stdin.write(json.dumps([target, function, *arguments]) + "\n")
-        self._driver.stdin.flush()
-        return int(self._driver.stdout.readline())
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([target, function, *arguments]) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def _install(folder: Path) -> tuple[Path, str]:
