@@ -6,7 +6,7 @@ import re
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -62,6 +62,21 @@ class Client:
         method, path, rest = place(command, fields)
         query = {name: value for name, value in rest.items() if value is not None}
         return self._ask(method, _with_query(path, query))
+
+    def pages(
+        self, command: str, fields: Mapping[str, Any], limit: int | None = None, *, page: int = 500
+    ) -> Iterator[dict[str, Any]]:
+        """Give the items of a list, fetching pages of up to ``page`` as they are needed."""
+        left = limit
+        cursor = None
+        while left is None or left > 0:
+            asked = {**fields, "limit": min(left or page, page), "cursor": cursor}
+            answer = self.read(command, asked)
+            yield from answer["items"]
+            cursor = answer["next"]
+            left = None if left is None else left - len(answer["items"])
+            if cursor is None:
+                return
 
     def write(
         self,

@@ -7,7 +7,7 @@ import click
 
 from controller.client import exit_codes
 from controller.hsctl.terminal import paint, print_json, write
-from controller.hsctl.verbs import Output, output_option, pages, session
+from controller.hsctl.verbs import Output, output_option, session
 from controller.printable import clean
 
 Item = Mapping[str, Any]
@@ -32,7 +32,7 @@ def health(rule: str, severity: str | None, text: str, check: bool, output: Outp
     hsctl health --check --severity refuse
     """
     fields = {"rule": rule, "severity": severity, "filter": text}
-    items = list(pages(session().client, "health.list", fields, None))
+    items = list(session().client.pages("health.list", fields))
     if output == "json":
         print_json(items)
     else:

@@ -24,6 +24,7 @@ from controller.hsctl.verbs import confirm, output_option
 
 if TYPE_CHECKING:
     from controller.local.layout import ClusterPlan, Layout
+    from controller.local.serving import Server
     from controller.local.supervisor import Holder
 
 _READY = "\x04"
@@ -223,6 +224,7 @@ def _show_running(layout: "Layout") -> bool:
     """
     from controller.local import places
     from controller.local.banner import banner
+    from controller.local.serving import followed
     from controller.local.supervisor import running
 
     holder = running(layout)
@@ -238,6 +240,7 @@ def _show_running(layout: "Layout") -> bool:
     plan = layout.read_plan()
     if plan is None:
         raise RefusedError(f"{layout.plan} is missing: hsctl local reset removes the rest")
+    plan = followed(plan, _servers(layout, plan, holder))
     say("the cluster is up already")
     click.echo(banner(plan, layout, places.moved(plan), program=_program(_profile(layout))))
     return True
@@ -353,23 +356,28 @@ def _described(
         "profile": _profile(layout),
         "first_password": str(layout.password),
         "logs": str(layout.logs),
-        "logical_servers": [
-            {
-                "name": f"{box.name}.{plan.service_domain}",
-                "type": box.service_type,
-                "address": box.endpoint.address,
-                "port": box.endpoint.port,
-                **({} if box.tls_port is None else {"tls_port": box.tls_port}),
-            }
-            for box in plan.boxes
-        ],
+        "logical_servers": [server.described() for server in _servers(layout, plan, holder)],
     }
+
+
+def _servers(layout: "Layout", plan: "ClusterPlan", holder: "Holder | None") -> "list[Server]":
+    """Give the servers as the model has them, and else as they were when it was last asked."""
+    from controller.client import profiles
+    from controller.client.client import Client
+    from controller.local import serving
+
+    profile = profiles.load().by_name.get(_profile(layout))
+    if profile is not None and holder is not None and holder.ready:
+        client = Client(profile)
+        with contextlib.suppress(HsctlError):
+            return serving.modelled(client, plan)
+    return serving.planned(plan)
 
 
 def _left(layout: "Layout", plan: "ClusterPlan | None") -> dict[str, Any]:
     """Say what runs and answers although no supervisor does."""
     from controller.local.processes import daemons_below
-    from controller.local.provision import answers
+    from controller.local.serving import answers, planned
     from controller.local.supervisor import still_running
 
     if plan is None:
@@ -377,13 +385,15 @@ def _left(layout: "Layout", plan: "ClusterPlan | None") -> dict[str, Any]:
     names = still_running(layout)
     # Only with a daemon of its own: another cluster may have its addresses by now.
     daemons = daemons_below(layout.boxes)
-    serving = [box.name for box in plan.boxes if daemons and answers(box, plan.service_domain)]
+    answering = [
+        server.name for server in planned(plan) if daemons and answers(server, plan.service_domain)
+    ]
     if not names and not daemons:
         return {}
     return {
         "state": "unattended",
         "still_running": names,
-        "answering": [f"{name}.{plan.service_domain}" for name in serving],
+        "answering": answering,
         "next": "its supervisor is gone: hsctl local up takes over, hsctl local down stops it",
     }
 

@@ -7,7 +7,7 @@ import click
 
 from controller.hsctl import change_views
 from controller.hsctl.terminal import paint, print_json, print_table, write
-from controller.hsctl.verbs import Output, output_option, pages, session
+from controller.hsctl.verbs import Output, output_option, session
 from controller.printable import clean
 
 _COLUMNS = ("at", "change", "command", "actor", "action", "server", "revision", "reason")
@@ -45,7 +45,7 @@ def history(
     """
     told = diff or output == "json"
     fields = {"kind": kind, "key": key, "lserver": lserver, "diff": told}
-    items = pages(session().client, "object.history", fields, limit, page=_PAGE)
+    items = session().client.pages("object.history", fields, limit, page=_PAGE)
     if output == "json":
         print_json(list(items))
     elif diff:

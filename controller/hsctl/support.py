@@ -17,7 +17,7 @@ import click
 from controller.client.errors import HsctlError, RefusedError
 from controller.hsctl.controller_host import chosen_config, config_option
 from controller.hsctl.terminal import say
-from controller.hsctl.verbs import pages, session
+from controller.hsctl.verbs import session
 
 _AGENT_CONFIG = Path("/etc/heliosphere/agent.toml")
 _AGENT_SECONDS = 20.0
@@ -120,7 +120,7 @@ def _parts(config: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[str, s
     ):
         try:
             client = session().client
-            answer = list(pages(client, command, {}, 500)) if paged else client.read(command, {})
+            answer = list(client.pages(command, {}, 500)) if paged else client.read(command, {})
             yield name, json.dumps(answer, indent=2)
         except HsctlError as error:
             yield name, f"not to be had: {error.message}\n"

@@ -7,7 +7,7 @@ for, so that a test can see that none is missing.
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import attrs
@@ -118,7 +118,7 @@ def reads(
             if not paged:
                 show(session().client.read(command, fields), output, view)
                 return
-            items = pages(session().client, command, fields, limit)
+            items = session().client.pages(command, fields, limit)
             if output == "json":
                 print_json(list(items))
                 return
@@ -140,22 +140,6 @@ def reads(
         return output_option(run)
 
     return decorate
-
-
-def pages(
-    client: Client, command: str, fields: Fields, limit: int | None, *, page: int = 500
-) -> Iterator[dict[str, Any]]:
-    """Give the items of a list, fetching pages of up to ``page`` as they are needed."""
-    left = limit
-    cursor = None
-    while left is None or left > 0:
-        asked = {**fields, "limit": min(left or page, page), "cursor": cursor}
-        answer = client.read(command, asked)
-        yield from answer["items"]
-        cursor = answer["next"]
-        left = None if left is None else left - len(answer["items"])
-        if cursor is None:
-            return
 
 
 def writes(

@@ -18,7 +18,8 @@ from controller.client.errors import HsctlError
 from controller.local import places, processes
 from controller.local.layout import OWN_ENTRIES, ClusterPlan, Layout
 from controller.local.programs import daemon_programs
-from controller.local.provision import is_serving, provision, write_agent_config
+from controller.local.provision import provision, write_agent_config
+from controller.local.serving import behind, followed, modelled
 from controller.local.supervisor import (
     Lock,
     Say,
@@ -30,6 +31,8 @@ from controller.local.supervisor import (
 
 _TENDING_SECONDS = 0.5
 _LIVE_SECONDS = 90.0
+_LIVE_AGAIN_SECONDS = 15.0
+"""How long a cluster that has served before is waited for, before it is up with what does."""
 _OPERATOR = "admin"
 _ATTEMPTS = 5
 """Starts of a new cluster, while others that are made at the same time take its ports."""
@@ -64,13 +67,13 @@ class LocalCluster:
             end_leftovers(self.layout)
             programs = daemon_programs(self.layout.root / "programs")
             try:
-                plan, supervisor = self._started(programs, stop)
+                plan, supervisor, notes = self._started(programs, stop)
             except StoppedError:
                 self.say("stopped before it was up; the next start goes on from here")
                 return
             try:
                 lock.ready()
-                ready(plan, places.moved(plan))
+                ready(plan, [*places.moved(plan), *notes])
                 while not stop():
                     supervisor.tend()
                     time.sleep(_TENDING_SECONDS)
@@ -80,13 +83,16 @@ class LocalCluster:
 
     def _started(
         self, programs: dict[str, str], stop: Callable[[], bool]
-    ) -> tuple[ClusterPlan, Supervisor]:
-        """Start everything. Where a port of the controller went to another program, it moves."""
+    ) -> tuple[ClusterPlan, Supervisor, list[str]]:
+        """Start everything, and say what does not serve.
+
+        Where a port of the controller went to another program, it moves.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
             plan = self._plan()
             supervisor = Supervisor(self.layout, plan, self.say, stop)
             try:
-                self._start(supervisor, plan, programs)
+                plan, notes = self._start(supervisor, plan, programs)
             except BaseException as error:
                 supervisor.stop()
                 if not isinstance(error, StartError) or attempt == _ATTEMPTS:
@@ -98,7 +104,7 @@ class LocalCluster:
                 taken = ", ".join(map(str, lost)) or "a port"
                 self.say(f"{taken} was taken by another program meanwhile: choosing again")
             else:
-                return plan, supervisor
+                return plan, supervisor, notes
         raise AssertionError("the last attempt returns or raises")
 
     @property
@@ -147,7 +153,9 @@ class LocalCluster:
                     "or remove this cluster with `hsctl local reset`"
                 )
 
-    def _start(self, supervisor: Supervisor, plan: ClusterPlan, programs: dict[str, str]) -> None:
+    def _start(
+        self, supervisor: Supervisor, plan: ClusterPlan, programs: dict[str, str]
+    ) -> tuple[ClusterPlan, list[str]]:
         supervisor.check_wanted()
         self.say("starting PostgreSQL")
         url = supervisor.start_database()
@@ -167,7 +175,8 @@ class LocalCluster:
         )
         supervisor.wait_until(ready_file.exists, controller, "the controller")
         client = self._sign_in(plan)
-        if not (self.layout.root / "provisioned").exists():
+        is_first = not (self.layout.root / "provisioned").exists()
+        if is_first:
             provision(client, plan, self.layout, programs, self.say, wanted=supervisor.check_wanted)
         for box in plan.boxes:
             write_agent_config(self.layout, plan, box, programs)
@@ -178,18 +187,28 @@ class LocalCluster:
                 "--config",
                 str(self.layout.agent_config(box.name)),
             )
-        self._wait_live(supervisor, client, plan)
+        seconds = _LIVE_SECONDS if is_first else _LIVE_AGAIN_SECONDS
+        late = self._wait_live(supervisor, client, plan, seconds)
+        if late and is_first:
+            words = "\n".join(child.last_words() for child in supervisor.children)
+            raise StartError(f"{', '.join(late)} did not come to serve", words)
+        plan = followed(plan, modelled(client, plan))
+        self.layout.write_plan(plan)
+        # What has served before may have been changed since, by a command or by hand: whoever did
+        # it needs the panel to look.
+        return plan, [f"{name} does not serve yet: hsctl status tells why" for name in late]
 
-    def _wait_live(self, supervisor: Supervisor, client: Client, plan: ClusterPlan) -> None:
+    def _wait_live(
+        self, supervisor: Supervisor, client: Client, plan: ClusterPlan, seconds: float
+    ) -> list[str]:
+        """Wait until all serve what they must; name those that did not come to it in time."""
         self.say("waiting for the name servers and the web server to serve")
-        deadline = time.monotonic() + _LIVE_SECONDS
-        while behind := is_serving(client, plan):
+        deadline = time.monotonic() + seconds
+        while (late := behind(client, plan)) and time.monotonic() < deadline:
             supervisor.check_wanted()
             supervisor.tend()
-            if time.monotonic() > deadline:
-                words = "\n".join(child.last_words() for child in supervisor.children)
-                raise StartError(f"{', '.join(behind)} did not come to serve", words)
             time.sleep(0.1)
+        return late
 
     def _configure(self, plan: ClusterPlan, url: str) -> None:
         """Write controller.toml, and once: CA, keys, schema, first operator."""

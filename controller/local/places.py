@@ -223,24 +223,17 @@ def _choose(drawn: int, loopback: tuple[str, ...]) -> ClusterPlan:
 
 
 def moved(plan: ClusterPlan) -> list[str]:
-    """Say which usual ports were taken by others, so that ``plan`` uses different ones."""
+    """Say what does not answer on its usual port: others had that, or it was changed since."""
     usual = [
         (plan.panel, PANEL_PORT, "the panel"),
         (plan.agents, AGENT_PORT, "the controller, for agents,"),
         (plan.enrolment, ENROLMENT_PORT, "the controller, for enrolment,"),
     ]
     if plan.loopback:
-        usual += [
-            (box.endpoint, 53 if box.group == "dns" else 80, f"{box.name}.{plan.service_domain}")
-            for box in plan.boxes
-        ]
-        usual += [
-            (box.tls, 443, f"{box.name}.{plan.service_domain}")
-            for box in plan.boxes
-            if box.tls is not None
-        ]
+        usual += [(box.endpoint, 53 if box.group == "dns" else 80, box.name) for box in plan.boxes]
+        usual += [(box.tls, 443, box.name) for box in plan.boxes if box.tls is not None]
     return [
-        f"port {port} of {place.address} was taken: {what} uses {place.port}"
+        f"{what} uses port {place.port} of {place.address} instead of {port}"
         for place, port, what in usual
         if place.port != port
     ]

@@ -4,17 +4,11 @@ Every step looks first whether it was done, so a first start that was interrupte
 """
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import dns.exception
-import dns.flags
-import dns.message
-import dns.query
 
 from controller.client.client import Client
 from controller.client.errors import RefusedError
@@ -24,7 +18,6 @@ from controller.local.programs import apache_modules, daemon_users
 from controller.local.supervisor import Say, StartError
 
 _ENROL_SECONDS = 60
-_ANSWER_SECONDS = 2.0
 
 
 def write_agent_config(
@@ -163,35 +156,3 @@ def provision(
         add_box(client, plan, layout, box)
         add_logical_server(client, plan, box)
     (layout.root / "provisioned").touch()
-
-
-def is_serving(client: Client, plan: ClusterPlan) -> list[str]:
-    """Name the logical servers that have not yet applied all they must serve, or do not answer."""
-    behind = []
-    for box in plan.boxes:
-        server = client.read("lserver.show", {"name": f"{box.name}.{plan.service_domain}"})
-        lanes = server["lanes"]
-        if (
-            not lanes
-            or any(
-                not lane["connected"] or lane["settled_revision"] < server["revision"]
-                for lane in lanes
-            )
-            or not answers(box, plan.service_domain)
-        ):
-            behind.append(str(server["name"]))
-    return behind
-
-
-def answers(box: LocalBox, service_domain: str) -> bool:
-    """Whether the box's daemon answers: a name server for the service domain, with authority."""
-    place = box.endpoint
-    try:
-        if box.group == "dns":
-            query = dns.message.make_query(service_domain, "SOA")
-            told = dns.query.udp(query, place.address, port=place.port, timeout=_ANSWER_SECONDS)
-            return bool(told.answer) and bool(told.flags & dns.flags.AA)
-        socket.create_connection((place.address, place.port), timeout=_ANSWER_SECONDS).close()
-    except (OSError, dns.exception.DNSException):
-        return False
-    return True

@@ -186,3 +186,33 @@ def test_a_directory_of_another_user_is_refused_and_its_cluster_is_left_alone(ho
 def test_a_place_where_nothing_can_be_made_is_refused_in_one_line(home: Path, path: str) -> None:
     nowhere = Cluster(Path(path), home)
     assert "--dir" in refused_in_one_line(nowhere.local("up", "--detach"))
+
+
+def test_a_second_start_finds_what_commands_have_changed_and_says_what_does_not_serve(
+    cluster: Cluster,
+) -> None:
+    assert cluster.local("up", "--detach").code == 0
+    address, _ = cluster.places()["web1"]
+    free = places.Chooser().choose(address, range(8100, 8200)).port
+    cluster.good("ip", "edit", address, "--new-port", str(free))
+    cluster.good("lserver", "rename", "web1.heliosphere.test", "shop.heliosphere.test")
+    now = cluster.places()
+    assert now["shop"] == (address, free)
+    assert "web1" not in now
+    running = cluster.local("up", "--detach")
+    assert f"{address}:{free}/" in running.out
+    assert cluster.local("down").code == 0
+    (state,) = (cluster.folder / "boxes" / "ns1" / "state" / "lservers").iterdir()
+    by_hand = state / "overrides" / "server" / "mine.conf"
+    by_hand.write_text("no such statement;\n")
+    up = cluster.local("up", "--detach")
+    assert up.code == 0, up
+    assert "ns1.heliosphere.test does not serve yet" in up.out
+    assert "shop.heliosphere.test" not in up.out
+    assert f"{address}:{free}/" in up.out
+    assert cluster.places() == now
+    assert ask(now["ns2"], "heliosphere.test", "SOA")
+    by_hand.unlink()
+    assert cluster.local("down").code == 0
+    again = cluster.local("up", "--detach")
+    assert "does not serve" not in again.out, again

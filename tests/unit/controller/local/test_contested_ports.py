@@ -7,7 +7,7 @@ import pytest
 
 from controller.local import cluster, places
 from controller.local.cluster import LocalCluster
-from controller.local.layout import Layout
+from controller.local.layout import ClusterPlan, Layout
 from controller.local.supervisor import StartError
 
 TAKEN = "cannot start: Couldn't listen on 127.0.0.1:8444: [Errno 98] Address already in use."
@@ -21,9 +21,12 @@ def bring_up(
     left = list(words)
     made = LocalCluster(Layout(tmp_path), "local", said.append)
 
-    def start(self: LocalCluster, *_: Any) -> None:
+    def start(
+        self: LocalCluster, supervisor: Any, plan: ClusterPlan, programs: Any
+    ) -> tuple[ClusterPlan, list[str]]:
         if left:
             raise StartError("the controller did not start", left.pop(0))
+        return plan, []
 
     monkeypatch.setattr(LocalCluster, "_start", start)
     monkeypatch.setattr(places, "_loopback", lambda root, first: ())  # nobody gives them back

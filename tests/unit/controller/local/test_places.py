@@ -77,7 +77,8 @@ def test_a_taken_port_of_the_controller_moves_and_the_others_stay() -> None:
 
 
 def test_the_banner_says_which_ports_were_taken() -> None:
-    assert any("8443" in note and "the panel uses 1" in note for note in places.moved(plan()))
+    (note,) = (note for note in places.moved(plan()) if note.startswith("the panel uses port 1 "))
+    assert note.endswith("instead of 8443")
 
 
 def test_no_free_port_is_said_with_what_was_tried() -> None:
