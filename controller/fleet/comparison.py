@@ -223,10 +223,11 @@ async def settle(
     repair = compare(inventory, wanted, through)
     removed = len(repair.forget) + sum(wanted[name].deleted for name in repair.send)
     if is_mass_delete(removed, len(inventory)) and confirmed != removed:
+        (name,) = await tx.row("SELECT name FROM logical_server WHERE id = %s", (server,))
         words = (
             f"the repair would remove {removed} of {len(inventory)} objects:"
             " an operator must confirm the number:"
-            f" hsctl recover LSERVER --overwrite --removed {removed}"
+            f" hsctl recover {name} --overwrite --removed {removed}"
         )
         return Compared(repair, removed, link.stored, words)
     kept = {name: rev for name, rev in inventory.items() if name in wanted}

@@ -153,7 +153,8 @@ async def test_a_repair_that_would_remove_many_waits_for_the_number(cluster: Fle
     await cluster.until("SELECT condition = 'held' FROM lane")
     ((message,),) = await cluster.rows("SELECT message FROM lane")
     assert "25 of 55" in message
-    assert "hsctl recover LSERVER --overwrite --removed 25" in message
+    ((name,),) = await cluster.rows("SELECT name FROM logical_server")
+    assert f"hsctl recover {name} --overwrite --removed 25" in message
     assert not agent.said(Forget)
     assert cluster.fleet.adopt(server, overwrite=True, removed=24) == 1
     await agent.until(lambda: len(agent.said(InventoryRequest)) == 2)
