@@ -47,10 +47,13 @@ class Client:
         self,
         profile: Profile,
         *,
+        patience: float = _ANSWER_SECONDS,
         now: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Keep whom to ask; ``patience`` are the seconds that an answer may take."""
         self._profile = profile
+        self._patience = patience
         self._now = now
         self._pause = pause
         self._context = _context(profile)
@@ -165,7 +168,7 @@ class Client:
                 parts.hostname or "",
                 parts.port or 443,
                 context=self._context,
-                timeout=_ANSWER_SECONDS,
+                timeout=self._patience,
             )
         return self._connection
 

@@ -32,6 +32,8 @@ _READY = "\x04"
 as JSON. What comes before are lines of progress."""
 _STOP_SECONDS = 60.0
 _START_SECONDS = 240.0
+_ASKED_SECONDS = 5.0
+"""How long the controller may take to say where the servers are."""
 
 _dir_option = click.option(
     "--dir",
@@ -366,11 +368,11 @@ def _servers(layout: "Layout", plan: "ClusterPlan", holder: "Holder | None") -> 
     from controller.client.client import Client
     from controller.local import serving
 
-    profile = profiles.load().by_name.get(_profile(layout))
-    if profile is not None and holder is not None and holder.ready:
-        client = Client(profile)
+    if holder is not None and holder.ready:
         with contextlib.suppress(HsctlError):
-            return serving.modelled(client, plan)
+            profile = profiles.load().by_name.get(_profile(layout))
+            if profile is not None and profile.config == str(layout.controller_config):
+                return serving.modelled(Client(profile, patience=_ASKED_SECONDS), plan)
     return serving.planned(plan)
 
 
