@@ -363,16 +363,22 @@ def _described(
 
 
 def _servers(layout: "Layout", plan: "ClusterPlan", holder: "Holder | None") -> "list[Server]":
-    """Give the servers as the model has them, and else as they were when it was last asked."""
+    """Give the servers as the model has them; as they were made where it cannot be asked."""
     from controller.client import profiles
     from controller.client.client import Client
     from controller.local import serving
 
-    if holder is not None and holder.ready:
-        with contextlib.suppress(HsctlError):
-            profile = profiles.load().by_name.get(_profile(layout))
-            if profile is not None and profile.config == str(layout.controller_config):
-                return serving.modelled(Client(profile, patience=_ASKED_SECONDS), plan)
+    if holder is None or not holder.ready:
+        return serving.planned(plan)
+    name = _profile(layout)
+    try:
+        profile = profiles.load().by_name.get(name)
+        if profile is not None and profile.config == str(layout.controller_config):
+            return serving.modelled(Client(profile, patience=_ASKED_SECONDS), plan)
+        why = f"the profile {name} is not this cluster's"
+    except HsctlError as error:
+        why = error.message
+    say(f"{why}: its servers are shown where they were when it was made")
     return serving.planned(plan)
 
 

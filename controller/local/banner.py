@@ -31,6 +31,7 @@ def banner(plan: ClusterPlan, layout: Layout, notes: list[str], *, program: str 
         f"  curl -H 'Host: shop.test' {_url(web1)}",
         *([f"  {_tls_request(tls)}"] if (tls := boxes["web1"].tls) else []),
         f"  {program} record add shop.test www2 A 192.0.2.7 && {_dig(ns2)} www2.shop.test",
+        f"  {program} status",
         "",
     ]
     return "\n".join(lines)

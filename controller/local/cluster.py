@@ -19,7 +19,7 @@ from controller.local import places, processes
 from controller.local.layout import OWN_ENTRIES, ClusterPlan, Layout
 from controller.local.programs import daemon_programs
 from controller.local.provision import provision, write_agent_config
-from controller.local.serving import behind, followed, modelled
+from controller.local.serving import Server, behind, followed, modelled, taken
 from controller.local.supervisor import (
     Lock,
     Say,
@@ -112,6 +112,11 @@ class LocalCluster:
         """Whether nothing was made yet that knows its address."""
         return not self.layout.boxes.exists()
 
+    @property
+    def _is_provisioned(self) -> bool:
+        """Whether its model has all that it was made for; places may be others since."""
+        return (self.layout.root / "provisioned").exists()
+
     def _plan(self) -> ClusterPlan:
         plan = self.layout.read_plan()
         if plan is not None and self._is_new:
@@ -135,7 +140,8 @@ class LocalCluster:
         try:
             if plan.loopback:
                 places.claim_loopback(plan.loopback, self._mark)
-            self._check_free(plan)
+            if not self._is_provisioned:
+                self._check_free(plan)
         except places.AddressTakenError as error:
             raise StartError(
                 f"{error.args[0]}, which this cluster uses, is on this machine for another purpose "
@@ -175,9 +181,10 @@ class LocalCluster:
         )
         supervisor.wait_until(ready_file.exists, controller, "the controller")
         client = self._sign_in(plan)
-        is_first = not (self.layout.root / "provisioned").exists()
+        is_first = not self._is_provisioned
         if is_first:
             provision(client, plan, self.layout, programs, self.say, wanted=supervisor.check_wanted)
+        notes = [] if is_first else taken(modelled(client, plan))
         for box in plan.boxes:
             write_agent_config(self.layout, plan, box, programs)
             supervisor.start(
@@ -191,24 +198,28 @@ class LocalCluster:
         late = self._wait_live(supervisor, client, plan, seconds)
         if late and is_first:
             words = "\n".join(child.last_words() for child in supervisor.children)
-            raise StartError(f"{', '.join(late)} did not come to serve", words)
-        plan = followed(plan, modelled(client, plan))
-        self.layout.write_plan(plan)
+            names = ", ".join(server.name for server in late)
+            raise StartError(f"{names} did not come to serve", words)
         # What has served before may have been changed since, by a command or by hand: whoever did
         # it needs the panel to look.
-        return plan, [f"{name} does not serve yet: hsctl status tells why" for name in late]
+        servers = modelled(client, plan)
+        held = [server for server in servers if server.condition in ("held", "ahead")]
+        notes += [server.note for server in (*late, *held)]
+        return followed(plan, servers), notes
 
     def _wait_live(
         self, supervisor: Supervisor, client: Client, plan: ClusterPlan, seconds: float
-    ) -> list[str]:
-        """Wait until all serve what they must; name those that did not come to it in time."""
+    ) -> list[Server]:
+        """Wait until all serve what they must; give those that did not come to it in time."""
         self.say("waiting for the name servers and the web server to serve")
         deadline = time.monotonic() + seconds
-        while (late := behind(client, plan)) and time.monotonic() < deadline:
+        while True:
+            late = behind(modelled(client, plan), plan.service_domain)
+            if not late or time.monotonic() >= deadline:
+                return late
             supervisor.check_wanted()
             supervisor.tend()
             time.sleep(0.1)
-        return late
 
     def _configure(self, plan: ClusterPlan, url: str) -> None:
         """Write controller.toml, and once: CA, keys, schema, first operator."""

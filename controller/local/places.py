@@ -33,9 +33,10 @@ class AddressTakenError(Exception):
 
 def is_free(place: Place, *, datagram: bool = False) -> bool:
     """Whether a server could bind ``place`` now (TCP, and UDP where ``datagram``)."""
+    family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
     kinds = [socket.SOCK_STREAM, *([socket.SOCK_DGRAM] if datagram else [])]
     for kind in kinds:
-        with socket.socket(socket.AF_INET, kind) as probe:
+        with socket.socket(family, kind) as probe:
             if kind == socket.SOCK_STREAM:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

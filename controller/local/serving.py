@@ -1,6 +1,7 @@
 """Where the logical servers of a local cluster answer: as the model has them, once there is one."""
 
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -12,13 +13,14 @@ import dns.rcode
 import msgspec
 
 from controller.client.client import Client
-from controller.local.layout import ClusterPlan, Place
+from controller.local.layout import ClusterPlan, LocalBox, Place
+from controller.local.places import is_free
 
 _ANSWER_SECONDS = 2.0
-_LEFT_ALONE = frozenset(("held", "ahead", "modelled"))
-"""Conditions of a lane to which nothing comes by waiting."""
 _SECOND = "second"
 """The type of an address that a server has beside its own while it is renumbered."""
+_LEFT_ALONE = ("held", "ahead", "modelled")
+"""Conditions of a lane to which nothing comes by waiting; a person ends the first two."""
 
 
 @attrs.frozen
@@ -30,10 +32,26 @@ class Server:
     box: str
     place: Place | None
     tls_port: int | None = None
+    condition: str = "ok"
+    """Of its lane here that is worst off; ``message`` says more of it."""
+    message: str = ""
     settled: bool = True
     """Whether its boxes have applied all that they shall serve."""
-    awaited: bool = True
-    """Whether it is worth waiting for: no person holds it, and boxes run its type."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it comes to serve by waiting."""
+        return self.condition not in _LEFT_ALONE
+
+    @property
+    def note(self) -> str:
+        """Why it does not serve, for the one who started the cluster."""
+        words = (
+            f"{self.name} does not serve yet"
+            if self.awaited
+            else f"{self.name} is {self.condition}"
+        )
+        return f"{words}: {self.message.splitlines()[0]}" if self.message else words
 
     def described(self) -> dict[str, Any]:
         """Give what `hsctl local status` says of it."""
@@ -47,7 +65,7 @@ class Server:
 
 
 def planned(plan: ClusterPlan) -> list[Server]:
-    """Give the servers as they were chosen when the cluster was made, or last seen in its model."""
+    """Give the servers as they were chosen when the cluster was made."""
     return [
         Server(
             name=f"{box.name}.{plan.service_domain}",
@@ -68,29 +86,43 @@ def modelled(client: Client, plan: ClusterPlan) -> list[Server]:
         lanes = [lane for lane in server["lanes"] if lane["pserver"] in boxes]
         if lanes:
             first = next((ip for ip in server["ips"] if ip["type"] != _SECOND), None)
+            worst = min(lanes, key=lambda lane: (lane["condition"] == "ok", lane["connected"]))
             found.append(
                 Server(
                     name=server["name"],
                     service_type=server["type"],
-                    box=lanes[0]["pserver"],
+                    box=worst["pserver"],
                     place=None if first is None else Place(first["ip"], first["port"]),
                     tls_port=server["settings"].get("tls_port"),
+                    condition=worst["condition"],
+                    message=worst["message"],
                     settled=all(
-                        lane["connected"] and lane["settled_revision"] >= server["revision"]
+                        lane["connected"]
+                        and lane["condition"] == "ok"
+                        and lane["settled_revision"] >= server["revision"]
                         for lane in lanes
                     ),
-                    awaited=not any(lane["condition"] in _LEFT_ALONE for lane in lanes),
                 )
             )
     return found
 
 
-def behind(client: Client, plan: ClusterPlan) -> list[str]:
-    """Name the servers that have not yet applied all they must serve, or do not answer."""
+def behind(servers: Iterable[Server], service_domain: str) -> list[Server]:
+    """Give those that have not yet applied all they must serve, or do not answer."""
     return [
-        server.name
-        for server in modelled(client, plan)
-        if server.awaited and not (server.settled and answers(server, plan.service_domain))
+        server
+        for server in servers
+        if server.awaited and not (server.settled and answers(server, service_domain))
+    ]
+
+
+def taken(servers: Iterable[Server]) -> list[str]:
+    """Say which places of servers, none of which runs yet, another program has."""
+    return [
+        f"{server.place}, where {server.name} answers, is taken by another program"
+        for server in servers
+        if server.place is not None
+        and not is_free(server.place, datagram=server.service_type == "bind")
     ]
 
 
@@ -115,15 +147,25 @@ def answers(server: Server, service_domain: str) -> bool:
     return True
 
 
-def followed(plan: ClusterPlan, servers: list[Server]) -> ClusterPlan:
-    """Give the plan with each box's server where the model has it now."""
-    now = {(server.box, server.service_type): server for server in reversed(servers)}
-    boxes = []
-    for box in plan.boxes:
-        server = now.get((box.name, box.service_type))
-        if server is not None and server.place is not None:
-            box = msgspec.structs.replace(  # noqa: PLW2901
-                box, endpoint=server.place, tls_port=server.tls_port
-            )
-        boxes.append(box)
-    return msgspec.structs.replace(plan, boxes=tuple(boxes))
+def followed(plan: ClusterPlan, servers: Iterable[Server]) -> ClusterPlan:
+    """Give the plan with each box's own server where the model has it now.
+
+    It is the one that has the name it was made with, else the only one of its type on the box.
+    """
+    known = [server for server in servers if server.place is not None]
+
+    def own(box: LocalBox) -> Server | None:
+        there = [
+            one for one in known if (one.box, one.service_type) == (box.name, box.service_type)
+        ]
+        named = [one for one in there if one.name == f"{box.name}.{plan.service_domain}"]
+        found = named or there
+        return found[0] if len(found) == 1 else None
+
+    def moved(box: LocalBox) -> LocalBox:
+        server = own(box)
+        if server is None or server.place is None:
+            return box
+        return msgspec.structs.replace(box, endpoint=server.place, tls_port=server.tls_port)
+
+    return msgspec.structs.replace(plan, boxes=tuple(map(moved, plan.boxes)))

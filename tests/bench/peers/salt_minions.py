@@ -99,7 +99,10 @@ class Salt:
         self._apply(self._drivers[0], "zones", pillar={"serials": dict(serials)})
 
     def clients(self, count: int) -> Sequence[peer.Client]:
-        return [partial(self._change, self._driver(), concurrent=True) for _ in range(count)]
+        drivers = [self._driver() for _ in range(count)]
+        for driver in drivers:  # until each has its client
+            driver.ask("minion1", "test.ping")
+        return [partial(self._change, driver, concurrent=True) for driver in drivers]
 
     def close(self) -> None:
         for driver in self._drivers:
