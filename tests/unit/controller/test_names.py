@@ -41,6 +41,8 @@ def test_domain_name_is_stored_as_lower_case_a_labels(given_name: str, stored: s
         "_a.test",
         "192.0.2.1",
         "shop.123",
+        "127.1shop",
+        "shop.3d",
         "shop.test\n",
         "shop\r\n.test",
         "shop\0.test",
