@@ -106,10 +106,12 @@ class Comparisons:
 
         ``overwrite``: all that the model has is sent, and what it has not is removed; where that
         is a mass delete, ``removed`` must name the number. Else the box keeps what it has, and is
-        sent what it lacks and what was changed since the restore.
+        sent what it lacks and what was changed since the restore. How it is then, is told once that
+        was compared.
         """
         link.send(Adopt(lane=link.key[1], history=link.history, overwrite=overwrite))
         link.box_stored, link.repaired, link.mode = 0, False, "open"
+        link.recovering, link.meanwhile = True, None
         if overwrite and removed is not None:
             self._confirmed[link.key] = removed
         if overwrite:
@@ -172,6 +174,7 @@ class Comparisons:
             self._keeping.discard(link)
             if not link.ended:
                 link.mode, link.adopted = "open", True
+                self._went_on(link)
                 link.server_revision = max(link.server_revision, revision)
                 self.dispatcher.skip(link, link.stored)
             return
@@ -198,15 +201,22 @@ class Comparisons:
             refused=compared.refused,
         )
         if compared.refused:
-            link.mode = "closed"
+            link.mode, link.recovering = "closed", False
             self.dispatcher.say(link, ConditionWord("held", compared.refused))
             return
+        self._went_on(link)
         link.stored = link.box_stored = compared.stored
         link.in_flight = None
         for start in range(0, len(repair.forget), FORGET_AT_ONCE):
             link.send(Forget(lane=link.key[1], items=repair.forget[start : start + FORGET_AT_ONCE]))
         link.again, link.mode = repair.send, "open"
         self.dispatcher.wake(link, bulk=True)
+
+    def _went_on(self, link: LaneLink) -> None:
+        """Tell how a lane is that goes on as an operator chose."""
+        if link.recovering:
+            link.recovering = False
+            self.dispatcher.say(link, link.meanwhile or ConditionWord("ok", ""))
 
 
 async def settle(

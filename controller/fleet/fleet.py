@@ -36,7 +36,7 @@ from controller.fleet.questions import BoxAwayError, NoAnswerError
 from controller.fleet.reporting import ReportStore
 from controller.fleet.session_table import SessionTable
 from controller.fleet.sessions import Services
-from controller.fleet.words import FLEET, ConditionWord
+from controller.fleet.words import FLEET
 from controller.storage.database import Database
 from node_agent.wire.messages import PROTOCOL_PREVIEW, Retry, SystemRequest
 from node_agent.wire.questions import AnyAsk, AnyFound, AskPreview
@@ -217,7 +217,6 @@ class Fleet:
         ]
         for link in links:
             self._comparisons.adopt(link, overwrite=overwrite, removed=removed)
-            self._dispatcher.say(link, ConditionWord("ok", ""))
         return len(links)
 
     def request_facts(self, box: str) -> bool:

@@ -8,7 +8,7 @@ import attrs
 from controller.fleet.committed import Pending, Watch
 from controller.fleet.lane_store import BATCH_OBJECTS, LaneKey
 from controller.fleet.repair import ObjectName
-from controller.fleet.words import Acknowledged
+from controller.fleet.words import Acknowledged, ConditionWord
 from controller.serials import at_least
 from node_agent.wire.messages import Message
 from node_agent.wire.object_hash import element
@@ -83,6 +83,10 @@ class LaneLink:
     """Whether the box keeps what it had before a restore: it may be overwritten still."""
     repaired: bool = False
     """Whether a comparison was made on this session: one is enough."""
+    recovering: bool = False
+    """Whether an operator chose a side, and what the box holds is not compared yet."""
+    meanwhile: ConditionWord | None = None
+    """What the box said of its condition since then: told once that has ended."""
     complete_outcomes: bool = True
     """Whether the next outcomes name every exception: the first of a session do."""
     changes: dict[int, int] = attrs.field(factory=dict)

@@ -323,7 +323,10 @@ class Session:
         if link.mode == "closed":
             return  # ahead, or held by the controller: that has to be settled first
         word = ConditionWord(message.condition, stored_text(message.message))
-        self._services.dispatcher.say(link, word)
+        if link.recovering:
+            link.meanwhile = word
+        else:
+            self._services.dispatcher.say(link, word)
 
     def _drift(self, link: LaneLink, message: Drift) -> None:
         """Take what a box found in its files; what it says is bounded and may mean nothing (S8)."""

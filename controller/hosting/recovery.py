@@ -33,6 +33,9 @@ class RecoverServer:
     removed: int | None = None
 
 
+_COMPARED = "what the box holds is compared with what the database says"
+"""Said of a lane from the command until the fleet says how it went on."""
+
 _LANES = """
 SELECT b.name, l.condition, l.message, b.connected FROM lane l JOIN box b ON b.id = l.box_id
 WHERE l.logical_server_id = %s
@@ -83,10 +86,11 @@ class Recovery:
                 work.change.row("lane", f"{server.name} {box}", before, after)
         # Before a box is told: where its session ends too early, the next goes on as was chosen.
         await work.tx.run(
-            """UPDATE lane l SET adopted_history = CASE WHEN NOT %s THEN c.history END
+            """UPDATE lane l SET adopted_history = CASE WHEN NOT %s THEN c.history END,
+                      condition = 'behind', message = %s
                FROM cluster c, box b
                WHERE l.logical_server_id = %s AND b.id = l.box_id AND b.name = ANY(%s)""",
-            (overwrite, server.id, boxes),
+            (overwrite, _COMPARED, server.id, boxes),
         )
         if overwrite:
             await self._renew_serials(work, server)

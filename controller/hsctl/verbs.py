@@ -148,13 +148,15 @@ def writes(
     *,
     view: views.View = views.plain,
     judged: Judge | None = None,
+    first: Callable[[Fields], int] | None = None,
     then: Callable[[Fields], int] | None = None,
 ) -> Callable[[Callable[..., Fields]], Callable[..., None]]:
     """Make a verb that changes something and waits until it is live.
 
     ``done`` says what was done, formatted with the fields; ``view`` makes what a person sees of the
     answer. ``judged`` says what the answer itself came to, where that is more than the change.
-    ``then`` goes on with the fields once that is done and waited for; it gives the exit
+    ``first`` waits for what must be so before anything can be live, and gives the exit code where
+    it is not. ``then`` goes on with the fields once that is done and waited for; it gives the exit
     code.
     """
 
@@ -164,7 +166,16 @@ def writes(
             how = _how(options)
             fields = function(*args, **options)
             words = done.format_map({**options, **fields})
-            code = write(session(), command, fields, words=words, view=view, judged=judged, **how)
+            code = write(
+                session(),
+                command,
+                fields,
+                words=words,
+                view=view,
+                judged=judged,
+                first=first,
+                **how,
+            )
             if then is not None and how["wait"] and not (how["dry_run"] or code):
                 code = then(fields)
             click.get_current_context().exit(code)
@@ -246,6 +257,7 @@ def write(
     words: str,
     view: views.View,
     judged: Judge | None = None,
+    first: Callable[[Fields], int] | None = None,
     dry_run: bool,
     diff: bool,
     wait: bool,
@@ -286,7 +298,8 @@ def write(
                 "moving", f"{words}, accepted; {change.watch} follows it [{change.named}]"
             )
             return exit_codes.DONE
-        return follow(current.client, change, timeout)
+        code = exit_codes.DONE if first is None else first(fields)
+        return code or follow(current.client, change, timeout)
 
     return told(tell)
 

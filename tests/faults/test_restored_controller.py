@@ -1,6 +1,7 @@
 """A controller restored from an older backup: the boxes keep serving, nothing is deleted there."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 
@@ -21,10 +22,11 @@ def broken() -> Iterator[Broken]:
         yield made
 
 
-def restored(broken: Broken, name: str) -> tuple[str, str, str]:
+def restored(broken: Broken, name: str, *, more: int = 0) -> tuple[str, str, str]:
     """Restore a backup that is older than a domain and a record; give three domains.
 
-    ``old`` was changed after the backup, ``new`` was made after it, and ``gone`` deleted.
+    ``old`` was changed after the backup, ``new`` was made after it (and so many ``more``), and
+    ``gone`` deleted.
     """
     cluster = broken.cluster
     old, new, gone = f"{name}-old.test", f"{name}-new.test", f"{name}-gone.test"
@@ -34,7 +36,8 @@ def restored(broken: Broken, name: str) -> tuple[str, str, str]:
     backup = str(cluster.home / f"{name}.hsb")
     cluster.good("backup", "create", backup)
     cluster.good("record", "set", old, "www", "A", "192.0.2.2")
-    cluster.good("domain", "add", new, "--account", "acme")
+    for made in (new, *(f"{name}-more{number}.test" for number in range(more))):
+        cluster.good("domain", "add", made, "--account", "acme")
     cluster.good("domain", "delete", gone, "--yes")
     assert cluster.local("down").code == 0
     cluster.good("backup", "restore", backup, "--yes")
@@ -54,6 +57,12 @@ def serves_everything(broken: Broken, old: str, new: str) -> None:
 
 def all_ahead(broken: Broken) -> bool:
     return all(lane["condition"] == "ahead" for lane in broken.status()["lanes"])
+
+
+def told_of(broken: Broken, box: str) -> str:
+    """Wait until the lane of a box is held; give why."""
+    assert broken.lane_is(box, "held"), broken.status()["lanes"]
+    return str(broken.lane(box)["message"])
 
 
 def recover(broken: Broken, box: str, *words: str) -> None:
@@ -110,7 +119,7 @@ def test_a_restored_controller_deletes_nothing_and_adopts_what_boxes_have(broken
 
 
 def test_overwriting_brings_the_restored_state_to_every_server(broken: Broken) -> None:
-    old, new, _ = restored(broken, "over")
+    old, new, _ = restored(broken, "over", more=22)
     cluster = broken.cluster
     assert eventually(lambda: all_ahead(broken), 20), broken.status()["lanes"]
     serves_everything(broken, old, new)
@@ -118,7 +127,14 @@ def test_overwriting_brings_the_restored_state_to_every_server(broken: Broken) -
     refused = cluster.hsctl("recover", SERVERS["ns1"], "--overwrite")
     assert refused.code == 2, "overwriting asks first"
     for box in ("web1", "ns2", "ns1"):
-        recover(broken, box, "--overwrite", "--yes")
+        held = cluster.hsctl("recover", SERVERS[box], "--overwrite", "--yes")
+        assert held.code == 3, held
+        words = told_of(broken, box)
+        number = re.search(r"would remove (\d+) of \d+ objects", words)
+        assert number is not None, words
+        assert f"hsctl recover {SERVERS[box]} --overwrite --removed {number[1]}" in words
+        assert words in held.err, held
+        recover(broken, box, "--overwrite", "--removed", number[1], "--yes")
     assert broken.settled(), broken.status()["lanes"]
     for box in ("ns1", "ns2"):
         assert eventually(

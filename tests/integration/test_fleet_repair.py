@@ -11,7 +11,7 @@ from controller.fleet import comparison
 from controller.fleet.dispatch import Dispatcher
 from controller.fleet.link import LaneLink
 from controller.storage.database import DatabaseUnavailableError, Transaction
-from node_agent.wire.messages import Adopt, Assign, Batch, Forget, InventoryRequest, Item
+from node_agent.wire.messages import Adopt, Assign, Batch, Forget, InventoryRequest, Item, LaneState
 from node_agent.wire.object_hash import combine, element
 from tests.fleet_cluster import FleetCluster, execute_as_owner
 from tests.fleet_fixtures import fleet_cluster  # noqa: F401
@@ -162,8 +162,30 @@ async def test_a_repair_that_would_remove_many_waits_for_the_number(cluster: Fle
     while not cluster.fleet.adopt(server, overwrite=True, removed=25):
         await deferLater(reactor, 0.005)
     assert len(agent.lanes[server].live()) == 55
+    assert await cluster.rows("SELECT condition FROM lane") == [("held",)]
     await agent.until(lambda: bool(agent.said(Forget)))
     assert len(agent.lanes[server].live()) == 30
+    await cluster.until("SELECT condition = 'ok' FROM lane")
+
+
+@pytest_twisted.ensureDeferred
+async def test_how_a_box_is_counts_once_an_overwrite_of_it_was_compared(
+    cluster: FleetCluster,
+) -> None:
+    server, agent = await filled(cluster, 30)
+    for number in range(25):
+        add(agent.lanes[server], f"stranger{number}.test", 3)
+    await agent.connect(reactor, cluster.agent_port)
+    await cluster.until("SELECT condition = 'held' FROM lane")
+    cluster.fleet.adopt(server, overwrite=True)
+    agent.send(LaneState(lane=server, condition="ok"))
+    await agent.until(lambda: len(agent.said(InventoryRequest)) == 2)
+    while not cluster.fleet.adopt(server, overwrite=True, removed=25):
+        assert await cluster.rows("SELECT condition FROM lane") == [("held",)]
+        await deferLater(reactor, 0.005)
+    agent.send(LaneState(lane=server, condition="daemon-down", message="it does not start"))
+    await agent.until(lambda: bool(agent.said(Forget)))
+    await cluster.until("SELECT condition = 'daemon-down' FROM lane")
 
 
 @pytest_twisted.ensureDeferred

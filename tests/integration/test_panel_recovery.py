@@ -47,6 +47,8 @@ async def test_the_page_of_a_server_that_is_ahead_leads_to_the_choice(
     shown = await panel.model.ask("lserver.show", name=SERVER)
     number = int(removed) if removed else None
     assert panel.model.fleet.adopted == [(shown["id"], mode == "overwrite", number)]
+    (lane,) = shown["lanes"]
+    assert (lane["condition"], "is compared" in lane["message"]) == ("behind", True)
 
 
 @ensureDeferred
