@@ -41,23 +41,30 @@ class SshEnrolments:
         self._reactor = reactor
         self._preparation = preparation or Preparation()
         self._deadlines = deadlines or Deadlines()
-        self._running: set[Deferred[None]] = set()
+        self._running: dict[SshJob, Deferred[None]] = {}
+        self._ended: set[SshJob] = set()
+        """Those of them of which only the row is to be written still."""
 
     def begin(self, job: SshJob) -> None:
         """Begin an enrolment whose row was written."""
         running: Deferred[None] = ensureDeferred(self._run(job))
-        self._running.add(running)
+        self._running[job] = running
         running.addErrback(
             lambda failure: log.failure("an enrolment over SSH was broken off", failure)
         )
-        running.addBoth(lambda _: self._running.discard(running))
+        running.addBoth(lambda _: self._forget(job))
+
+    def _forget(self, job: SshJob) -> None:
+        self._ended.discard(job)
+        del self._running[job]
 
     async def stop(self) -> None:
-        """Break off what runs; each row says so."""
-        running = list(self._running)
-        for one in running:
-            one.cancel()
-        await DeferredList(running)
+        """Break off what runs; each row says so, or how it had ended."""
+        running = dict(self._running)
+        for job, one in running.items():
+            if job not in self._ended:
+                one.cancel()
+        await DeferredList(list(running.values()))
 
     async def _run(self, job: SshJob) -> None:
         steps: dict[Step, StepTold] = {}
@@ -82,6 +89,7 @@ class SshEnrolments:
             # An error of ours: it must not leave a row that says it still runs.
             log.failure("an enrolment over SSH failed: box={box}", box=job.box_name)
             ending = _Ending("failed", "error", "the controller failed; its log says more")
+        self._ended.add(job)
         log.info(
             "enrolment over SSH ended: box={box} {state} {reason}",
             box=job.box_name,
