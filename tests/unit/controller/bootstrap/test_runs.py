@@ -1,6 +1,6 @@
 """Enrolments over SSH as they run: what a controller that stops leaves of them."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,9 +33,11 @@ class SlowDatabase:
 
     def __init__(self) -> None:
         self.cancelled = 0
+        self.reasons: list[str] = []
         self.held: list[Deferred[None]] = []
 
-    async def transaction(self, principal: object, work: Callable[..., Any], *, name: str) -> None:
+    async def transaction(self, principal: object, work: partial[Any], *, name: str) -> None:
+        self.reasons.append(work.keywords["ending"].reason)
         held: Deferred[None] = Deferred(lambda _: self._cancel())
         self.held.append(held)
         await held
@@ -65,7 +67,7 @@ async def test_an_enrolment_that_has_ended_is_written_down_before_a_stop(
     (ending,) = database.held
     ending.callback(None)
     await stopped
-    assert database.cancelled == 0
+    assert (database.cancelled, database.reasons) == (0, ["host-key-unknown"])
 
 
 @ensureDeferred
@@ -81,3 +83,4 @@ async def test_one_that_runs_is_broken_off_and_its_row_says_so(
     (ending,) = database.held
     ending.callback(None)
     await stopped
+    assert (database.cancelled, database.reasons) == (0, ["interrupted"])
