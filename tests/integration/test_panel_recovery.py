@@ -77,3 +77,28 @@ async def test_the_choice_is_offered_where_there_is_one(
     await ahead(panel, condition, message)
     visitor = await panel.signed_in()
     assert ("Choose which side is right" in await visitor.text(OWN)) is leads
+
+
+@ensureDeferred
+async def test_what_was_adopted_can_be_overwritten_later(panel: PanelSite) -> None:
+    visitor = await panel.signed_in()
+    assert "Adopted" not in await visitor.text(OWN)
+    await panel.model.write(
+        """UPDATE lane SET adopted_history = c.history FROM cluster c, logical_server s
+           WHERE s.id = lane.logical_server_id AND s.name = %s""",
+        (SERVER,),
+    )
+    page = await visitor.text(SeenPage(await visitor.text(OWN)).links["Overwrite"])
+    assert "What is right" not in page
+    action, values = SeenPage(page).form("Overwrite", {"Objects that may go": "7"})
+    reply = await visitor.send(action, values)
+    assert reply.status == 303, reply.body.decode()
+    shown = await panel.model.ask("lserver.show", name=SERVER)
+    assert panel.model.fleet.adopted == [(shown["id"], True, 7)]
+
+
+@ensureDeferred
+async def test_a_lane_that_an_operator_holds_leaves_nothing_to_decide(panel: PanelSite) -> None:
+    await ahead(panel, "held", "held on the box by hs-agent")
+    visitor = await panel.signed_in()
+    assert "There is nothing to decide" in await visitor.text(f"{OWN}/recovery")

@@ -107,7 +107,8 @@ SELECT s.id::text, s.name, s.group_name, s.service_type, s.description, s.settin
        coalesce((SELECT jsonb_agg(jsonb_build_object('pserver', b.name, 'condition', l.condition,
                     'message', l.message, 'stored_revision', l.stored_revision,
                     'settled_revision', l.settled_revision, 'connected', b.connected,
-                    'drifted', l.drifted, 'faults',
+                    'drifted', l.drifted, 'adopted',
+                    coalesce(l.adopted_history = (SELECT history FROM cluster), false), 'faults',
                     -- Counted up to here: somebody must look long before.
                     (SELECT count(*) FROM (SELECT 1 FROM object_outcome o WHERE o.box_id = l.box_id
                                            AND o.logical_server_id = s.id LIMIT 1000) f))

@@ -1,11 +1,23 @@
 """Which side is right, where boxes know more than the database (design of *ahead*)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
 
 _FIELDS = ("mode", "removed")
+
+
+def undecided(server: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the lanes of which somebody has yet to say which side is right."""
+    return [
+        lane
+        for lane in server["lanes"]
+        if lane["condition"] == "ahead" or "the repair would remove" in lane["message"]
+    ]
 
 
 async def ask(visit: Visit, server: str) -> Page:
@@ -30,11 +42,14 @@ async def choose(visit: Visit, server: str) -> Answer:
 
 async def _page(visit: Visit, server: str, form: Form) -> Page:
     shown = await visit.ask("lserver.show", name=server)
+    asked = undecided(shown)
+    adopted = [] if asked else [lane for lane in shown["lanes"] if lane["adopted"]]
+    title = "Overwrite what was adopted on {}?" if adopted else "Which side is right for {}?"
     return Page(
         "server-recover",
-        f"Which side is right for {shown['name']}?",
+        title.format(shown["name"]),
         "servers",
-        {"server": shown, "form": form},
+        {"server": shown, "form": form, "undecided": asked, "adopted": adopted},
         crumbs=(L_SERVERS, (shown["name"], local("servers", "server", shown["name"]))),
         status=form.refusal.status if form.refusal else 200,
     )
