@@ -171,6 +171,64 @@ def token(config_file: Path, name: str, label: str, days: int | None) -> None:
     click.echo(text)
 
 
+@main.group()
+def secrets() -> None:
+    """The key with which secrets are sealed in the database."""
+
+
+@secrets.command()
+@_config_option
+def rotate(config_file: Path) -> None:
+    """Seal all secrets with a new key. A controller that runs on this host takes it up by itself.
+
+    Former keys stay in the file until they are forgotten. Where other hosts have a copy of the
+    file, stop their controllers before, and copy it anew.
+
+    \b
+    hs-controller secrets rotate
+    """
+    from controller import set_up
+    from controller.storage import key_rotation
+
+    config = _read(config_file)
+    last = [0]
+
+    def told(sealed: int) -> None:
+        last[0] = sealed
+        click.echo(f"hs-controller: {sealed} sealed with the new key", err=True)
+
+    async def work(database: "Database") -> None:
+        await key_rotation.rotate(database, _HOST, config.secrets_key, told)
+
+    with _told(), set_up.database_of(config) as url:
+        _with_database(url, work)
+    click.echo(f"sealed with a new key: {last[0]}")
+    click.echo("The former keys are kept until they are forgotten: hs-controller secrets forget")
+
+
+@secrets.command()
+@_config_option
+def forget(config_file: Path) -> None:
+    """Take former keys out of the file, once nothing is sealed with them.
+
+    A backup holds the keys of its own time: it can be restored as before.
+
+    \b
+    hs-controller secrets forget
+    """
+    from controller import set_up
+    from controller.storage import key_rotation
+
+    config = _read(config_file)
+
+    async def work(database: "Database") -> int:
+        return await key_rotation.forget(database, _HOST, config.secrets_key)
+
+    with _told(), set_up.database_of(config) as url:
+        count = _with_database(url, work)
+    click.echo(f"{count} former {'key' if count == 1 else 'keys'} forgotten")
+
+
 def _read(path: Path) -> "ControllerConfig":
     from controller.config import ConfigError, read_config
 

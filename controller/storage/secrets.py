@@ -9,6 +9,7 @@ import hmac
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from controller.storage.database import Transaction
-from pki.keys import read_private, write_private
+from pki.keys import KeyRefusedError, read_private, write_private
 
 _FORMAT = 1
 _NONCE = 12
@@ -54,10 +55,17 @@ class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Secrets:
     """Seals and opens secrets with the keys of one file."""
 
-    def __init__(self, keys: Mapping[bytes, bytes], digest_key: bytes) -> None:
+    def __init__(
+        self, keys: Mapping[bytes, bytes], digest_key: bytes, path: Path | None = None
+    ) -> None:
+        self._path = path
+        self._version: tuple[int, int] | None = None
+        self._digest_key = digest_key
+        self._take(keys)
+
+    def _take(self, keys: Mapping[bytes, bytes]) -> None:
         self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
         self._newest = list(keys)[-1]
-        self._digest_key = digest_key
 
     @classmethod
     def create(cls, path: Path) -> "Secrets":
@@ -72,7 +80,7 @@ class Secrets:
     def load(cls, path: Path) -> "Secrets":
         """Read a key file; raises OSError, `SecretError`, `pki.keys.KeyRefusedError`."""
         file = _read(path)
-        return cls({bytes.fromhex(name): key for name, key in file.keys.items()}, file.digest)
+        return cls(_keys(file), file.digest, path)
 
     @staticmethod
     def add_key(path: Path) -> None:
@@ -81,8 +89,29 @@ class Secrets:
         keys = {**file.keys, os.urandom(_KEY_ID).hex(): os.urandom(32)}
         _write(path, _KeyFile(file.digest, keys))
 
+    @staticmethod
+    def forget_former_keys(path: Path) -> int:
+        """Keep the newest key alone; give how many went. What they sealed opens no more."""
+        file = _read(path)
+        newest = list(file.keys)[-1]
+        _write(path, _KeyFile(file.digest, {newest: file.keys[newest]}))
+        return len(file.keys) - 1
+
+    def _follow_file(self) -> None:
+        """Take up the keys of a rotation that another process made. A file that cannot be read now
+        changes nothing: what is known works on.
+        """
+        if self._path is None:
+            return
+        version = _version(self._path)
+        if version != self._version:
+            with suppress(OSError, SecretError, KeyRefusedError):
+                self._take(_keys(_read(self._path)))
+                self._version = version
+
     def seal(self, secret_id: int, clear: bytes) -> bytes:
         """Encrypt; the id is bound in, so that a row cannot be passed off as another."""
+        self._follow_file()
         nonce = os.urandom(_NONCE)
         sealed = self._ciphers[self._newest].encrypt(nonce, clear, _context(secret_id))
         return bytes([_FORMAT]) + self._newest + nonce + sealed
@@ -90,6 +119,8 @@ class Secrets:
     def open(self, secret_id: int, sealed: bytes) -> bytes:
         """Decrypt; raises `SecretError`."""
         name, body = sealed[1 : 1 + _KEY_ID], sealed[1 + _KEY_ID :]
+        if name not in self._ciphers:
+            self._follow_file()
         cipher = self._ciphers.get(name)
         if sealed[:1] != bytes([_FORMAT]) or cipher is None:
             raise SecretError(f"secret {secret_id} was sealed with a key that is not here")
@@ -152,11 +183,10 @@ class Secrets:
 
     async def reseal(self, tx: Transaction, *, limit: int = 500) -> int:
         """Seal up to ``limit`` secrets anew that an older key sealed; give how many there were."""
-        newest = bytes([_FORMAT]) + self._newest
         rows = await tx.rows(
             "SELECT id, sealed FROM secret WHERE substr(sealed, 1, %s) <> %s"
             " ORDER BY id LIMIT %s FOR UPDATE",
-            (len(newest), newest, limit),
+            (*self._newest_mark, limit),
         )
         for secret_id, sealed in rows:
             await tx.run(
@@ -164,6 +194,31 @@ class Secrets:
                 (self.seal(secret_id, self.open(secret_id, sealed)), secret_id),
             )
         return len(rows)
+
+    async def former(self, tx: Transaction) -> int:
+        """Tell how many secrets an older key sealed."""
+        (count,) = await tx.row(
+            "SELECT count(*) FROM secret WHERE substr(sealed, 1, %s) <> %s", self._newest_mark
+        )
+        return int(count)
+
+    @property
+    def _newest_mark(self) -> tuple[int, bytes]:
+        mark = bytes([_FORMAT]) + self._newest
+        return len(mark), mark
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Tell a file that was put in its place from the one before it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _keys(file: _KeyFile) -> dict[bytes, bytes]:
+    return {bytes.fromhex(name): key for name, key in file.keys.items()}
 
 
 def _context(secret_id: int) -> bytes:

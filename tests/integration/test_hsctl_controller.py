@@ -10,6 +10,8 @@ import pytest
 from controller.storage.embedded import EmbeddedPostgres
 from tests.controller_host import Host, controller_host
 
+SERVER = "ns1.heliosphere.test"
+
 
 @pytest.fixture
 def host(postgres: EmbeddedPostgres) -> Iterator[Host]:
@@ -50,21 +52,16 @@ def test_a_controller_is_set_up_serves_is_killed_goes_on_and_ends(host: Host) ->
     assert host.end(signal.SIGTERM) == 0
 
 
-def test_what_is_held_is_approved_by_another_run_of_the_controller(host: Host) -> None:
-    assert host.host("init").returncode == 0
-    host.start()
-    token = host.host("admin", "token", "admin").stdout
-    url, ca = f"https://localhost:{host.port}", str(host.directory / "state" / "pki" / "ca.pem")
-    assert host.hsctl("login", url, "--ca", ca, "--token", "-", stdin=token).returncode == 0
+def name_server(host: Host) -> None:
+    """Add a name server with an address, on a box whose agent never comes."""
     box = ("pserver", "add", "ns1", "--ip", "192.0.2.1", "--mask", "24", "--group", "dns")
     assert host.hsctl(*box).returncode == 0
-    name = "ns1.heliosphere.test"
-    server = ("lserver", "add", name, "--group", "dns", "--type", "bind", "--pserver", "ns1")
+    server = ("lserver", "add", SERVER, "--group", "dns", "--type", "bind", "--pserver", "ns1")
     assert host.hsctl(*server).returncode == 0
     address = (
         "ip",
         "add",
-        name,
+        SERVER,
         "--from",
         "192.0.2.1",
         "--mask",
@@ -75,6 +72,36 @@ def test_what_is_held_is_approved_by_another_run_of_the_controller(host: Host) -
     )
     added = host.hsctl(*address)
     assert added.returncode == 0, added.stderr
+
+
+def test_the_key_of_secrets_is_changed_while_the_controller_works(host: Host) -> None:
+    assert host.host("init").returncode == 0
+    host.start()
+    token = host.host("admin", "token", "admin").stdout
+    url, ca = f"https://localhost:{host.port}", str(host.directory / "state" / "pki" / "ca.pem")
+    assert host.hsctl("login", url, "--ca", ca, "--token", "-", stdin=token).returncode == 0
+    name_server(host)
+    key = host.directory / "state" / "secrets.key"
+    before = set(json.loads(key.read_bytes())["keys"])
+    rotated = host.host("secrets", "rotate")
+    assert rotated.returncode == 0, rotated.stderr
+    assert rotated.stdout.startswith("sealed with a new key: 1\n")
+    both = set(json.loads(key.read_bytes())["keys"])
+    assert both > before
+    forgotten = host.host("secrets", "forget")
+    assert (forgotten.returncode, forgotten.stdout) == (0, "1 former key forgotten\n")
+    assert set(json.loads(key.read_bytes())["keys"]) == both - before
+    assert key.stat().st_mode & 0o077 == 0
+    assert host.end(signal.SIGTERM) == 0
+
+
+def test_what_is_held_is_approved_by_another_run_of_the_controller(host: Host) -> None:
+    assert host.host("init").returncode == 0
+    host.start()
+    token = host.host("admin", "token", "admin").stdout
+    url, ca = f"https://localhost:{host.port}", str(host.directory / "state" / "pki" / "ca.pem")
+    assert host.hsctl("login", url, "--ca", ca, "--token", "-", stdin=token).returncode == 0
+    name_server(host)
 
     looked = host.hsctl("ip", "delete", "192.0.2.1", "--dry-run")
     assert looked.returncode == 0

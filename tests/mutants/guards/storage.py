@@ -10,6 +10,7 @@ _S22 = "tests/security/test_s22_signing_in.py"
 _EMBEDDED = "tests/integration/test_storage_embedded.py"
 _TRANSACTIONS = "tests/integration/test_storage_transactions.py"
 _PEOPLE = "tests/integration/test_storage_people.py"
+_SECRETS = "tests/integration/test_storage_secrets.py"
 
 MUTANTS = (
     Mutant(
@@ -150,5 +151,38 @@ MUTANTS = (
             "tests/faults/test_hung_backend.py"
             "::test_a_database_whose_backends_all_hang_is_told_as_away",
         ),
+    ),
+    Mutant(
+        "storage.rotation-taken-up-to-open",
+        "S14",
+        "controller/storage/secrets.py",
+        "        if name not in self._ciphers:",
+        "        if False:",
+        (f"{_SECRETS}::test_a_rotation_is_taken_up_by_who_had_read_the_file_before",),
+        dies_of=("SecretError",),
+    ),
+    Mutant(
+        "storage.rotation-taken-up-to-seal",
+        "S14",
+        "controller/storage/secrets.py",
+        "        self._follow_file()\n        nonce",
+        "        nonce",
+        (f"{_SECRETS}::test_a_rotation_is_taken_up_by_who_had_read_the_file_before",),
+    ),
+    Mutant(
+        "storage.former-key-in-use",
+        "S14",
+        "controller/storage/key_rotation.py",
+        "    if left:",
+        "    if False:",
+        (f"{_SECRETS}::test_former_keys_are_forgotten_once_nothing_is_sealed_with_them",),
+    ),
+    Mutant(
+        "storage.key-file-of-another-user",
+        "S14",
+        "controller/storage/key_rotation.py",
+        "    if path.stat().st_uid != os.geteuid():",
+        "    if False:",
+        (f"{_SECRETS}::test_a_key_file_of_another_user_is_left_alone",),
     ),
 )
