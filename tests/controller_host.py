@@ -1,11 +1,11 @@
 """A controller as its own process, with a directory and a database of its own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ import attrs
 from controller.storage.embedded import EmbeddedPostgres
 from controller.storage.roles import OWNER_ROLE
 from tests.conftest import _administer
+from tests.scratch import scratch
 
 TREE = Path(__file__).parents[1]
 _SECONDS = 60
@@ -92,8 +93,8 @@ def controller_host(postgres: EmbeddedPostgres, *settings: str) -> Iterator[Host
     """A host of its own, with a database of the test's server; further lines of configuration."""
     name = f"controller_{os.getpid()}"
     _administer(postgres, f"CREATE DATABASE {name} OWNER {OWNER_ROLE}")
-    with tempfile.TemporaryDirectory(prefix="hs-") as folder:
-        directory = Path(folder)
+    directory = scratch("hs-")
+    try:
         url = postgres.url_of(OWNER_ROLE, name)
         here = Host(directory, free_port(), free_port(), url)
         (directory / "controller.toml").write_text(
@@ -109,3 +110,5 @@ def controller_host(postgres: EmbeddedPostgres, *settings: str) -> Iterator[Host
             if here.controller is not None:
                 here.end(signal.SIGKILL)
             _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
