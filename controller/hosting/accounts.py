@@ -118,7 +118,7 @@ async def list_accounts(work: Work, request: ListAccounts) -> dict[str, Any]:
 async def show(work: Work, request: NamedAccount) -> dict[str, Any]:
     """Show one account."""
     account_id, _ = await find_account(work.tx, request.name)
-    return _shown(await work.tx.row(f"{_SHOW} WHERE a.id = %s", (account_id,)))
+    return _shown(await work.tx.lock(f"{_SHOW} WHERE a.id = %s", (account_id,)))
 
 
 async def delete(work: Work, request: NamedAccount) -> dict[str, Any]:

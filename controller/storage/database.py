@@ -93,7 +93,9 @@ class Transaction:
         return found[0] if found else None
 
     async def lock(self, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
-        """Lock the one row that was read before; raises `OvertakenError` where it is gone by now.
+        """Lock, or just read, the one row whose id was read before.
+
+        Raises `OvertakenError` where it is gone by now.
 
         The transaction is run again then, and finds what there is.
         """

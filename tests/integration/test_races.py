@@ -17,6 +17,7 @@ Asked = tuple[str, dict[str, Any]]
 WEB1, NS3 = "web1.example.net", "ns3.example.net"
 IDLE = {"name": "idle.example.net"}
 ONE = {"name": "one.test"}
+BARE = {"name": "bare"}
 LAST = "203.0.113.62"
 
 
@@ -126,6 +127,87 @@ GONE: dict[str, tuple[Asked, Asked, set[tuple[str, str]]]] = {
         ("pserver.edit", {"name": "bare", "description": "rack 1"}),
         {("", "pserver.unknown"), ("", "")},
     ),
+    "a box that goes twice": (
+        ("pserver.delete", BARE),
+        ("pserver.delete", BARE),
+        {("", "pserver.unknown")},
+    ),
+    "a box that gets a server": (
+        ("pserver.delete", BARE),
+        ("lserver.add", {"name": NS3, "group": "web", "type": "apache", "pserver": "bare"}),
+        {("", "pserver.unknown"), ("pserver.in-use", "")},
+    ),
+    "a box that is retired": (
+        ("pserver.delete", BARE),
+        ("pserver.retire", {**BARE, "box_is_gone": True}),
+        {("", "pserver.unknown"), ("", "")},
+    ),
+    **{
+        f"{deleting} and {command}": (
+            (deleting, named),
+            (command, {field: named["name"], **fields}),
+            {("", f"{deleting.partition('.')[0]}.unknown"), ("", "")},
+        )
+        for deleting, named, field, commands in (
+            (
+                "pserver.delete",
+                BARE,
+                "name",
+                {
+                    "pserver.enroll": {},
+                    "pserver.enrolment": {},
+                    "pserver.intent": {"intent": "no-signup"},
+                    "pserver.load": {},
+                    "pserver.monitoring": {"monitoring": False},
+                    "pserver.show": {},
+                    "pserver.sysinfo": {},
+                },
+            ),
+            (
+                "lserver.delete",
+                IDLE,
+                "name",
+                {
+                    "lserver.records": {},
+                    "lserver.show": {},
+                    "lserver.signup": {"signup": False},
+                },
+            ),
+            (
+                "lserver.delete",
+                IDLE,
+                "lserver",
+                {"drift.list": {}, "fault.list": {}, "ip.list": {}},
+            ),
+            ("account.delete", {"name": "idle"}, "name", {"account.show": {}}),
+            ("account.delete", {"name": "idle"}, "account", {"domain.list": {}}),
+            (
+                "domain.delete",
+                ONE,
+                "name",
+                {
+                    "domain.delete": {},
+                    "domain.export": {},
+                    "domain.import": {"text": "b 60 IN A 192.0.2.9\n"},
+                    "domain.show": {},
+                    "site.address": {"type": "dedicated"},
+                    "site.show": {},
+                },
+            ),
+            (
+                "domain.delete",
+                ONE,
+                "domain",
+                {
+                    "record.add": {"name": "b", "type": "A", "values": ("192.0.2.9",)},
+                    "record.delete": {"name": "www", "type": "A"},
+                    "record.list": {},
+                    "record.set": {"name": "b", "type": "A", "values": ("192.0.2.9",)},
+                },
+            ),
+        )
+        for command, fields in commands.items()
+    },
 }
 """What is deleted while another command has read it, and how the two may end."""
 

@@ -231,13 +231,13 @@ class Boxes:
     async def show(self, work: Work, request: NamedBox) -> dict[str, Any]:
         """Show one box."""
         box = await find_box(work.tx, request.name)
-        row = await work.tx.row(f"{_LIST} WHERE b.id = %s", (box.id,))
+        row = await work.tx.lock(f"{_LIST} WHERE b.id = %s", (box.id,))
         return _shown(row, self.fleet, self._now())
 
     async def system_information(self, work: Work, request: NamedBox) -> dict[str, Any]:
         """Show the last system report (R249), and ask the box for a fresh one if it is old."""
         box = await find_box(work.tx, request.name)
-        facts, at, connected = await work.tx.row(
+        facts, at, connected = await work.tx.lock(
             "SELECT facts, facts_at, connected FROM box WHERE id = %s", (box.id,)
         )
         if at is None or self._now() - at > timedelta(seconds=FRESH_SECONDS):
@@ -252,6 +252,7 @@ class Boxes:
     async def delete(self, work: Work, request: NamedBox) -> dict[str, Any]:
         """Delete a box without logical servers (R255); its certificates are revoked."""
         box = await find_box(work.tx, request.name)
+        await work.tx.lock("SELECT id FROM box WHERE id = %s FOR UPDATE", (box.id,))
         used = await work.tx.rows(
             """SELECT s.name FROM lane l JOIN logical_server s ON s.id = l.logical_server_id
                WHERE l.box_id = %s ORDER BY s.name""",

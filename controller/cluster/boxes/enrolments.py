@@ -49,7 +49,7 @@ class Enrolments:
     async def enrol(self, work: Work, request: EnrolBox) -> OneTime | dict[str, Any]:
         """Invite a box, or begin to enrol it over SSH. A box that was retired is taken back."""
         box = await find_box(work.tx, request.name)
-        address, os_family, pinned, retired = await work.tx.row(
+        address, os_family, pinned, retired = await work.tx.lock(
             """SELECT host(address), os_family, ssh_host_key, retired_at IS NOT NULL
                FROM box WHERE id = %s FOR NO KEY UPDATE""",
             (box.id,),

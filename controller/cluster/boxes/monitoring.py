@@ -62,7 +62,7 @@ class Monitoring:
             )
         step, places = SPANS[request.span]
         box = await find_box(work.tx, request.name)
-        monitoring, connected = await work.tx.row(
+        monitoring, connected = await work.tx.lock(
             "SELECT monitoring, connected FROM box WHERE id = %s", (box.id,)
         )
         until = datetime.fromtimestamp(self.clock(), UTC)

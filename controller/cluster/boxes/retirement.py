@@ -76,13 +76,12 @@ class Retirement:
                 value="false",
                 allowed="true (hsctl: --box-is-gone); for one that comes back: maintenance",
             )
-        taken = await work.tx.maybe(
-            """UPDATE box SET retired_at = now(), intent = 'draining', version = version + 1
-               FROM (SELECT intent AS was, connected AS here FROM box WHERE id = %s FOR UPDATE) old
-               WHERE id = %s AND retired_at IS NULL RETURNING old.was, old.here""",
-            (box.id, box.id),
+        intent, connected, retired = await work.tx.lock(
+            """SELECT intent, connected, retired_at IS NOT NULL FROM box
+               WHERE id = %s FOR NO KEY UPDATE""",
+            (box.id,),
         )
-        if taken is None:
+        if retired:
             raise CommandError(
                 "pserver.retired",
                 "the box was retired already",
@@ -91,6 +90,11 @@ class Retirement:
                 allowed=f"move or delete what was on it, then hsctl pserver delete {box.name}",
                 status=409,
             )
+        await work.tx.run(
+            """UPDATE box SET retired_at = now(), intent = 'draining', version = version + 1
+               WHERE id = %s""",
+            (box.id,),
+        )
         revoked = await revoke_of_box(work.tx, box.id, "box retired")
         await work.tx.run(
             "DELETE FROM enrolment_token WHERE box_id = %s AND used_at IS NULL", (box.id,)
@@ -98,13 +102,13 @@ class Retirement:
         work.change.row(
             "box",
             box.name,
-            {"intent": taken[0], "retired": False},
+            {"intent": intent, "retired": False},
             {"intent": "draining", "retired": True},
         )
         work.tx.after_commit(lambda: self.fleet.revoke(revoked))
         return {
             "name": box.name,
-            "was_connected": taken[1],
+            "was_connected": connected,
             "revoked_certificates": len(revoked),
             "logical_servers": await _left(work.tx, box.id),
         }

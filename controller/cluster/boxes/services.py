@@ -177,7 +177,7 @@ class BoxServices:
     async def _box(self, tx: Transaction, name: str) -> tuple[str, str]:
         """Give id and name of a box that can be asked now; raises `CommandError`."""
         box = await find_box(tx, name)
-        monitoring, ever = await tx.row(
+        monitoring, ever = await tx.lock(
             "SELECT monitoring, first_seen_at IS NOT NULL FROM box WHERE id = %s", (box.id,)
         )
         if not monitoring:

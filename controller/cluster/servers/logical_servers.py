@@ -288,9 +288,8 @@ class Servers:
         Zones and sites are counted up to 1000.
         """
         server = await find_server(work.tx, request.name)
-        (shown,) = await _all_shown(
-            work.tx, await work.tx.rows(f"{_LIST} WHERE s.id = %s", (server.id,))
-        )
+        row = await work.tx.lock(f"{_LIST} WHERE s.id = %s", (server.id,))
+        (shown,) = await _all_shown(work.tx, [row])
         known = KNOWN_TYPES[server.service_type]
         balanced = len(shown["lanes"]) > 1
         return {
