@@ -42,6 +42,7 @@ from controller.storage.passwords import Passwords
 from controller.storage.sealer import Sealer
 from controller.storage.secrets import Secrets
 from controller.storage.sign_in import SignIn
+from controller.storage.token_uses import TokenUses
 from controller.web.api import Api
 from controller.web.authentication import Authenticator
 from controller.web.event_stream import DatabaseFeed, EventStream
@@ -128,7 +129,9 @@ class Controller:
         api = Api(
             registry=self.registry,
             runner=self.runner,
-            authenticator=Authenticator(self._token_operator, self._operator_enabled),
+            authenticator=Authenticator(
+                TokenUses(database, reactor).operator_of, self._operator_enabled
+            ),
             bus=self._bus,
             stream=EventStream(self._bus, DatabaseFeed(database)),
             clock=reactor,
@@ -196,14 +199,6 @@ class Controller:
             self._reactor, listen.port, interface=listen.address, backlog=BACKLOG
         )
         return endpoint
-
-    async def _token_operator(self, token: str) -> str | None:
-        async def find(tx: Transaction) -> str | None:
-            return await people.operator_of_token(tx, token)
-
-        return await self._database.transaction(
-            system("sign-in"), find, name="sign-in.token", single=True
-        )
 
     async def _operator_enabled(self, name: str) -> bool:
         async def find(tx: Transaction) -> bool:

@@ -105,7 +105,7 @@ async def list_tokens(work: Work, request: ListTokens) -> dict[str, Any]:
     """List tokens with their operators, labels and ends."""
     size = limit(request.limit)
     found = await work.tx.rows(
-        """SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at
+        """SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at, t.used_at
            FROM api_token t JOIN operator o ON o.id = t.operator_id
            WHERE t.id < %s AND %s IN ('', o.name) ORDER BY t.id DESC LIMIT %s""",
         (after_number(request.cursor, 2**63 - 1), request.operator, size + 1),
@@ -117,7 +117,7 @@ async def list_tokens(work: Work, request: ListTokens) -> dict[str, Any]:
 async def revoke(work: Work, request: NumberedToken) -> dict[str, Any]:
     """Revoke a token: it is refused from the next request on."""
     row = await work.tx.maybe(
-        """SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at
+        """SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at, t.used_at
            FROM api_token t JOIN operator o ON o.id = t.operator_id WHERE t.id = %s
            FOR UPDATE OF t""",
         (min(request.id, 2**63 - 1),),
@@ -146,6 +146,7 @@ def _shown(token: people.TokenEntry) -> dict[str, Any]:
         "created_at": time_text(token.created_at),
         "expires_at": time_text(token.expires_at),
         "revoked_at": time_text(token.revoked_at),
+        "used_at": time_text(token.used_at),
     }
 
 

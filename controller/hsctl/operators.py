@@ -65,7 +65,7 @@ def token() -> None:
 @reads(
     "token.list",
     view=dict,  # whole: its number is its name
-    columns=("id", "operator", "label", "created_at", "expires_at", "revoked_at"),
+    columns=("id", "operator", "label", "created_at", "used_at", "expires_at", "revoked_at"),
     paged=True,
     empty="no tokens",
 )

@@ -95,9 +95,8 @@ class Transaction:
     async def lock(self, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
         """Lock, or just read, the one row whose id was read before.
 
-        Raises `OvertakenError` where it is gone by now.
-
-        The transaction is run again then, and finds what there is.
+        Raises `OvertakenError` where it is gone by now: the transaction is run again then, and
+        finds what there is.
         """
         found = await self.maybe(sql, parameters)
         if found is None:

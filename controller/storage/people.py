@@ -119,6 +119,11 @@ async def operator_of_token(tx: Transaction, token: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+async def note_use(tx: Transaction, digest: bytes) -> None:
+    """Note that a token was used now."""
+    await tx.run("UPDATE api_token SET used_at = now() WHERE digest = %s", (digest,))
+
+
 @attrs.frozen
 class TokenEntry:
     """A token as lists show it."""
@@ -129,13 +134,15 @@ class TokenEntry:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    used_at: datetime | None
+    """To within an hour; None: never, or not since this is noted."""
 
 
 async def list_tokens(tx: Transaction, name: str) -> list[TokenEntry]:
     """Give an operator's tokens, newest first."""
     rows = await tx.rows(
-        "SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at"
-        " FROM api_token t JOIN operator o ON o.id = t.operator_id WHERE o.name = %s"
+        "SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at,"
+        " t.used_at FROM api_token t JOIN operator o ON o.id = t.operator_id WHERE o.name = %s"
         " ORDER BY t.id DESC",
         (name,),
     )
