@@ -7,7 +7,7 @@ import pytest_twisted
 
 from controller.commands import Command
 from controller.refusal import CommandError
-from tests.faults.test_dry_runs import STORY
+from tests.faults.story import STORY
 from tests.integration.model import OPERATOR, Model
 
 ABSENT = {"id": 10**6, "ip": "192.0.2.250"}
