@@ -8,10 +8,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from controller.cluster.rules.guard import watch
 from controller.refusal import CommandError
 from controller.storage.database import Transaction
 from tests.integration.hosted import name_servers
-from tests.integration.model import Model
+from tests.integration.model import OPERATOR, Model
 
 Asked = tuple[str, dict[str, Any]]
 WEB1, NS3 = "web1.example.net", "ns3.example.net"
@@ -287,6 +288,42 @@ async def test_a_server_that_is_renamed_meanwhile_is_told_of_its_new_name(
            WHERE z.name = 'example.net' AND r.type = 'A' AND r.data = '192.0.2.3'"""
     )
     assert named == [(name.removesuffix(".example.net"),)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_moves_while_its_box_is_waited_for_is_judged_where_it_is(
+    small: Model,
+) -> None:
+    ((server, to),) = await small.rows(
+        "SELECT s.id::text, b.id::text FROM logical_server s, box b"
+        " WHERE s.name = %s AND b.name = 'web1'",
+        (IDLE["name"],),
+    )
+    moved: Deferred[None] = Deferred()
+    go: Deferred[None] = Deferred()
+    tried = []
+
+    async def move(tx: Transaction) -> None:
+        await watch(tx, servers=[server], boxes=[to])
+        await tx.run("UPDATE lane SET box_id = %s WHERE logical_server_id = %s", (to, server))
+        moved.callback(None)
+        await go
+
+    async def judge(tx: Transaction) -> list[str]:
+        tried.append(tx)
+        return [box.name for box in (await watch(tx, servers=[server])).before.boxes]
+
+    def run(work: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(small.database.transaction(OPERATOR, work, name="test"))
+
+    moving = run(move)
+    await moved
+    judging = run(judge)
+    while not await waits(small):
+        await deferLater(reactor, 0.002)
+    go.callback(None)
+    await moving
+    assert (await judging, len(tried)) == (["web1"], 2)
 
 
 @pytest.mark.parametrize("at", [2, 12, 14, 15])

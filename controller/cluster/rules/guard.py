@@ -16,6 +16,7 @@ from controller.cluster.rules.loading import Part, load_view, lock_boxes
 from controller.cluster.rules.rules import Rule, new_breaches, refusal
 from controller.cluster.rules.view import ModelView
 from controller.storage.database import Transaction
+from controller.storage.errors import OvertakenError
 
 
 @attrs.frozen
@@ -58,7 +59,11 @@ async def watch(
     """Lock the touched boxes (those of ``servers`` too) and remember what is on them.
 
     Two changes that touch one box wait for each other here, so each sees what the other wrote.
+    Raises `OvertakenError` where a server moved meanwhile to a box that is not locked.
     """
     part = Part.of(boxes, servers)
-    await lock_boxes(tx, part)
-    return Guard(part, await load_view(tx, part), rules)
+    locked = await lock_boxes(tx, part)
+    view = await load_view(tx, part)
+    if any(box.name not in locked for box in view.boxes):
+        raise OvertakenError("a server moved while its box was waited for")
+    return Guard(part, view, rules)

@@ -45,7 +45,7 @@ WHERE b.id = ANY(%s::uuid[])
    OR b.id IN (SELECT box_id FROM lane WHERE logical_server_id = ANY(%s::uuid[]))
 """
 
-_LOCK = f"SELECT FROM box b {_BOXES_OF_PART} ORDER BY b.id FOR NO KEY UPDATE"
+_LOCK = f"SELECT b.name FROM box b {_BOXES_OF_PART} ORDER BY b.id FOR NO KEY UPDATE"  # noqa: S608
 
 _SERVERS = """
 SELECT s.id::text, s.name, s.group_name, s.service_type,
@@ -109,9 +109,13 @@ FROM shared_certificate ORDER BY domain
 """
 
 
-async def lock_boxes(tx: Transaction, part: Part) -> None:
-    """Lock the boxes of a part: changes to what is on one box are judged one after the other."""
-    await tx.rows(_LOCK, (list(part.boxes), list(part.servers)))
+async def lock_boxes(tx: Transaction, part: Part) -> frozenset[str]:
+    """Lock the boxes of a part: changes to what is on one box are judged one after the other.
+
+    Gives their names. A server that moved while a lock was awaited is on another box by now.
+    """
+    found = await tx.rows(_LOCK, (list(part.boxes), list(part.servers)))
+    return frozenset(name for (name,) in found)
 
 
 async def load_view(
