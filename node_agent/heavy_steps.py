@@ -12,7 +12,6 @@ from node_agent.effects.failures import (
     BoxUnavailableError,
     EffectFailedError,
     NotFinishedError,
-    RefusedInPlaceError,
 )
 from node_agent.entries import Opened, scratch_paths
 from node_agent.planning import Change
@@ -114,8 +113,8 @@ class HeavySteps:
         words = await self._full_check(())
         if words:
             if blamed(words, work.context.root):
-                raise RefusedInPlaceError(f"an operator's override file is refused: {words}")
-            raise RefusedInPlaceError(f"the configuration in place is refused as well: {words}")
+                raise BoxUnavailableError(f"an operator's override file is refused: {words}")
+            raise BoxUnavailableError(f"the configuration in place is refused as well: {words}")
         self._known_good = True
 
     # --- live ---
@@ -199,7 +198,7 @@ class HeavySteps:
                 words = await self._full_check(())
                 if words:
                     # It was broken by hand: a daemon that reads it ends, and this one serves.
-                    raise RefusedInPlaceError(f"what was put back is refused as well: {words}")
+                    raise BoxUnavailableError(f"what was put back is refused as well: {words}")
                 work.reloads.spend()
                 await work.box.reload()
             else:

@@ -16,12 +16,7 @@ from node_agent.box.interface import LaneBox
 from node_agent.concurrency import Blocking
 from node_agent.daemon_watch import DaemonWatch
 from node_agent.drift_desk import DriftDesk
-from node_agent.effects.failures import (
-    BoxUnavailableError,
-    DiskFullError,
-    KeyRefusedError,
-    RefusedInPlaceError,
-)
+from node_agent.effects.failures import BoxUnavailableError, DiskFullError, KeyRefusedError
 from node_agent.engine import Engine
 from node_agent.journal import Journal
 from node_agent.lane_reports import LaneReports
@@ -388,7 +383,8 @@ class Lane:
         """Rest a while; nothing is blamed."""
         condition: LaneCondition = "behind"
         if why is not None:
-            condition, message = _condition(why), str(why)
+            condition = "disk-full" if isinstance(why, DiskFullError) else "daemon-down"
+            message = str(why)
         delay = self._delay(self._failures)
         self._failures += 1
         event("put-off", level=logging.WARNING, lane=self.name, seconds=f"{delay:.1f}", why=message)
@@ -419,17 +415,6 @@ class Lane:
             return
         if found:
             self.wake()
-
-
-def _condition(why: BoxUnavailableError) -> LaneCondition:
-    """Call a lane by what keeps it."""
-    match why:
-        case DiskFullError():
-            return "disk-full"
-        case RefusedInPlaceError() | KeyRefusedError():
-            return "held"  # the daemon serves on; a person has to end it
-        case _:
-            return "daemon-down"
 
 
 def _received(batch: Batch) -> Received:

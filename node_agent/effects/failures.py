@@ -23,11 +23,6 @@ class NotFinishedError(BoxUnavailableError):
     """What the daemon was told is not done when its time is over; it may still do it."""
 
 
-class RefusedInPlaceError(BoxUnavailableError):
-    """The daemon's checker refuses what stands in place: somebody else broke it. The daemon serves
-    what it read before, and nothing new is tried until it is mended."""
-
-
 class UnknownFileError(EffectFailedError):
     """A file was asked for that the agent did not write: it is not even looked at (S3)."""
 
