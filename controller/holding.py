@@ -15,7 +15,8 @@ from controller.refusal import CommandError
 from controller.storage import held_changes
 from controller.storage.database import Transaction
 from controller.storage.held_changes import HeldRow
-from controller.storage.secrets import SecretError, Secrets
+from controller.storage.key_file import SecretError
+from controller.storage.secrets import Secrets
 
 _OTHER_FIELDS = "takes other fields now than when it was held"
 

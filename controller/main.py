@@ -191,19 +191,17 @@ def rotate(config_file: Path) -> None:
     from controller.storage import key_rotation
 
     config = _read(config_file)
-    last = [0]
 
-    def told(sealed: int) -> None:
-        last[0] = sealed
-        click.echo(f"hs-controller: {sealed} sealed with the new key", err=True)
-
-    async def work(database: "Database") -> None:
-        await key_rotation.rotate(database, _HOST, config.secrets_key, told)
+    async def work(database: "Database") -> "key_rotation.Rotated":
+        return await key_rotation.rotate(database, _HOST, config.secrets_key)
 
     with _told(), set_up.database_of(config) as url:
-        _with_database(url, work)
-    click.echo(f"sealed with a new key: {last[0]}")
+        rotated = _with_database(url, work)
+    click.echo(f"sealed with a new key: {rotated.sealed}")
     click.echo("The former keys are kept until they are forgotten: hs-controller secrets forget")
+    if rotated.closed:
+        words = ", ".join(rotated.closed[:20])
+        raise click.ClickException(f"not to be opened, and left as they are: {words}")
 
 
 @secrets.command()
@@ -377,9 +375,9 @@ def _told() -> Iterator[None]:
     from controller.storage.binaries import BinariesError
     from controller.storage.embedded import EmbeddedPostgresError
     from controller.storage.errors import StorageError
+    from controller.storage.key_file import SecretError
     from controller.storage.migrations import SchemaError
     from controller.storage.roles import RoleError
-    from controller.storage.secrets import SecretError
     from controller.storage.system_account import SystemAccountError
     from pki.authority import AuthorityError
 

@@ -16,7 +16,7 @@ from controller.fleet.committed import Committed, Pending, ServerChange, Watch
 from controller.fleet.fleet import Fleet
 from controller.principal import system
 from controller.storage.database import Database, Transaction
-from controller.storage.secrets import SecretError
+from controller.storage.key_file import SecretError
 from pki.authority import Authority
 from pki.contexts import MutualTLS
 from pki.keys import new_key, signing_request

@@ -16,7 +16,7 @@ from controller.fleet.committed import Committed, Pending, ServerChange
 from controller.fleet.loading import Inline
 from controller.fleet.questions import NoAnswerError
 from controller.storage.database import Transaction
-from controller.storage.secrets import SecretError
+from controller.storage.key_file import SecretError
 from node_agent.wire.codec import printable
 from node_agent.wire.questions import (
     LONGEST_TEXT,

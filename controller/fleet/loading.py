@@ -18,7 +18,7 @@ from controller.fleet.lane_store import (
 from controller.fleet.link import LaneLink, Turn
 from controller.fleet.repair import ObjectName
 from controller.storage.database import Transaction
-from controller.storage.secrets import SecretError
+from controller.storage.key_file import SecretError
 
 Inline = Callable[[Transaction, bytes, Sequence[int]], Awaitable[bytes]]
 """Puts secrets into a spec's bytes where it refers to them (`controller.storage.secrets`)."""

@@ -19,7 +19,8 @@ from controller.moments import time_text
 from controller.refusal import CommandError
 from controller.runner import Afterwards
 from controller.storage.database import Transaction
-from controller.storage.secrets import SecretError, Secrets, references
+from controller.storage.key_file import SecretError
+from controller.storage.secrets import Secrets, references
 from templates.objects import ObjectId, SpecError, decode_spec
 from templates.registry import SERVICE_TYPES
 from templates.service_type import SERVER_ID, LaneContext, Origin, ServiceType

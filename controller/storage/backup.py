@@ -71,6 +71,7 @@ def create(place: Place, target: Path) -> Manifest:
         raise BackupError(f"{folder} is no directory: make it first, for nobody else to read")
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=folder) as scratch:
         dump = Path(scratch) / DUMP
+        keys = place.secrets_key.read_bytes()
         _run(
             place,
             "pg_dump",
@@ -89,6 +90,8 @@ def create(place: Place, target: Path) -> Manifest:
             name: _copy(path, Path(scratch) / str(n))
             for n, (name, path) in enumerate([*files.items(), (SECRETS_KEY, place.secrets_key)])
         }
+        if copied[SECRETS_KEY].read_bytes() != keys:
+            raise BackupError("the key of secrets was changed meanwhile: make the backup anew")
         cluster, history, schema = _identity(place.database_url)
         manifest = Manifest(
             format=FORMAT,

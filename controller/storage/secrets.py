@@ -9,7 +9,6 @@ import hmac
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,18 @@ import attrs
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from twisted.logger import Logger
 
+from controller.storage import key_file
 from controller.storage.database import Transaction
-from pki.keys import KeyRefusedError, read_private, write_private
+from controller.storage.key_file import NAME_BYTES, SecretError
+from pki.keys import KeyRefusedError
 
 _FORMAT = 1
 _NONCE = 12
-_KEY_ID = 4
 _REFERENCE = re.compile(r"^secret:([1-9][0-9]{0,18}):([0-9a-f]{64})$")
+_log = Logger()
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
-
-
-class SecretError(Exception):
-    """A secret cannot be opened: its key is gone, or its bytes were changed."""
 
 
 @attrs.frozen
@@ -45,13 +43,6 @@ class SecretReference:
         return f"secret:{self.id}:{self.digest.hex()}"
 
 
-class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The key file: the newest key comes last and seals; every key still opens."""
-
-    digest: bytes
-    keys: dict[str, bytes]
-
-
 class Secrets:
     """Seals and opens secrets with the keys of one file."""
 
@@ -59,12 +50,14 @@ class Secrets:
         self, keys: Mapping[bytes, bytes], digest_key: bytes, path: Path | None = None
     ) -> None:
         self._path = path
-        self._version: tuple[int, int] | None = None
+        self._seen: tuple[int, int] | None = None
+        """Which of the files that stood at the path was looked at last."""
         self._digest_key = digest_key
+        self._ciphers: dict[bytes, AESGCM] = {}
         self._take(keys)
 
     def _take(self, keys: Mapping[bytes, bytes]) -> None:
-        self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
+        self._ciphers |= {name: AESGCM(key) for name, key in keys.items()}
         self._newest = list(keys)[-1]
 
     @classmethod
@@ -72,53 +65,43 @@ class Secrets:
         """Make a key file, which must not exist; raises FileExistsError."""
         if path.exists():
             raise FileExistsError(f"{path} exists already")
-        name = os.urandom(_KEY_ID).hex()
-        _write(path, _KeyFile(os.urandom(32), {name: os.urandom(32)}))
+        key_file.write(path, key_file.new())
         return cls.load(path)
 
     @classmethod
     def load(cls, path: Path) -> "Secrets":
         """Read a key file; raises OSError, `SecretError`, `pki.keys.KeyRefusedError`."""
-        file = _read(path)
-        return cls(_keys(file), file.digest, path)
-
-    @staticmethod
-    def add_key(path: Path) -> None:
-        """Begin a rotation: a new key seals from now on. `reseal` moves what is stored to it."""
-        file = _read(path)
-        keys = {**file.keys, os.urandom(_KEY_ID).hex(): os.urandom(32)}
-        _write(path, _KeyFile(file.digest, keys))
-
-    @staticmethod
-    def forget_former_keys(path: Path) -> int:
-        """Keep the newest key alone; give how many went. What they sealed opens no more."""
-        file = _read(path)
-        newest = list(file.keys)[-1]
-        _write(path, _KeyFile(file.digest, {newest: file.keys[newest]}))
-        return len(file.keys) - 1
+        file = key_file.read(path)
+        return cls(file.by_name, file.digest, path)
 
     def _follow_file(self) -> None:
-        """Take up the keys of a rotation that another process made. A file that cannot be read now
-        changes nothing: what is known works on.
+        """Take up the keys of a rotation that another process made.
+
+        Keys that are known stay known. A file that cannot be used changes nothing; it is told once.
         """
-        if self._path is None:
+        seen = None if self._path is None else _version(self._path)
+        if self._path is None or seen in (None, self._seen):
             return
-        version = _version(self._path)
-        if version != self._version:
-            with suppress(OSError, SecretError, KeyRefusedError):
-                self._take(_keys(_read(self._path)))
-                self._version = version
+        self._seen = seen
+        try:
+            file = key_file.read(self._path)
+        except (OSError, SecretError, KeyRefusedError) as error:
+            _log.warn("the keys of secrets are not read anew: {error}", error=error)
+            return
+        if not hmac.compare_digest(file.digest, self._digest_key):
+            _log.warn("{path} is of another cluster: its keys are passed by", path=self._path)
+            return
+        self._take(file.by_name)
 
     def seal(self, secret_id: int, clear: bytes) -> bytes:
         """Encrypt; the id is bound in, so that a row cannot be passed off as another."""
-        self._follow_file()
         nonce = os.urandom(_NONCE)
         sealed = self._ciphers[self._newest].encrypt(nonce, clear, _context(secret_id))
         return bytes([_FORMAT]) + self._newest + nonce + sealed
 
     def open(self, secret_id: int, sealed: bytes) -> bytes:
         """Decrypt; raises `SecretError`."""
-        name, body = sealed[1 : 1 + _KEY_ID], sealed[1 + _KEY_ID :]
+        name, body = sealed[1 : 1 + NAME_BYTES], sealed[1 + NAME_BYTES :]
         if name not in self._ciphers:
             self._follow_file()
         cipher = self._ciphers.get(name)
@@ -140,11 +123,20 @@ class Secrets:
         (secret_id,) = await tx.row("SELECT nextval(pg_get_serial_sequence('secret', 'id'))")
         data = clear.encode()
         reference = SecretReference(secret_id, self.digest(data))
+        self._follow_file()
+        sealed = self.seal(secret_id, data)
         await tx.run(
             "INSERT INTO secret (id, owner_id, name, sealed, digest) OVERRIDING SYSTEM VALUE"
             " VALUES (%s, %s, %s, %s, %s)",
-            (secret_id, owner_id, name, self.seal(secret_id, data), reference.digest),
+            (secret_id, owner_id, name, sealed, reference.digest),
         )
+        # From here on the table's lock keeps rotations out; one may have passed before it.
+        self._follow_file()
+        if not self.is_newest(sealed):
+            await tx.run(
+                "UPDATE secret SET sealed = %s WHERE id = %s",
+                (self.seal(secret_id, data), secret_id),
+            )
         return reference
 
     async def find(self, tx: Transaction, name: str) -> SecretReference | None:
@@ -181,44 +173,18 @@ class Secrets:
         }
         return _encoder.encode(_replaced(msgspec.msgpack.decode(spec), clear))
 
-    async def reseal(self, tx: Transaction, *, limit: int = 500) -> int:
-        """Seal up to ``limit`` secrets anew that an older key sealed; give how many there were."""
-        rows = await tx.rows(
-            "SELECT id, sealed FROM secret WHERE substr(sealed, 1, %s) <> %s"
-            " ORDER BY id LIMIT %s FOR UPDATE",
-            (*self._newest_mark, limit),
-        )
-        for secret_id, sealed in rows:
-            await tx.run(
-                "UPDATE secret SET sealed = %s WHERE id = %s",
-                (self.seal(secret_id, self.open(secret_id, sealed)), secret_id),
-            )
-        return len(rows)
-
-    async def former(self, tx: Transaction) -> int:
-        """Tell how many secrets an older key sealed."""
-        (count,) = await tx.row(
-            "SELECT count(*) FROM secret WHERE substr(sealed, 1, %s) <> %s", self._newest_mark
-        )
-        return int(count)
-
-    @property
-    def _newest_mark(self) -> tuple[int, bytes]:
-        mark = bytes([_FORMAT]) + self._newest
-        return len(mark), mark
+    def is_newest(self, sealed: bytes) -> bool:
+        """Tell whether the newest key sealed it."""
+        return sealed.startswith(bytes([_FORMAT]) + self._newest)
 
 
 def _version(path: Path) -> tuple[int, int] | None:
-    """Tell a file that was put in its place from the one before it."""
+    """Tell a file that was put in its place from the one before it; None where there is none."""
     try:
         status = path.stat()
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
-
-
-def _keys(file: _KeyFile) -> dict[bytes, bytes]:
-    return {bytes.fromhex(name): key for name, key in file.keys.items()}
 
 
 def _context(secret_id: int) -> bytes:
@@ -248,14 +214,3 @@ def _replaced(value: Any, clear: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _replaced(item, clear) for key, item in value.items()}
     return value
-
-
-def _read(path: Path) -> _KeyFile:
-    try:
-        return msgspec.json.decode(read_private(path), type=_KeyFile)
-    except msgspec.DecodeError as error:
-        raise SecretError(f"{path} is not a key file: {error}") from error
-
-
-def _write(path: Path, file: _KeyFile) -> None:
-    write_private(path, msgspec.json.format(msgspec.json.encode(file)) + b"\n")

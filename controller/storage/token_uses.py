@@ -3,6 +3,7 @@
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from controller.principal import system
 from controller.storage import people
@@ -40,7 +41,7 @@ class TokenUses:
 
     def _note(self, digest: bytes) -> None:
         now = self._clock.seconds()
-        if now - self._noted.get(digest, -NOTED_EVERY) < NOTED_EVERY:
+        if digest in self._noted and now - self._noted[digest] < NOTED_EVERY:
             return
         self._noted[digest] = now
 
@@ -48,6 +49,9 @@ class TokenUses:
             await people.note_use(tx, digest)
 
         writing = self._database.transaction(_PRINCIPAL, write, name="sign-in.used")
-        ensureDeferred(writing).addErrback(
-            lambda failure: _log.warn("A token's use was not noted: {why}", why=failure.value)
-        )
+        ensureDeferred(writing).addErrback(self._not_noted, digest)
+
+    def _not_noted(self, failure: Failure, digest: bytes) -> None:
+        """Have the next use noted instead."""
+        self._noted.pop(digest, None)
+        _log.warn("A token's use was not noted: {why}", why=failure.value)

@@ -4,6 +4,7 @@ import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -11,7 +12,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from controller.principal import system
-from controller.storage import backup
+from controller.storage import backup, key_file
 from controller.storage.anchors import Anchor, AnchorFile
 from controller.storage.archive import ArchiveError
 from controller.storage.backup import BackupError, Place
@@ -186,6 +187,23 @@ async def test_a_backup_never_replaces_another(place: Place, tmp_path: Path) -> 
     with pytest.raises(FileExistsError):
         await deferToThread(backup.create, place, tmp_path / "one.backup")
     assert (tmp_path / "one.backup").read_text() == "mine"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_backup_during_which_the_key_of_secrets_was_changed_is_refused(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = backup._run
+
+    def rotated_meanwhile(*given: Any) -> Any:
+        done = run(*given)
+        key_file.write(place.secrets_key, key_file.new())
+        return done
+
+    monkeypatch.setattr(backup, "_run", rotated_meanwhile)
+    with pytest.raises(backup.BackupError, match="make the backup anew"):
+        await deferToThread(backup.create, place, tmp_path / "one.backup")
+    assert not (tmp_path / "one.backup").exists()
 
 
 @pytest_twisted.ensureDeferred

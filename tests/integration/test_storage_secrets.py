@@ -1,16 +1,22 @@
 """Secrets in the real database, and their way into a spec."""
 
+import base64
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
 from controller.principal import Principal, system
+from controller.storage import key_file
 from controller.storage.database import Database, Transaction
-from controller.storage.key_rotation import forget, rotate
-from controller.storage.secrets import SecretError, SecretReference, Secrets
+from controller.storage.key_file import SecretError
+from controller.storage.key_rotation import Rotated, forget, rotate
+from controller.storage.secrets import SecretReference, Secrets
 
 PROVIDER = system("test")
 
@@ -94,12 +100,11 @@ async def test_an_account_cannot_read_anothers_secret(database: Database, secret
 @pytest_twisted.ensureDeferred
 async def test_a_rotation_seals_anew_and_keeps_digests(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "secrets.key"
-    mine = Secrets.create(path)
-    reference = await _stored(database, mine, "clear")
-    await rotate(database, PROVIDER, path)
+    reference = await _stored(database, Secrets.create(path), "clear")
+    assert await rotate(database, PROVIDER, path) == Rotated(1, ())
     new = Secrets.load(path)
     assert new.digest(b"clear") == reference.digest
-    assert await _former(database, new) == 0
+    assert await _former(database, path) == 0
     assert await _read(database, new, reference) == "clear"
 
 
@@ -108,26 +113,46 @@ async def test_a_rotation_is_taken_up_by_who_had_read_the_file_before(
     database: Database, tmp_path: Path
 ) -> None:
     path = tmp_path / "secrets.key"
-    running = Secrets.create(path)
-    reference = await _stored(database, running, "clear")
+    sealing = Secrets.create(path)
+    reading = Secrets.load(path)
+    reference = await _stored(database, sealing, "clear")
     await rotate(database, PROVIDER, path)
-    await _stored(database, running, "sealed after it")
-    assert await _former(database, Secrets.load(path)) == 0
-    reader = Secrets.load(path)
-    await rotate(database, PROVIDER, path)
-    assert await _read(database, reader, reference) == "clear"
+    await _stored(database, sealing, "sealed after it")
+    assert await _former(database, path) == 0
+    assert await forget(database, PROVIDER, path) == 1
+    assert await _read(database, reading, reference) == "clear"
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        b"half a file",
+        b'{"digest": "", "keys": {}}',
+        b'{"digest": "%(digest)s", "keys": {}}',
+        b'{"digest": "%(digest)s", "keys": {"zz": "%(digest)s"}}',
+        b'{"digest": "%(digest)s", "keys": {"0badcafe": "c2hvcnQ="}}',
+        b'{"digest": "%(other)s", "keys": {"0badcafe": "%(digest)s"}}',
+        None,
+    ],
+)
 @pytest_twisted.ensureDeferred
-async def test_a_key_file_that_cannot_be_read_now_changes_nothing(
-    database: Database, tmp_path: Path
+async def test_a_key_file_that_is_none_of_ours_changes_nothing_for_who_runs(
+    database: Database, tmp_path: Path, spoilt: bytes | None
 ) -> None:
     path = tmp_path / "secrets.key"
     running = Secrets.create(path)
-    path.write_text("half a file")
+    own = path.read_bytes()
     reference = await _stored(database, running, "clear")
     path.unlink()
-    assert await _read(database, running, reference) == "clear"
+    if spoilt is not None:
+        digest, other = json.loads(own)["digest"].encode(), base64.b64encode(bytes(32))
+        path.write_bytes(spoilt % {b"digest": digest, b"other": other})
+        path.chmod(0o600)
+    later = await _stored(database, running, "later")
+    path.write_bytes(own)
+    path.chmod(0o600)
+    assert await _read(database, Secrets.load(path), reference) == "clear"
+    assert await _read(database, Secrets.load(path), later) == "later"
 
 
 @pytest_twisted.ensureDeferred
@@ -136,17 +161,100 @@ async def test_former_keys_are_forgotten_once_nothing_is_sealed_with_them(
 ) -> None:
     path = tmp_path / "secrets.key"
     reference = await _stored(database, Secrets.create(path), "clear")
-    former = Secrets.load(path)
-    Secrets.add_key(path)
-    with pytest.raises(SecretError, match="1 secrets are sealed with a former key"):
+    key_file.write(path, key_file.read(path).with_another())
+    with pytest.raises(SecretError, match="1 of the secrets are sealed with a former key"):
         await forget(database, PROVIDER, path)
-    told: list[int] = []
-    await rotate(database, PROVIDER, path, told.append)
-    assert told == [1]
+    await rotate(database, PROVIDER, path)
     assert await forget(database, PROVIDER, path) == 2
     assert await _read(database, Secrets.load(path), reference) == "clear"
-    with pytest.raises(SecretError, match="a key that is not here"):
-        Secrets.load(path).open(1, former.seal(1, b"")[:1] + b"gone" + bytes(40))
+
+
+@pytest.mark.parametrize("first", [rotate, forget])
+@pytest.mark.parametrize("second", [rotate, forget])
+@pytest_twisted.ensureDeferred
+async def test_of_two_at_once_one_waits_and_no_key_is_lost(
+    database: Database, tmp_path: Path, first: Any, second: Any
+) -> None:
+    path = tmp_path / "secrets.key"
+    mine = Secrets.create(path)
+    references = [await _stored(database, mine, "clear") for _ in range(20)]
+    asked = [Deferred.fromCoroutine(each(database, PROVIDER, path)) for each in (first, second) * 3]
+    await gatherResults(asked)
+    for reference in references:
+        assert await _read(database, Secrets.load(path), reference) == "clear"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_sealed_before_a_rotation_and_stored_after_it_is_sealed_anew(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secrets.key"
+    slow = Secrets.create(path)
+    sealed: Deferred[None] = Deferred()
+    go: Deferred[None] = Deferred()
+    run = Transaction.run
+
+    async def waiting(self: Transaction, sql: str, parameters: Any = ()) -> int:
+        if sql.startswith("INSERT INTO secret"):
+            monkeypatch.setattr(Transaction, "run", run)
+            sealed.callback(None)
+            await go
+        return await run(self, sql, parameters)
+
+    monkeypatch.setattr(Transaction, "run", waiting)
+    storing = Deferred.fromCoroutine(_stored(database, slow, "clear"))
+    await sealed
+    await rotate(database, PROVIDER, path)
+    assert await forget(database, PROVIDER, path) == 1
+    go.callback(None)
+    assert await _read(database, Secrets.load(path), await storing) == "clear"
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_cannot_be_opened_keeps_no_other_from_being_sealed_anew(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "secrets.key"
+    secrets = Secrets.create(path)
+
+    async def spoil(tx: Transaction) -> int:
+        spoilt = await secrets.store(tx, "spoilt", name="a-name")
+        await tx.run("UPDATE secret SET sealed = sealed || decode('00', 'hex')")
+        return spoilt.id
+
+    spoilt = await database.transaction(PROVIDER, spoil, name="spoil")
+    good = await _stored(database, secrets, "clear")
+    assert await rotate(database, PROVIDER, path) == Rotated(1, (f"{spoilt} a-name",))
+    assert await forget(database, PROVIDER, path) == 1
+    assert await _read(database, Secrets.load(path), good) == "clear"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_file_that_opens_nothing_is_left_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    await _stored(database, Secrets.create(tmp_path / "own.key"), "clear")
+    path = tmp_path / "secrets.key"
+    Secrets.create(path)
+    before = path.read_bytes()
+    with pytest.raises(SecretError, match="open none of 1 secrets"):
+        await rotate(database, PROVIDER, path)
+    assert path.read_bytes() == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_file_behind_a_link_is_the_one_that_is_changed(
+    database: Database, tmp_path: Path
+) -> None:
+    path, behind = tmp_path / "secrets.key", tmp_path / "volume"
+    behind.mkdir()
+    Secrets.create(behind / "real.key")
+    path.symlink_to(behind / "real.key")
+    (behind / ".real.key.0123456789abcdef").write_text("of a rotation that was killed")
+    await rotate(database, PROVIDER, path)
+    assert path.is_symlink()
+    assert [each.name for each in behind.iterdir()] == ["real.key"]
+    assert len(key_file.read(behind / "real.key").keys) == 2
 
 
 @pytest_twisted.ensureDeferred
@@ -155,9 +263,8 @@ async def test_a_key_file_of_another_user_is_left_alone(
 ) -> None:
     path = tmp_path / "secrets.key"
     Secrets.create(path)
-    other = os.geteuid() + 1
+    before, other = path.read_bytes(), os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: other)
-    before = path.read_bytes()
     for change in (rotate, forget):
         with pytest.raises(SecretError, match="the controller's user"):
             await change(database, PROVIDER, path)
@@ -174,5 +281,12 @@ async def _read(database: Database, secrets: Secrets, reference: SecretReference
     )
 
 
-async def _former(database: Database, secrets: Secrets) -> int:
-    return await database.transaction(PROVIDER, secrets.former, name="former")
+async def _former(database: Database, path: Path) -> int:
+    """Count what a former key sealed."""
+
+    async def count(tx: Transaction) -> int:
+        rows = await tx.rows("SELECT sealed FROM secret")
+        newest = Secrets.load(path)
+        return sum(not newest.is_newest(sealed) for (sealed,) in rows)
+
+    return await database.transaction(PROVIDER, count, name="former")

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.storage.secrets import SecretError, Secrets
+from controller.storage.key_file import SecretError
+from controller.storage.secrets import Secrets
 from pki.keys import KeyRefusedError
 
 KEYS = Secrets({b"\0\0\0\1": bytes(32)}, bytes(32))
