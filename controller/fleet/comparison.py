@@ -13,7 +13,7 @@ from controller.fleet.dispatch import Dispatcher
 from controller.fleet.lane_store import BATCH_OBJECTS, LaneKey, desired, named
 from controller.fleet.link import LaneLink
 from controller.fleet.loading import Inline
-from controller.fleet.repair import ObjectName, Repair, compare, is_mass_delete
+from controller.fleet.repair import WOULD_REMOVE, ObjectName, Repair, compare, is_mass_delete
 from controller.fleet.words import FLEET, ConditionWord
 from controller.storage.database import Database, Transaction
 from node_agent.wire.codec import WireError
@@ -235,7 +235,7 @@ async def settle(
     if is_mass_delete(removed, len(inventory)) and confirmed != removed:
         (name,) = await tx.row("SELECT name FROM logical_server WHERE id = %s", (server,))
         words = (
-            f"the repair would remove {removed} of {len(inventory)} objects:"
+            f"{WOULD_REMOVE} {removed} of {len(inventory)} objects:"
             " an operator must confirm the number:"
             f" hsctl recover {name} --overwrite --removed {removed}"
         )

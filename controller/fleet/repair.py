@@ -8,6 +8,9 @@ MASS_DELETE_SHARE = 0.05
 MASS_DELETE_COUNT = 20
 """A repair that would remove more than this share of a lane, and at least this many, waits."""
 
+WOULD_REMOVE = "the repair would remove"
+"""How it begins what a lane says that waits so: it is told from lanes that others hold by that."""
+
 ObjectName = tuple[str, str]
 
 

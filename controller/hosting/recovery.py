@@ -12,6 +12,7 @@ import attrs
 from controller.cluster.ports import FleetPort
 from controller.cluster.servers.logical_servers import find_server
 from controller.commands import Command, Work
+from controller.fleet.repair import WOULD_REMOVE
 from controller.hosting.zones import load_zone, renew_serial
 from controller.projection.servers import ServerRow
 from controller.refusal import CommandError
@@ -39,7 +40,9 @@ _COMPARED = "what the box holds is compared with what the database says"
 _LANES = """
 SELECT b.name, l.condition, l.message, b.connected FROM lane l JOIN box b ON b.id = l.box_id
 WHERE l.logical_server_id = %s
-  AND (l.condition = ANY(%s) OR (%s AND l.adopted_history = (SELECT history FROM cluster)))
+  AND (l.condition = 'ahead'
+       OR (%s AND (l.condition = 'held' AND starts_with(l.message, %s)
+                   OR l.adopted_history = (SELECT history FROM cluster))))
 ORDER BY b.name
 """
 
@@ -63,9 +66,8 @@ class Recovery:
             )
         overwrite = request.mode == "overwrite"
         server = await find_server(work.tx, request.name)
-        # A lane that waits for the number of removals is shown as held.
-        stuck = ["ahead", "held"] if overwrite else ["ahead"]
-        lanes = await work.tx.rows(_LANES, (server.id, stuck, overwrite))
+        # A lane that waits for the number of removals is shown as held, as others are too.
+        lanes = await work.tx.rows(_LANES, (server.id, overwrite, WOULD_REMOVE))
         boxes = [box for box, _, _, connected in lanes if connected]
         if not boxes:
             raise CommandError(

@@ -79,15 +79,20 @@ async def test_the_choice_is_offered_where_there_is_one(
     assert ("Choose which side is right" in await visitor.text(OWN)) is leads
 
 
+async def adopt(panel: PanelSite) -> None:
+    await panel.model.write(
+        """UPDATE lane SET adopted_history = c.history FROM cluster c, logical_server s, box b
+           WHERE s.id = lane.logical_server_id AND s.name = %s
+             AND b.id = lane.box_id AND b.name = 'ns1'""",
+        (SERVER,),
+    )
+
+
 @ensureDeferred
 async def test_what_was_adopted_can_be_overwritten_later(panel: PanelSite) -> None:
     visitor = await panel.signed_in()
     assert "Adopted" not in await visitor.text(OWN)
-    await panel.model.write(
-        """UPDATE lane SET adopted_history = c.history FROM cluster c, logical_server s
-           WHERE s.id = lane.logical_server_id AND s.name = %s""",
-        (SERVER,),
-    )
+    await adopt(panel)
     page = await visitor.text(SeenPage(await visitor.text(OWN)).links["Overwrite"])
     assert "What is right" not in page
     action, values = SeenPage(page).form("Overwrite", {"Objects that may go": "7"})
@@ -102,3 +107,49 @@ async def test_a_lane_that_an_operator_holds_leaves_nothing_to_decide(panel: Pan
     await ahead(panel, "held", "held on the box by hs-agent")
     visitor = await panel.signed_in()
     assert "There is nothing to decide" in await visitor.text(f"{OWN}/recovery")
+
+
+@ensureDeferred
+async def test_an_overwrite_that_takes_along_what_was_adopted_says_so(panel: PanelSite) -> None:
+    await panel.model.write(
+        """INSERT INTO lane (box_id, logical_server_id, condition, message)
+           SELECT b.id, s.id, 'ahead', 'another one' FROM box b, logical_server s
+           WHERE b.name = 'ns2' AND s.name = %s""",
+        (SERVER,),
+    )
+    await adopt(panel)
+    visitor = await panel.signed_in()
+    page = await visitor.text(f"{OWN}/recovery")
+    assert "also what was adopted before, on ns1." in page
+    assert SeenPage(await visitor.text(OWN)).links["Choose which side is right"]
+
+
+@ensureDeferred
+async def test_while_its_box_is_away_nothing_that_was_adopted_is_overwritten(
+    panel: PanelSite,
+) -> None:
+    await adopt(panel)
+    await panel.model.write("UPDATE box SET connected = false WHERE name = 'ns1'")
+    visitor = await panel.signed_in()
+    assert "Overwrite" not in SeenPage(await visitor.text(OWN)).links
+
+
+@pytest.mark.parametrize(
+    ("condition", "message", "taken"),
+    [
+        ("held", "the repair would remove 90 of 100 objects: overwrite with 90", True),
+        ("held", "held on the box by hs-agent", False),
+        ("ok", "", False),
+    ],
+)
+@ensureDeferred
+async def test_what_an_operator_holds_is_not_overwritten(
+    panel: PanelSite, condition: str, message: str, taken: bool
+) -> None:
+    await ahead(panel, condition, message)
+    if taken:
+        done = await panel.model.ask("lserver.recover", name=SERVER, mode="overwrite", removed=90)
+        assert done["boxes"] == ["ns1"]
+        return
+    refusal = await panel.model.refused("lserver.recover", name=SERVER, mode="overwrite")
+    assert refusal.id == "lserver.not-ahead"

@@ -7,7 +7,7 @@ from controller.cluster.servers.groups import GROUPS, TITLES
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.rooms.choices import Choices, boxes_to_choose
-from controller.web.panel.rooms.recovery import undecided
+from controller.web.panel.rooms.recovery import adopted, undecided
 from controller.web.panel.rooms.settings_form import settings_form, settings_sections
 from controller.web.panel.routing import Route
 from controller.web.panel.visits import Form, RefusedError, Visit
@@ -100,6 +100,7 @@ async def server_page(
             "default_port": type_.default_port if type_ else "",
             "used": used_by(server),
             "undecided": undecided(server),
+            "adopted": adopted(server),
             "form": form or first,
             "records": records,
             "sections": await settings_sections(visit, server["options"]),

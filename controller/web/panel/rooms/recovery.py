@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from controller.fleet.repair import WOULD_REMOVE
 from controller.web.panel.answers import Answer, Page, Redirect, local
 from controller.web.panel.menu import L_SERVERS
 from controller.web.panel.routing import Route
@@ -16,8 +17,14 @@ def undecided(server: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [
         lane
         for lane in server["lanes"]
-        if lane["condition"] == "ahead" or "the repair would remove" in lane["message"]
+        if lane["condition"] == "ahead"
+        or (lane["condition"] == "held" and lane["message"].startswith(WOULD_REMOVE))
     ]
+
+
+def adopted(server: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the lanes whose side was taken, which an overwrite takes along."""
+    return [lane for lane in server["lanes"] if lane["adopted"] and lane["connected"]]
 
 
 async def ask(visit: Visit, server: str) -> Page:
@@ -42,14 +49,14 @@ async def choose(visit: Visit, server: str) -> Answer:
 
 async def _page(visit: Visit, server: str, form: Form) -> Page:
     shown = await visit.ask("lserver.show", name=server)
-    asked = undecided(shown)
-    adopted = [] if asked else [lane for lane in shown["lanes"] if lane["adopted"]]
-    title = "Overwrite what was adopted on {}?" if adopted else "Which side is right for {}?"
+    asked, kept = undecided(shown), adopted(shown)
+    later = kept and not asked
+    title = "Overwrite what was adopted on {}?" if later else "Which side is right for {}?"
     return Page(
         "server-recover",
         title.format(shown["name"]),
         "servers",
-        {"server": shown, "form": form, "undecided": asked, "adopted": adopted},
+        {"server": shown, "form": form, "undecided": asked, "adopted": kept},
         crumbs=(L_SERVERS, (shown["name"], local("servers", "server", shown["name"]))),
         status=form.refusal.status if form.refusal else 200,
     )
