@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
+from controller.client import exit_codes
+from controller.hsctl import views
 from controller.hsctl.verbs import reads, writes
+from controller.hsctl.waiting import Verdict
 
 
 @click.group()
@@ -35,11 +38,17 @@ def list_faults(lserver: str) -> Mapping[str, Any]:
     return {"lserver": lserver}
 
 
+def _told(answer: views.Answer) -> Verdict:
+    words = f"boxes of {answer['logical_server']} told to try again: {answer['connected_boxes']}"
+    away = ", ".join(answer["boxes_away"])
+    return Verdict(exit_codes.DONE, f"{words}; not connected: {away}" if away else words)
+
+
 @fault.command()
 @click.argument("lserver")
 @click.argument("kind", required=False, default="")
 @click.argument("key", required=False, default="")
-@writes("fault.retry", "boxes of {lserver} told to try again")
+@writes("fault.retry", "boxes of {lserver} told to try again", view=views.nothing, judged=_told)
 def retry(lserver: str, kind: str, key: str) -> Mapping[str, Any]:
     """Have the boxes of a logical server try again: all, or one object.
 

@@ -290,7 +290,7 @@ def write(
             displays.settle(sign, f"{verdict.words} [{current.profile.name}]")
             return verdict.exit_code
         if answer.change is None:
-            displays.settle("good", f"{words} [{current.profile.name}]")
+            displays.settle("good", f"nothing changed: it is so already [{current.profile.name}]")
             return exit_codes.DONE
         change = Followed(answer.change, words, current.watch(answer.change), current.profile.name)
         if not wait:

@@ -114,6 +114,23 @@ async def test_a_dry_run_tells_no_number_of_a_job_that_is_not_begun(cli: Cli) ->
 
 
 @ensureDeferred
+async def test_what_was_so_already_is_not_told_as_changed(cli: Cli) -> None:
+    cli.runner.answer = lambda asked: Told({"name": "ns1"}, None)
+    ended = await cli.run("pserver", "monitoring", "ns1", "off")
+    assert ended.code == 0
+    assert "nothing changed: it is so already" in ended.err
+    assert "switched" not in ended.err
+
+
+@ensureDeferred
+async def test_a_retry_tells_which_boxes_heard_it(cli: Cli) -> None:
+    heard = {"logical_server": "ns1.example.net", "connected_boxes": 2, "boxes_away": ["ns9"]}
+    cli.runner.answer = lambda asked: Told(heard, None)
+    ended = await cli.run("fault", "retry", "ns1.example.net")
+    assert "told to try again: 2; not connected: ns9" in ended.err
+
+
+@ensureDeferred
 async def test_tokens_are_listed_with_the_number_that_revokes_them(cli: Cli) -> None:
     token = {"id": 7, "operator": "ada", "label": "laptop"}
     cli.answers({"items": [token], "next": None})
