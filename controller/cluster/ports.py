@@ -1,6 +1,6 @@
 """What the commands of the cluster ask of the rest: the running fleet, and the hosting side."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 import attrs
@@ -33,7 +33,14 @@ class FleetPort(Protocol):
         Gives how many boxes were asked.
         """
 
-    def adopt(self, server: str, *, overwrite: bool, removed: int | None = None) -> int:
+    def adopt(
+        self,
+        server: str,
+        *,
+        overwrite: bool,
+        removed: int | None = None,
+        boxes: Collection[str] | None = None,
+    ) -> int:
         """Go on with the lanes of a logical server (its id) that are ahead; see `Fleet.adopt`."""
 
     def request_facts(self, box: str) -> bool:

@@ -1,7 +1,7 @@
 """The fleet as the composition root builds it and as commands speak to it."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -204,16 +204,24 @@ class Fleet:
             link.send(Retry(lane=server, kind=kind, key=key))
         return len(links)
 
-    def adopt(self, server: str, *, overwrite: bool, removed: int | None = None) -> int:
+    def adopt(
+        self,
+        server: str,
+        *,
+        overwrite: bool,
+        removed: int | None = None,
+        boxes: Collection[str] | None = None,
+    ) -> int:
         """Go on with the lanes of a logical server that are ahead or held; give how many there are.
 
         See `Comparisons.adopt`. Lanes that were adopted before may be overwritten. Boxes that are
-        not connected stay as they are.
+        not connected stay as they are, and those that are not among ``boxes`` (ids), where given.
         """
         links = [
             link
             for link in self._dispatcher.links_of(server)
-            if link.mode == "closed" or (overwrite and link.adopted)
+            if (boxes is None or link.key[0] in boxes)
+            and (link.mode == "closed" or (overwrite and link.adopted))
         ]
         for link in links:
             self._comparisons.adopt(link, overwrite=overwrite, removed=removed)

@@ -4,7 +4,7 @@ After the restore of an older backup a lane is *ahead* (design, section 3): noth
 and nothing deleted there until an operator has chosen which side is right.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import attrs
@@ -38,7 +38,8 @@ _COMPARED = "what the box holds is compared with what the database says"
 """Said of a lane from the command until the fleet says how it went on."""
 
 _LANES = """
-SELECT b.name, l.condition, l.message, b.connected FROM lane l JOIN box b ON b.id = l.box_id
+SELECT b.name, l.condition, l.message, b.connected, b.id::text
+FROM lane l JOIN box b ON b.id = l.box_id
 WHERE l.logical_server_id = %s
   AND (l.condition = 'ahead'
        OR (%s AND (l.condition = 'held' AND starts_with(l.message, %s)
@@ -68,7 +69,7 @@ class Recovery:
         server = await find_server(work.tx, request.name)
         # A lane that waits for the number of removals is shown as held, as others are too.
         lanes = await work.tx.rows(_LANES, (server.id, overwrite, WOULD_REMOVE))
-        boxes = [box for box, _, _, connected in lanes if connected]
+        boxes = [box for box, _, _, connected, _ in lanes if connected]
         if not boxes:
             raise CommandError(
                 "lserver.not-ahead",
@@ -81,7 +82,7 @@ class Recovery:
                 "one that was adopted can be overwritten, once",
                 status=409,
             )
-        for box, condition, message, connected in lanes:
+        for box, condition, message, connected, _ in lanes:
             if connected:
                 before = {"condition": condition, "message": message}
                 after = {"recovered": request.mode, "removed": request.removed}
@@ -96,11 +97,13 @@ class Recovery:
         )
         if overwrite:
             await self._renew_serials(work, server)
-        work.tx.after_commit(lambda: self._adopt(server, request))
+        ids = [id_ for *_, connected, id_ in lanes if connected]
+        work.tx.after_commit(lambda: self._adopt(server, request, ids))
         return {"logical_server": server.name, "mode": request.mode, "boxes": boxes}
 
-    def _adopt(self, server: ServerRow, request: RecoverServer) -> None:
-        self.fleet.adopt(server.id, overwrite=request.mode == "overwrite", removed=request.removed)
+    def _adopt(self, server: ServerRow, request: RecoverServer, boxes: Collection[str]) -> None:
+        overwrite = request.mode == "overwrite"
+        self.fleet.adopt(server.id, overwrite=overwrite, removed=request.removed, boxes=boxes)
 
     async def _renew_serials(self, work: Work, server: ServerRow) -> None:
         """Give the zones that this server is master of serials above those that boxes answered.

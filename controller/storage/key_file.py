@@ -31,6 +31,8 @@ class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def with_another(self) -> "KeyFile":
         """Give it with a new key, which seals from then on."""
         name = os.urandom(NAME_BYTES).hex()
+        while name in self.keys:
+            name = os.urandom(NAME_BYTES).hex()
         return KeyFile(self.digest, {**self.keys, name: os.urandom(_KEY_BYTES)})
 
     def with_newest_alone(self) -> "KeyFile":

@@ -6,6 +6,8 @@ the commit: what breaks off leaves a key too many, never one too few.
 """
 
 import os
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,9 @@ from controller.storage import key_file
 from controller.storage.database import Database, Transaction
 from controller.storage.key_file import KeyFile, SecretError
 from controller.storage.secrets import Secrets
+
+BATCH = 500
+"""Secrets that are sealed anew by one statement."""
 
 
 @attrs.frozen
@@ -67,16 +72,19 @@ def _real(path: Path) -> Path:
 async def _rotate(path: Path, tx: Transaction) -> Rotated:
     file, rows = await _locked(path, tx)
     opened = [row for row in rows if row.clear is not None]
-    if rows and not opened:
+    if not opened:
         raise SecretError(f"the keys of {path} open none of {len(rows)} secrets: nothing was done")
     another = file.with_another()
     key_file.write(path, another)
     secrets = Secrets(another.by_name, another.digest)
-    for row in opened:
-        assert row.clear is not None
+    for some in _batches(opened):
         await tx.run(
-            "UPDATE secret SET sealed = %s WHERE id = %s",
-            (secrets.seal(row.id, row.clear), row.id),
+            """UPDATE secret SET sealed = n.sealed
+               FROM unnest(%s::bigint[], %s::bytea[]) AS n (id, sealed) WHERE secret.id = n.id""",
+            (
+                [row.id for row in some],
+                [secrets.seal(row.id, row.clear or b"") for row in some],
+            ),
         )
     closed = (f"{row.id} {row.name}".strip() for row in rows if row.clear is None)
     return Rotated(len(opened), tuple(closed))
@@ -85,18 +93,27 @@ async def _rotate(path: Path, tx: Transaction) -> Rotated:
 async def _forget(path: Path, tx: Transaction) -> int:
     file, rows = await _locked(path, tx)
     newest = Secrets(file.by_name, file.digest)
-    left = sum(row.clear is not None and not newest.is_newest(row.sealed) for row in rows)
+    opened = [row for row in rows if row.clear is not None]
+    left = sum(not newest.is_newest(row.sealed) for row in opened)
     if left:
         raise SecretError(f"{left} of the secrets are sealed with a former key: rotate first")
+    if len(file.keys) > 1 and not opened:
+        raise SecretError(f"no secret here is sealed with a key of {path}: nothing was done")
     key_file.write(path, file.with_newest_alone())
     return len(file.keys) - 1
+
+
+def _batches(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    return (rows[first : first + BATCH] for first in range(0, len(rows), BATCH))
 
 
 async def _locked(path: Path, tx: Transaction) -> tuple[KeyFile, list[_Row]]:
     """Keep others from storing secrets; give the keys and the secrets as they are then."""
     await tx.run("LOCK TABLE secret IN EXCLUSIVE MODE")
-    for left in path.parent.glob(f".{path.name}.*"):  # of a rotation that was killed
-        left.unlink()
+    candidate = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}")
+    for left in path.parent.iterdir():
+        if candidate.fullmatch(left.name):  # of a rotation that was killed
+            left.unlink()
     file = key_file.read(path)
     secrets = Secrets(file.by_name, file.digest)
     rows = []

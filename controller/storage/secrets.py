@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from twisted.logger import Logger
 
+from controller.refusal import CommandError
 from controller.storage import key_file
 from controller.storage.database import Transaction
 from controller.storage.key_file import NAME_BYTES, SecretError
@@ -26,6 +27,7 @@ from pki.keys import KeyRefusedError
 _FORMAT = 1
 _NONCE = 12
 _REFERENCE = re.compile(r"^secret:([1-9][0-9]{0,18}):([0-9a-f]{64})$")
+_Version = tuple[int, int, int]
 _log = Logger()
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -50,8 +52,10 @@ class Secrets:
         self, keys: Mapping[bytes, bytes], digest_key: bytes, path: Path | None = None
     ) -> None:
         self._path = path
-        self._seen: tuple[int, int] | None = None
-        """Which of the files that stood at the path was looked at last."""
+        self._read: _Version | None = None
+        """The file that was read last."""
+        self._refused: _Version | None = None
+        """One that could not be used, which is told once."""
         self._digest_key = digest_key
         self._ciphers: dict[bytes, AESGCM] = {}
         self._take(keys)
@@ -74,24 +78,28 @@ class Secrets:
         file = key_file.read(path)
         return cls(file.by_name, file.digest, path)
 
-    def _follow_file(self) -> None:
-        """Take up the keys of a rotation that another process made.
+    def _follow_file(self) -> bool:
+        """Take up the keys of a rotation that another process made; tell whether they are known.
 
-        Keys that are known stay known. A file that cannot be used changes nothing; it is told once.
+        Keys that are known stay known, whatever stands in the file's place.
         """
-        seen = None if self._path is None else _version(self._path)
-        if self._path is None or seen in (None, self._seen):
-            return
-        self._seen = seen
+        if self._path is None:
+            return True
+        version = _version(self._path)
+        if version is not None and version == self._read:
+            return True
         try:
             file = key_file.read(self._path)
+            if not hmac.compare_digest(file.digest, self._digest_key):
+                raise SecretError(f"{self._path} is of another cluster")
         except (OSError, SecretError, KeyRefusedError) as error:
-            _log.warn("the keys of secrets are not read anew: {error}", error=error)
-            return
-        if not hmac.compare_digest(file.digest, self._digest_key):
-            _log.warn("{path} is of another cluster: its keys are passed by", path=self._path)
-            return
+            if version is None or version != self._refused:
+                _log.warn("the keys of secrets cannot be read anew: {error}", error=error)
+            self._refused = version
+            return False
+        self._read = version
         self._take(file.by_name)
+        return True
 
     def seal(self, secret_id: int, clear: bytes) -> bytes:
         """Encrypt; the id is bound in, so that a row cannot be passed off as another."""
@@ -119,7 +127,11 @@ class Secrets:
     async def store(
         self, tx: Transaction, clear: str, *, owner_id: int | None = None, name: str | None = None
     ) -> SecretReference:
-        """Seal a new secret into the database. ``name`` is for cluster-wide ones only."""
+        """Seal a new secret into the database. ``name`` is for cluster-wide ones only.
+
+        Raises `CommandError` where the keys cannot be read now: another process may have changed
+        them, and what is sealed with a former one might be lost.
+        """
         (secret_id,) = await tx.row("SELECT nextval(pg_get_serial_sequence('secret', 'id'))")
         data = clear.encode()
         reference = SecretReference(secret_id, self.digest(data))
@@ -131,7 +143,13 @@ class Secrets:
             (secret_id, owner_id, name, sealed, reference.digest),
         )
         # From here on the table's lock keeps rotations out; one may have passed before it.
-        self._follow_file()
+        if not self._follow_file():
+            raise CommandError(
+                "secret.no-key",
+                "a secret cannot be kept now: the file with the keys cannot be read",
+                allowed=f"{self._path} as it was, for the controller's user alone to read",
+                status=503,
+            )
         if not self.is_newest(sealed):
             await tx.run(
                 "UPDATE secret SET sealed = %s WHERE id = %s",
@@ -178,13 +196,13 @@ class Secrets:
         return sealed.startswith(bytes([_FORMAT]) + self._newest)
 
 
-def _version(path: Path) -> tuple[int, int] | None:
-    """Tell a file that was put in its place from the one before it; None where there is none."""
+def _version(path: Path) -> _Version | None:
+    """Tell a file from what it was before; None where there is none."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _context(secret_id: int) -> bytes:

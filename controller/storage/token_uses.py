@@ -11,6 +11,7 @@ from controller.storage.database import Database, Transaction
 
 NOTED_EVERY = 3600.0
 """Seconds within which a token that is used again is not noted again."""
+RETRY_SECONDS = 60.0
 _PRINCIPAL = system("sign-in")
 _log = Logger()
 
@@ -52,6 +53,6 @@ class TokenUses:
         ensureDeferred(writing).addErrback(self._not_noted, digest)
 
     def _not_noted(self, failure: Failure, digest: bytes) -> None:
-        """Have the next use noted instead."""
-        self._noted.pop(digest, None)
+        """Have a use a minute from now noted instead."""
+        self._noted[digest] -= NOTED_EVERY - RETRY_SECONDS
         _log.warn("A token's use was not noted: {why}", why=failure.value)

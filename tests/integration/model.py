@@ -1,6 +1,6 @@
 """The model's commands on a real database, with a fleet that only notes what it is asked."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -60,6 +60,7 @@ class NotedFleet:
     retried: list[tuple[str, str, str]] = attrs.field(factory=list)
     asked: list[str] = attrs.field(factory=list)
     adopted: list[tuple[str, bool, int | None]] = attrs.field(factory=list)
+    adopted_boxes: Collection[str] | None = None
     away: set[str] = attrs.field(factory=set)
     questions: list[AnyAsk] = attrs.field(factory=list)
     answers: list[AnyFound | Exception] = attrs.field(factory=list)
@@ -77,7 +78,15 @@ class NotedFleet:
         self.retried.append((server, kind, key))
         return 1
 
-    def adopt(self, server: str, *, overwrite: bool, removed: int | None = None) -> int:
+    def adopt(
+        self,
+        server: str,
+        *,
+        overwrite: bool,
+        removed: int | None = None,
+        boxes: Collection[str] | None = None,
+    ) -> int:
+        self.adopted_boxes = boxes
         self.adopted.append((server, overwrite, removed))
         return 1
 

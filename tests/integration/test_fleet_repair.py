@@ -316,6 +316,7 @@ async def test_adopting_with_overwriting_makes_the_box_as_the_model(
     execute_as_owner(database_url, "UPDATE cluster SET history = gen_random_uuid()")
     await agent.connect(reactor, cluster.agent_port)
     await until_ahead(cluster, agent)
+    assert cluster.fleet.adopt(server, overwrite=True, boxes=["another"]) == 0
     assert cluster.fleet.adopt(server, overwrite=True) == 1
     await agent.until(lambda: bool(agent.said(Forget)) and bool(agent.said(Batch)))
     await cluster.until_settled(server)

@@ -111,6 +111,7 @@ async def test_a_lane_that_an_operator_holds_leaves_nothing_to_decide(panel: Pan
 
 @ensureDeferred
 async def test_an_overwrite_that_takes_along_what_was_adopted_says_so(panel: PanelSite) -> None:
+    await panel.connect("ns2")
     await panel.model.write(
         """INSERT INTO lane (box_id, logical_server_id, condition, message)
            SELECT b.id, s.id, 'ahead', 'another one' FROM box b, logical_server s
@@ -132,6 +133,7 @@ async def test_while_its_box_is_away_nothing_that_was_adopted_is_overwritten(
     await panel.model.write("UPDATE box SET connected = false WHERE name = 'ns1'")
     visitor = await panel.signed_in()
     assert "Overwrite" not in SeenPage(await visitor.text(OWN)).links
+    assert "There is nothing to decide" in await visitor.text(f"{OWN}/recovery")
 
 
 @pytest.mark.parametrize(
@@ -153,3 +155,17 @@ async def test_what_an_operator_holds_is_not_overwritten(
         return
     refusal = await panel.model.refused("lserver.recover", name=SERVER, mode="overwrite")
     assert refusal.id == "lserver.not-ahead"
+
+
+@ensureDeferred
+async def test_where_the_number_alone_is_missing_only_that_is_asked(panel: PanelSite) -> None:
+    await ahead(panel, "held", "the repair would remove 90 of 100 objects: overwrite with 90")
+    visitor = await panel.signed_in()
+    page = await visitor.text(f"{OWN}/recovery")
+    assert "What is right" not in page
+    action, values = SeenPage(page).form("Go on", {"Objects that may go": "90"})
+    assert (await visitor.send(action, values)).status == 303
+    ((_, overwrite, number),) = panel.model.fleet.adopted
+    assert (overwrite, number) == (True, 90)
+    (box,) = await panel.model.rows("SELECT id::text FROM box WHERE name = 'ns1'")
+    assert panel.model.fleet.adopted_boxes == list(box)

@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from controller.principal import Principal, system
+from controller.refusal import CommandError
 from controller.storage import key_file
 from controller.storage.database import Database, Transaction
 from controller.storage.key_file import SecretError
@@ -148,11 +149,29 @@ async def test_a_key_file_that_is_none_of_ours_changes_nothing_for_who_runs(
         digest, other = json.loads(own)["digest"].encode(), base64.b64encode(bytes(32))
         path.write_bytes(spoilt % {b"digest": digest, b"other": other})
         path.chmod(0o600)
-    later = await _stored(database, running, "later")
+    with pytest.raises(CommandError) as caught:
+        await _stored(database, running, "later")
+    assert (caught.value.id, caught.value.status) == ("secret.no-key", 503)
+    assert await _read(database, running, reference) == "clear"
     path.write_bytes(own)
     path.chmod(0o600)
-    assert await _read(database, Secrets.load(path), reference) == "clear"
+    later = await _stored(database, running, "later")
     assert await _read(database, Secrets.load(path), later) == "later"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_file_whose_mode_was_wrong_is_read_once_it_is_right(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "secrets.key"
+    running = Secrets.create(path)
+    reference = await _stored(database, running, "clear")
+    await rotate(database, PROVIDER, path)
+    path.chmod(0o644)
+    with pytest.raises(SecretError):
+        await _read(database, running, reference)
+    path.chmod(0o600)
+    assert await _read(database, running, reference) == "clear"
 
 
 @pytest_twisted.ensureDeferred
@@ -190,6 +209,7 @@ async def test_what_was_sealed_before_a_rotation_and_stored_after_it_is_sealed_a
 ) -> None:
     path = tmp_path / "secrets.key"
     slow = Secrets.create(path)
+    await _stored(database, slow, "an earlier one")
     sealed: Deferred[None] = Deferred()
     go: Deferred[None] = Deferred()
     run = Transaction.run
@@ -243,17 +263,33 @@ async def test_a_key_file_that_opens_nothing_is_left_alone(
 
 
 @pytest_twisted.ensureDeferred
+async def test_keys_are_not_forgotten_by_a_database_that_knows_none_of_them(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "secrets.key"
+    Secrets.create(path)
+    key_file.write(path, key_file.read(path).with_another())
+    before = path.read_bytes()
+    with pytest.raises(SecretError, match="no secret here is sealed with a key"):
+        await forget(database, PROVIDER, path)
+    with pytest.raises(SecretError, match="open none of 0 secrets"):
+        await rotate(database, PROVIDER, path)
+    assert path.read_bytes() == before
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_file_behind_a_link_is_the_one_that_is_changed(
     database: Database, tmp_path: Path
 ) -> None:
     path, behind = tmp_path / "secrets.key", tmp_path / "volume"
     behind.mkdir()
-    Secrets.create(behind / "real.key")
+    await _stored(database, Secrets.create(behind / "real.key"), "clear")
     path.symlink_to(behind / "real.key")
     (behind / ".real.key.0123456789abcdef").write_text("of a rotation that was killed")
+    (behind / ".real.key.old").write_text("of a person")
     await rotate(database, PROVIDER, path)
     assert path.is_symlink()
-    assert [each.name for each in behind.iterdir()] == ["real.key"]
+    assert {each.name for each in behind.iterdir()} == {"real.key", ".real.key.old"}
     assert len(key_file.read(behind / "real.key").keys) == 2
 
 

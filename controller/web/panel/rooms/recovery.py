@@ -13,12 +13,15 @@ _FIELDS = ("mode", "removed")
 
 
 def undecided(server: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Give the lanes of which somebody has yet to say which side is right."""
+    """Give the lanes of boxes that are there, of which it is yet to be said which side is right."""
     return [
         lane
         for lane in server["lanes"]
-        if lane["condition"] == "ahead"
-        or (lane["condition"] == "held" and lane["message"].startswith(WOULD_REMOVE))
+        if lane["connected"]
+        and (
+            lane["condition"] == "ahead"
+            or (lane["condition"] == "held" and lane["message"].startswith(WOULD_REMOVE))
+        )
     ]
 
 
