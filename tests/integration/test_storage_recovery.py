@@ -39,6 +39,7 @@ def server(state: Path) -> Iterator[EmbeddedPostgres]:
     own = EmbeddedPostgres(state, settings={"fsync": "off"})
     migrate(own.start())
     yield own
+    own.start()  # what a killed one left of shared memory goes with the next
     own.stop()
 
 
