@@ -1,7 +1,7 @@
 """Directories for tests that are gone when the test process is gone, however it ends.
 
 One sweeper waits for the end of each test process (also a killed one). What then still runs with a
-path below one of its directories is ended, and the directories are removed.
+path below one of its directories is ended, what is mounted there is taken off, and they go.
 """
 
 import os
@@ -31,6 +31,11 @@ for signal in INT KILL; do
     done
     [ -z "$waits" ] || [ $signal = KILL ] || sleep 2
 done
+while read -r device place rest; do
+    for directory in $left; do
+        case "$place" in "$directory"/*) umount -l "$place" ;; esac
+    done
+done < /proc/mounts
 for directory in $left; do rm -rf "$directory"; done
 """
 

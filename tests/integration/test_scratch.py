@@ -11,10 +11,13 @@ import pytest
 from tests.local_cluster import eventually
 
 _TESTS = """
-import subprocess, sys
+import os, subprocess, sys
 from tests.scratch import scratch
 directory = scratch("hs-swept-")
 (directory / "file").write_text("x")
+if os.geteuid() == 0:
+    (directory / "small").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", directory / "small"], check=True)
 left = subprocess.Popen(["/bin/sleep", "600"], cwd=directory)
 print(directory, left.pid, flush=True)
 sys.stdin.read()
@@ -41,6 +44,7 @@ def test_directories_and_what_runs_in_them_end_with_the_tests(how: str) -> None:
         tests.send_signal(signal.SIGKILL if how == "killed" else signal.SIGINT)
     tests.wait(60)
     assert eventually(lambda: not Path(directory).exists(), 60)
+    assert directory not in Path("/proc/mounts").read_text()
     assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie"
     tests.stdin.close()
     tests.stdout.close()
