@@ -52,8 +52,13 @@ def test_a_controller_is_set_up_serves_is_killed_goes_on_and_ends(host: Host) ->
     assert host.end(signal.SIGTERM) == 0
 
 
-def name_server(host: Host) -> None:
-    """Add a name server with an address, on a box whose agent never comes."""
+def with_name_server(host: Host) -> None:
+    """Start a controller, sign in, and add a name server on a box whose agent never comes."""
+    assert host.host("init").returncode == 0
+    host.start()
+    token = host.host("admin", "token", "admin").stdout
+    url, ca = f"https://localhost:{host.port}", str(host.directory / "state" / "pki" / "ca.pem")
+    assert host.hsctl("login", url, "--ca", ca, "--token", "-", stdin=token).returncode == 0
     box = ("pserver", "add", "ns1", "--ip", "192.0.2.1", "--mask", "24", "--group", "dns")
     assert host.hsctl(*box).returncode == 0
     server = ("lserver", "add", SERVER, "--group", "dns", "--type", "bind", "--pserver", "ns1")
@@ -75,12 +80,7 @@ def name_server(host: Host) -> None:
 
 
 def test_the_key_of_secrets_is_changed_while_the_controller_works(host: Host) -> None:
-    assert host.host("init").returncode == 0
-    host.start()
-    token = host.host("admin", "token", "admin").stdout
-    url, ca = f"https://localhost:{host.port}", str(host.directory / "state" / "pki" / "ca.pem")
-    assert host.hsctl("login", url, "--ca", ca, "--token", "-", stdin=token).returncode == 0
-    name_server(host)
+    with_name_server(host)
     key = host.directory / "state" / "secrets.key"
     before = set(json.loads(key.read_bytes())["keys"])
     rotated = host.host("secrets", "rotate")
@@ -96,12 +96,7 @@ def test_the_key_of_secrets_is_changed_while_the_controller_works(host: Host) ->
 
 
 def test_what_is_held_is_approved_by_another_run_of_the_controller(host: Host) -> None:
-    assert host.host("init").returncode == 0
-    host.start()
-    token = host.host("admin", "token", "admin").stdout
-    url, ca = f"https://localhost:{host.port}", str(host.directory / "state" / "pki" / "ca.pem")
-    assert host.hsctl("login", url, "--ca", ca, "--token", "-", stdin=token).returncode == 0
-    name_server(host)
+    with_name_server(host)
 
     looked = host.hsctl("ip", "delete", "192.0.2.1", "--dry-run")
     assert looked.returncode == 0
