@@ -63,6 +63,7 @@ class OutcomeFacts:
 _STUCK = {
     "held": "the lane is held on the box",
     "ahead": "the box knows more than the controller: hsctl recover",
+    "blocked": "something on the box keeps changes out",
     "daemon-down": "the daemon is down",
     "disk-full": "the disk of the box is full",
     "maintenance": "the box is in maintenance: changes wait",

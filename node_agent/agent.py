@@ -49,6 +49,7 @@ from node_agent.wire.messages import (
     SystemRequest,
     Welcome,
 )
+from node_agent.wire.older import speaking
 from node_agent.wire.questions import Declined
 from pki import __version__
 from pki.keys import KeyRefusedError
@@ -192,7 +193,7 @@ class Agent:
 
     def welcomed(self, send: Callable[[FromAgent], None], welcome: Welcome) -> None:
         """Begin a session. What lanes say is kept until all of each has been reported once."""
-        self._send, self._kept = send, []
+        self._send, self._kept = speaking(welcome.protocol, send), []
         self._inbox.clear()
         self._skew = welcome.now - self._time()
         for lane in self.lanes.values():

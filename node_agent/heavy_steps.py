@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from node_agent.effects.failures import (
+    BlockedError,
     BoxUnavailableError,
     EffectFailedError,
     NotFinishedError,
@@ -113,8 +114,8 @@ class HeavySteps:
         words = await self._full_check(())
         if words:
             if blamed(words, work.context.root):
-                raise BoxUnavailableError(f"an operator's override file is refused: {words}")
-            raise BoxUnavailableError(f"the configuration in place is refused as well: {words}")
+                raise BlockedError(f"an operator's override file is refused: {words}")
+            raise BlockedError(f"the configuration in place is refused as well: {words}")
         self._known_good = True
 
     # --- live ---
@@ -198,7 +199,7 @@ class HeavySteps:
                 words = await self._full_check(())
                 if words:
                     # It was broken by hand: a daemon that reads it ends, and this one serves.
-                    raise BoxUnavailableError(f"what was put back is refused as well: {words}")
+                    raise BlockedError(f"what was put back is refused as well: {words}")
                 work.reloads.spend()
                 await work.box.reload()
             else:

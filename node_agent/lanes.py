@@ -16,7 +16,12 @@ from node_agent.box.interface import LaneBox
 from node_agent.concurrency import Blocking
 from node_agent.daemon_watch import DaemonWatch
 from node_agent.drift_desk import DriftDesk
-from node_agent.effects.failures import BoxUnavailableError, DiskFullError, KeyRefusedError
+from node_agent.effects.failures import (
+    BlockedError,
+    BoxUnavailableError,
+    DiskFullError,
+    KeyRefusedError,
+)
 from node_agent.engine import Engine
 from node_agent.journal import Journal
 from node_agent.lane_reports import LaneReports
@@ -383,8 +388,7 @@ class Lane:
         """Rest a while; nothing is blamed."""
         condition: LaneCondition = "behind"
         if why is not None:
-            condition = "disk-full" if isinstance(why, DiskFullError) else "daemon-down"
-            message = str(why)
+            condition, message = _condition(why), str(why)
         delay = self._delay(self._failures)
         self._failures += 1
         event("put-off", level=logging.WARNING, lane=self.name, seconds=f"{delay:.1f}", why=message)
@@ -415,6 +419,17 @@ class Lane:
             return
         if found:
             self.wake()
+
+
+def _condition(why: BoxUnavailableError) -> LaneCondition:
+    """Call a lane by what puts its work off."""
+    match why:
+        case DiskFullError():
+            return "disk-full"
+        case BlockedError():
+            return "blocked"
+        case _:
+            return "daemon-down"
 
 
 def _received(batch: Batch) -> Received:

@@ -61,6 +61,7 @@ class ScriptedController:
         self.messages: list[FromAgent] = []
         self.session: _Session | None = None
         self.interval = 10.0
+        self.protocol = 1
         self.history = HISTORY
         self.port = 0
         self.ended: list[str] = []
@@ -102,7 +103,7 @@ class ScriptedController:
             self.session = session
             session.send(
                 Welcome(
-                    protocol=1,
+                    protocol=self.protocol,
                     history=self.history,
                     session_epoch=1,
                     interval=self.interval,

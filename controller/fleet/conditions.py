@@ -15,6 +15,7 @@ Condition = Literal[
     "behind",
     "held",
     "ahead",
+    "blocked",
     "daemon down",
     "disk full",
     "clock skewed",
@@ -33,6 +34,7 @@ LANES: dict[str, Condition] = {
     "ahead": "ahead",
     "daemon-down": "daemon down",
     "disk-full": "disk full",
+    "blocked": "blocked",
     "held": "held",
     "behind": "behind",
 }

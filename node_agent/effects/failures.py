@@ -27,7 +27,13 @@ class UnknownFileError(EffectFailedError):
     """A file was asked for that the agent did not write: it is not even looked at (S3)."""
 
 
-class KeyRefusedError(BoxUnavailableError):
+class BlockedError(BoxUnavailableError):
+    """The daemon serves what it has read, and something on the box keeps changes out, such as a
+    file that somebody broke: it is tried again, and goes on once a person has mended that.
+    """
+
+
+class KeyRefusedError(BlockedError):
     """The daemon runs and does not take the agent's key: it was started with another one."""
 
 

@@ -1,6 +1,7 @@
 """The messages of the wire: frozen, tagged, unknown fields refused.
 
-Protocol 2 has all of protocol 1, and the question `AskPreview`.
+Protocol 2 has all of protocol 1, and the question `AskPreview`; protocol 3 has all of that, and a
+lane's condition ``blocked`` (`node_agent.wire.older`).
 
 No message carries a box id: a peer is who its certificate says it is. ``lane`` is the id of a
 logical server; revisions grow per logical server. Times are seconds since the epoch.
@@ -13,9 +14,11 @@ import msgspec
 from node_agent.wire.questions import AnyAsk, AnyFound
 
 PROTOCOL_MIN = 1
-PROTOCOL_MAX = 2
+PROTOCOL_MAX = 3
 PROTOCOL_PREVIEW = 2
 """The first protocol whose agents know `AskPreview`."""
+PROTOCOL_BLOCKED = 3
+"""The first protocol whose controllers know the condition ``blocked``."""
 
 
 class Message(
@@ -57,7 +60,9 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_lik
     message: str = ""
 
 
-LaneCondition = Literal["ok", "behind", "held", "ahead", "daemon-down", "disk-full", "new"]
+LaneCondition = Literal[
+    "ok", "behind", "held", "ahead", "blocked", "daemon-down", "disk-full", "new"
+]
 
 
 class LaneReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -299,7 +299,7 @@ async def test_a_broken_override_takes_no_daemon_down_and_blames_no_customer(
     process = web.process
     web.said.clear()
     change = Deferred.fromCoroutine(web.take(site("own.test", 2, settings=own("other.html"))))
-    await web.until(lambda: web.lane.reports.condition == "daemon-down")
+    await web.until(lambda: web.lane.reports.condition == "blocked")
     assert "override file is refused" in web.lane.reports.message
     assert str(broken) in web.lane.reports.message
     assert web.outcomes() == {}
@@ -334,7 +334,7 @@ async def test_a_broken_override_of_bind_is_told_before_named_reads_it(dns: Real
     broken.write_text("recursion maybe;\n", encoding="ascii")
     process = dns.process
     change = Deferred.fromCoroutine(dns.take(dns.server()))
-    await dns.until(lambda: dns.lane.reports.condition == "daemon-down")
+    await dns.until(lambda: dns.lane.reports.condition == "blocked")
     assert "override file is refused" in dns.lane.reports.message
     assert dns.process == process
     assert await dns.serial("a.test") == 1
@@ -355,7 +355,7 @@ async def test_a_named_that_was_started_with_another_key_is_brought_back(dns: Re
     _another_key(dns.root / "named.conf")
     await dns.cold_restart()
     change = Deferred.fromCoroutine(dns.take(zone("a.test", 2)))
-    await dns.until(lambda: dns.lane.reports.condition == "daemon-down")
+    await dns.until(lambda: dns.lane.reports.condition == "blocked")
     assert "does not take the agent's key" in dns.lane.reports.message
     assert "hsctl drift repair" in dns.lane.reports.message
     assert await dns.serial("a.test") == 1
@@ -392,7 +392,7 @@ async def test_a_lost_journal_and_then_an_old_copy_of_it_leave_a_lane_that_is_me
     await dns.take(dns.server(), zone("a.test"), zone("b.test", 4))
     await remember(old)
     change = Deferred.fromCoroutine(dns.take(zone("b.test", 5)))
-    await dns.until(lambda: dns.lane.reports.condition == "daemon-down")
+    await dns.until(lambda: dns.lane.reports.condition == "blocked")
     assert await dns.serial("b.test") == 4
     await dns.lane.drift.repair("named.conf")
     assert (await change)["b.test"] == "applied"

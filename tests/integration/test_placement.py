@@ -99,6 +99,7 @@ UNFIT: tuple[tuple[str, str, str], ...] = (
         for condition, words in (
             ("held", "held"),
             ("ahead", "ahead of the database"),
+            ("blocked", "blocked"),
             ("daemon-down", "daemon down"),
             ("disk-full", "disk full"),
         )

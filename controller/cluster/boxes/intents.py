@@ -44,6 +44,7 @@ CONDITIONS: Mapping[Condition, str] = MappingProxyType(
         "behind": "It has changes yet to store or to apply.",
         "held": "Somebody or something keeps a lane from being touched: the reason stands there.",
         "ahead": "It holds more than the database knows, as after a restore: an operator decides.",
+        "blocked": "Daemons serve, and something on it keeps changes out: the reason stands there.",
         "daemon down": "A daemon does not run or does not answer; changes to it wait.",
         "disk full": "Its disk is full; changes wait, what is served stays.",
         "clock skewed": "Its clock is off by more than 30 seconds.",

@@ -15,6 +15,7 @@ UNWELL: Mapping[str, str] = MappingProxyType(
     {
         "held": "held",
         "ahead": "ahead of the database",
+        "blocked": "blocked",
         "daemon-down": "daemon down",
         "disk-full": "disk full",
     }

@@ -76,6 +76,7 @@ _COLOURS = {
     "behind": "azure",
     "held": "orange",
     "ahead": "orange",
+    "blocked": "orange",
     "daemon down": "red",
     "disk full": "red",
     "clock skewed": "yellow",

@@ -5,6 +5,10 @@ from tests.mutants.mutant import Mutant
 CODEC = "node_agent/wire/codec.py"
 FRAMING = "node_agent/wire/framing.py"
 _CODEC = "tests/unit/node_agent/wire/test_codec.py"
+_BLOCKED = (
+    "tests/unit/node_agent/test_connection.py"
+    "::test_a_lane_is_called_blocked_where_the_controller_knows_the_word"
+)
 _FRAMING = "tests/unit/node_agent/wire/test_framing.py"
 
 MUTANTS = (
@@ -99,5 +103,21 @@ MUTANTS = (
         "c if c.isprintable() else",
         "c if c else",
         (f"{_CODEC}::test_a_peers_text_is_printable_and_bounded",),
+    ),
+    Mutant(
+        "wire.older-hello",
+        "P4",
+        "node_agent/lane_reports.py",
+        "condition=known_condition(self.condition, PROTOCOL_MIN)",
+        "condition=self.condition",
+        (_BLOCKED,),
+    ),
+    Mutant(
+        "wire.older-words",
+        "P4",
+        "node_agent/agent.py",
+        "speaking(welcome.protocol, send)",
+        "speaking(PROTOCOL_MAX, send)",
+        (f"{_BLOCKED}[2-daemon-down]",),
     ),
 )

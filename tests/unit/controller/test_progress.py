@@ -60,7 +60,7 @@ def test_a_box_that_is_away_is_unknown() -> None:
     )
 
 
-@pytest.mark.parametrize("condition", ["held", "ahead", "daemon-down", "disk-full"])
+@pytest.mark.parametrize("condition", ["held", "ahead", "blocked", "daemon-down", "disk-full"])
 def test_a_stuck_lane_says_so(condition: str) -> None:
     state, message = judge(5, attrs.evolve(LANE, condition=condition), None)
     assert state == "held"

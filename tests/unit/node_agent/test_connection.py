@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
@@ -10,6 +11,7 @@ from node_agent.box.memory import MemoryBox, World
 from node_agent.concurrency import inline
 from node_agent.config import ControllerAddress
 from node_agent.connection import Dialler, dial_address
+from node_agent.effects.failures import BlockedError
 from node_agent.identity import load_identity
 from node_agent.journal import Journal
 from node_agent.wire.messages import (
@@ -34,7 +36,7 @@ from node_agent.wire.messages import (
 from node_agent.wire.questions import AskServices, Declined
 from pki.contexts import MutualTLS
 from tests.scripted_controller import ScriptedController
-from tests.unit.node_agent.bench_of_one import LANE, server, zone
+from tests.unit.node_agent.bench_of_one import LANE, page, server, zone
 from tests.unit.node_agent.toy_service import TOY, toy_check, toy_starts
 
 
@@ -129,6 +131,30 @@ async def test_exceptions_are_told_again_on_the_next_session(
     assert [(o.key, o.outcome, o.message) for o in outcomes.outcomes] == [
         ("a.test", "quarantined", "no")
     ]
+
+
+@pytest.mark.parametrize(("protocol", "word"), [(2, "daemon-down"), (3, "blocked")])
+@pytest_twisted.ensureDeferred
+async def test_a_lane_is_called_blocked_where_the_controller_knows_the_word(
+    controller: ScriptedController, running: Running, protocol: int, word: str
+) -> None:
+    async def refuse() -> None:
+        raise BlockedError("a file that somebody broke")
+
+    await controller.until(lambda: controller.said(Outcomes))
+    controller.send_batch(LANE, server(1))
+    await controller.until(lambda: controller.settled(LANE) == 1)
+    running.box.lanes[LANE].reload = refuse  # type: ignore[method-assign]
+    controller.send_batch(LANE, page("a.test", 2))
+    await controller.until(lambda: controller.said(LaneState)[-1].message)
+    controller.protocol = protocol
+    controller.messages.clear()
+    assert controller.session is not None
+    controller.session.lose("a controller of another protocol")
+    await controller.until(lambda: controller.said(LaneState))
+    assert controller.said(Hello)[0].lanes[0].condition == "daemon-down"
+    assert [told.condition for told in controller.said(LaneState)] == [word]
+    assert controller.said(LaneState)[0].message == "a file that somebody broke"
 
 
 @pytest_twisted.ensureDeferred

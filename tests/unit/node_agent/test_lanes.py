@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from node_agent import daemon_watch, telling
-from node_agent.effects.failures import NotFinishedError
+from node_agent.effects.failures import BlockedError, NotFinishedError
 from node_agent.entries import Point, pass_by
 from node_agent.wire.messages import LaneState, Outcome, Outcomes, Stored
 from tests.unit.node_agent.bench_of_one import LANE, gone, page, server, zone
@@ -69,6 +69,29 @@ def test_a_reload_that_did_not_end_in_time_blames_nobody(monkeypatch: pytest.Mon
     assert bench.journal.exceptions(LANE) == ()
     told = [one.outcome for heard in bench.heard(Outcomes) for one in heard.outcomes]
     assert set(told) == {"applied"}
+
+
+def test_a_lane_whose_daemon_serves_on_is_blocked_and_not_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A controller that says in its Welcome what it knows is told so; a Hello says it to all."""
+    bench = LaneBench()
+    bench.take(server(1), page("a.test", 2))
+
+    async def refuse() -> None:
+        raise BlockedError("a file that somebody broke")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.daemon, "reload", refuse)
+        bench.take(page("b.test", 3))
+        told = bench.lane.reports.state()
+        assert (told.condition, told.message) == ("blocked", "a file that somebody broke")
+        assert bench.lane.reports.report().condition == "daemon-down"
+        assert bench.journal.lanes.get(LANE).condition == "blocked"
+        assert bench.heard(Outcomes)[-1].outcomes == ()
+    bench.pass_time()
+    assert bench.lane.reports.condition == "ok"
+    assert bench.journal.settled_revision(LANE) == 3
 
 
 def test_a_retry_that_falls_due_while_a_batch_is_stored_is_not_lost(

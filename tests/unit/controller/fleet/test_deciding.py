@@ -190,6 +190,7 @@ WELL = BoxFacts(NOW, True, NOW + timedelta(days=80), [LaneFacts("ok", 3, 3)])
         (attrs.evolve(WELL, lanes=[LaneFacts("ahead", 3, 3)]), ("ahead", "connected")),
         (attrs.evolve(WELL, lanes=[LaneFacts("daemon-down", 3, 3)]), ("daemon down", "connected")),
         (attrs.evolve(WELL, lanes=[LaneFacts("disk-full", 3, 3)]), ("disk full", "connected")),
+        (attrs.evolve(WELL, lanes=[LaneFacts("blocked", 3, 3)]), ("blocked", "connected")),
         (attrs.evolve(WELL, lanes=[LaneFacts("held", 3, 3)]), ("held", "connected")),
         (attrs.evolve(WELL, clock_skew=-31.0), ("clock skewed", "connected")),
         (

@@ -30,6 +30,7 @@ from node_agent.wire.enrolment import (
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "wire" / "1"
 GOLDEN_2 = GOLDEN.parent / "2"
+GOLDEN_3 = GOLDEN.parent / "3"
 
 LANE = "11111111-2222-4333-8444-555555555555"
 AGENT = [
@@ -249,6 +250,13 @@ def test_what_is_asked_is_as_it_was_in_protocol_2(ask: questions.AnyAsk) -> None
 def test_what_is_answered_is_as_it_was_in_protocol_2(found: questions.AnyFound) -> None:
     message = messages.Answer(id=7, found=found)
     golden = (GOLDEN_2 / f"agent-Answer-{name(found)}.msgpack").read_bytes()
+    assert encode(message) == golden
+    assert decode_from_agent(golden) == message
+
+
+def test_a_lane_is_blocked_as_it_was_in_protocol_3() -> None:
+    message = messages.LaneState(lane=LANE, condition="blocked", message="a broken file")
+    golden = (GOLDEN_3 / "agent-LaneState.msgpack").read_bytes()
     assert encode(message) == golden
     assert decode_from_agent(golden) == message
 
