@@ -230,8 +230,7 @@ def bring_addresses_back(config: Config) -> tuple[str, ...]:
 
 def _daemons(reactor: Any, config: Config) -> Daemons:
     if config.services == "systemd":
-        table = {"systemctl": PurePosixPath("/usr/bin/systemctl"), **config.grants.programs}
-        return SystemdDaemons(reactor, table)
+        return SystemdDaemons(reactor, {**PROGRAMS, **config.grants.programs})
     return DirectDaemons(reactor, config.grants.programs)
 
 

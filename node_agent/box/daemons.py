@@ -30,6 +30,8 @@ RELOAD_DEADLINE = 300.0
 """Seconds until a reload must have ended. One with thousands of sites on a slow disk, or with names
 to look up, takes a minute, and the daemon serves what it had meanwhile."""
 STOP_DEADLINE = 30.0
+LAST_LINES = 4
+"""Lines of a daemon that did not start which are told."""
 _PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05)
 _PID = re.compile(rb"[1-9][0-9]{0,9}\s*", re.ASCII)
 
@@ -234,7 +236,7 @@ class SystemdDaemons:
 
     reactor: IReactorTime
     table: ProgramTable
-    """Must name ``systemctl``."""
+    """Must name ``systemctl`` and ``journalctl``."""
 
     async def running(self, context: LaneContext, daemon: Daemon) -> bool:
         """See `Daemons.running`."""
@@ -269,14 +271,29 @@ class SystemdDaemons:
         await self._verb(("disable", "--now"), context, daemon)
 
     async def _verb(self, verb: Sequence[str], context: LaneContext, daemon: Daemon) -> None:
-        arguments = (*verb, "--", _unit(context, daemon))
+        unit = _unit(context, daemon)
+        arguments = (*verb, "--", unit)
         finished = await run_program(
             self.reactor, self.table, "systemctl", arguments, timeout=START_DEADLINE + STOP_DEADLINE
         )
         if finished.status != 0:
-            raise EffectFailedError(
-                f"systemctl {' '.join(arguments)}: status {finished.status}: {finished.output}"
-            )
+            command = f"systemctl {' '.join(arguments)}"
+            refusal = f"{command}: status {finished.status}: {finished.output}"
+            said = await self._last_words(unit)
+            raise EffectFailedError(f"{said}\n{refusal}" if said else refusal)
+
+    async def _last_words(self, unit: str) -> str:
+        """Give what the unit's own processes said last: systemctl only refers to it."""
+        arguments = (
+            f"_SYSTEMD_UNIT={unit}",
+            *("--since", f"-{START_DEADLINE:.0f}s", "--lines", str(LAST_LINES)),
+            *("--output", "cat", "--no-pager", "--quiet"),
+        )
+        try:
+            finished = await run_program(self.reactor, self.table, "journalctl", arguments)
+        except BoxUnavailableError:
+            return ""
+        return finished.output if finished.status == 0 else ""
 
 
 async def _taken_up(

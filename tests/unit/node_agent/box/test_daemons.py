@@ -278,11 +278,13 @@ case "$1" in is-active) exit {active};; *) echo "Job failed."; exit {status};; e
 """
 
 
-def systemd(tmp_path: Path, *, active: int = 0, status: int = 0) -> SystemdDaemons:
-    program = tmp_path / "systemctl"
+def systemd(tmp_path: Path, *, active: int = 0, status: int = 0, said: str = "") -> SystemdDaemons:
+    program, journal = tmp_path / "systemctl", tmp_path / "journalctl"
     program.write_text(FAKE.format(log=tmp_path / "log", active=active, status=status))
-    program.chmod(stat.S_IRWXU)
-    return SystemdDaemons(reactor, {"systemctl": PurePosixPath(program)})
+    journal.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path / "asked"}\necho "{said}"\n')
+    for each in (program, journal):
+        each.chmod(stat.S_IRWXU)
+    return SystemdDaemons(reactor, {each.name: PurePosixPath(each) for each in (program, journal)})
 
 
 @pytest_twisted.ensureDeferred
@@ -316,6 +318,20 @@ async def test_refusal_of_systemd_is_quoted(tmp_path: Path) -> None:
         await daemons.start(context, GOOD)
     with pytest.raises(BoxUnavailableError):
         await daemons.reload(context, GOOD)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_that_does_not_start_is_told_in_its_own_words(tmp_path: Path) -> None:
+    daemons = systemd(tmp_path, status=1, said="named.conf:93: permission denied")
+    context = lane_context(tmp_path)
+    with pytest.raises(EffectFailedError, match=r"^named\.conf:93: permission denied\nsystemctl"):
+        await daemons.start(context, GOOD)
+    (tmp_path / "journalctl").unlink()
+    with pytest.raises(EffectFailedError, match=r"^systemctl enable --now .* Job failed\.$"):
+        await daemons.start(context, GOOD)
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    unit = f"heliosphere-daemon@{context.lane}.service"
+    assert asked.startswith(f"_SYSTEMD_UNIT={unit} --since -30s --lines 4 ")
 
 
 @pytest_twisted.ensureDeferred
