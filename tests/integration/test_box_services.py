@@ -98,6 +98,7 @@ async def test_r251_a_service_action_is_a_change_and_so_is_its_answer(model: Mod
     ("answer", "outcome", "words"),
     [
         (Declined(reason="not-granted", words="not named here"), "refused", "not named here"),
+        (Declined(reason="failed", words="one line\nand another"), "refused", "line; and another"),
         (NoAnswerError("the box did not answer within 60 seconds"), "unknown", "did not answer"),
         (BoxAwayError("the connection ended"), "unknown", "not connected"),
         (Services(services=()), "unknown", "something else"),

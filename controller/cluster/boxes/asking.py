@@ -55,7 +55,7 @@ async def ask_box(
     if isinstance(found, Declined):
         raise CommandError(
             "pserver.declined",
-            printable(found.words, 1000) or "the box declined",
+            shown(found.words, 1000) or "the box declined",
             field="name",
             value=name,
             allowed={**_WAYS_OUT, **(ways or {})}[found.reason].format(name=name),
@@ -82,5 +82,5 @@ def box_away(name: str, ever: bool) -> CommandError:
 
 
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Give a box's text as it may be shown."""
-    return printable(text.replace("\t", "    "), longest)
+    """Give a box's text as it may be shown, on one line."""
+    return printable(text.replace("\n", "; ").replace("\t", "    "), longest)
