@@ -64,7 +64,8 @@ async def test_r297_settings_are_saved_and_a_wrong_one_is_marked(panel: PanelSit
 
 
 @pytest.mark.parametrize(
-    ("condition", "alert"), [("behind", "alert-info"), ("daemon-down", "alert-danger")]
+    ("condition", "alert"),
+    [("behind", "alert-info"), ("blocked", "alert-warning"), ("daemon-down", "alert-danger")],
 )
 @ensureDeferred
 async def test_a_server_that_rests_is_no_alarm_and_one_that_is_down_is(
