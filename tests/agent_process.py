@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 
+from tests.daemons import programs
 from tests.integration.named_lane import _daemon_user
 from tests.scratch import scratch
 
@@ -36,17 +37,13 @@ class AgentProcess:
         self.directory.chmod(0o755)
         self.state = self.directory / "state"
         self.config = self.directory / "agent.toml"
-        programs = {
-            name: shutil.which(name) or f"/usr/sbin/{name}"
-            for name in ("named", "named-checkconf", "apache2")
-        }
         lines = [
             f'state = "{self.state}"',
             "controller = [" + ", ".join(f'"127.0.0.1:{port}"' for port in controllers) + "]",
         ]
         granted = [
             "[programs]",
-            *(f'{name} = "{path}"' for name, path in programs.items()),
+            *(f'{name} = "{path}"' for name, path in programs().items()),
             "[users]",
             *([f'named = "{_daemon_user()}"', 'apache2 = "www-data"'] if os.geteuid() == 0 else []),
             "[modules]",

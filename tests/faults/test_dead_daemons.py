@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 from collections.abc import Iterator
 
@@ -37,13 +38,18 @@ def well(broken: Broken) -> None:
     assert broken.settled(), broken.status()["lanes"]
 
 
-def programs(broken: Broken, box: str, name: str, path: str) -> None:
-    """Name another program in the box's grants and start the agent anew."""
+@contextlib.contextmanager
+def another_program(broken: Broken, box: str, name: str, path: str) -> Iterator[None]:
+    """Have the box's grants name another program, with which the agent starts anew, for a while."""
     config = broken.grants(box)
-    lines = config.read_text().splitlines()
-    changed = [f'{name} = "{path}"' if line.startswith(f'{name} = "/') else line for line in lines]
-    config.write_text("\n".join(changed) + "\n")
+    former = config.read_text()
+    config.write_text(re.sub(f'^{name} = "/.*"$', f'{name} = "{path}"', former, flags=re.M))
     broken.restart_agent(box)
+    try:
+        yield
+    finally:
+        config.write_text(former)
+        broken.restart_agent(box)
 
 
 @pytest.mark.parametrize("box", BOXES)
@@ -82,8 +88,7 @@ def test_a_daemon_that_does_not_start_quarantines_nothing(broken: Broken) -> Non
     failing = broken.cluster.home / "failing-named"
     failing.write_text("#!/bin/sh\necho 'the disk of named is on fire' >&2\nexit 1\n")
     failing.chmod(0o755)
-    programs(broken, "ns1", "named", str(failing))
-    try:
+    with another_program(broken, "ns1", "named", str(failing)):
         end(broken.daemon("ns1"))
         assert broken.lane_is("ns1", "daemon-down"), broken.lane("ns1")
         assert "daemon down" in broken.condition("ns1")
@@ -99,8 +104,6 @@ def test_a_daemon_that_does_not_start_quarantines_nothing(broken: Broken) -> Non
         state = broken.api.ask("GET", f"/changes/{last}")
         assert state.body["state"] == "pending"
         assert {lane["state"] for lane in state.body["lanes"]} <= {"live", "held", "waiting"}
-    finally:
-        programs(broken, "ns1", "named", "/usr/sbin/named")
     assert goes_live(broken, ZONE, "down")
     assert broken.settled(), broken.status()["lanes"]
     assert broken.quarantined() == [], [fault["message"] for fault in broken.faults()]

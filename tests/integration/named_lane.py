@@ -21,6 +21,7 @@ from templates.bind.service import BIND
 from templates.effects import CheckBound, MakeDirectory, RemovePath, UnitPlan, WriteFile
 from templates.objects import ObjectId
 from templates.service_type import SERVER_ID, Endpoint, LaneContext, Unit
+from tests.daemons import programs
 from tests.scratch import scratch
 
 CONTROL_SECRET = "Y29udHJvbCBjaGFubmVsIGtleSBvZiBhIHRlc3QgbGE="
@@ -29,7 +30,6 @@ TRANSFER_KEY = TsigKey(
     algorithm="hmac-sha256",
     secret="dHJhbnNmZXIga2V5IG9mIGEgdGVzdCBjbHVzdGVyISE=",
 )
-NAMED = shutil.which("named") or "/usr/sbin/named"
 
 
 def free_port() -> int:
@@ -87,7 +87,7 @@ class NamedLane:
 
     def start(self) -> None:
         finished = subprocess.run(
-            [NAMED, *BIND.daemon.start(self.context)],
+            [programs()["named"], *BIND.daemon.start(self.context)],
             check=False,
             capture_output=True,
             timeout=60,

@@ -31,14 +31,11 @@ from templates.bind.objects import BindSettings, MasterZone, Record, ServerSpec,
 from templates.objects import Spec, encode_spec
 from templates.registry import SERVICE_TYPES
 from templates.service_type import Endpoint
+from tests.daemons import programs
 from tests.integration.named_lane import TRANSFER_KEY, free_port
 from tests.scratch import scratch
 
 LANE = "6f2d0c9e-0000-4000-8000-000000000001"
-PROGRAMS = {
-    name: PurePosixPath(shutil.which(name) or f"/usr/sbin/{name}")
-    for name in ("named", "named-checkconf", "apache2")
-}
 _USERS = {"named": "bind", "apache2": "www-data"}
 
 
@@ -70,15 +67,16 @@ class RealLane:
 
     async def start(self) -> None:
         users = {name: user for name, user in _USERS.items() if os.geteuid() == 0 and _known(user)}
+        table = {name: PurePosixPath(path) for name, path in programs().items()}
         box = PosixBox(
             reactor=reactor,
             root=self.home / "lservers",
             grants=Grants(
-                programs=PROGRAMS,
+                programs=table,
                 users=users,
                 modules={"apache2": PurePosixPath("/usr/lib/apache2/modules")},
             ),
-            daemons=DirectDaemons(reactor, PROGRAMS),
+            daemons=DirectDaemons(reactor, table),
         )
         self._pool = ThreadPool(1, 1)
         self._pool.start()

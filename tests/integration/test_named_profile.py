@@ -17,7 +17,8 @@ from twisted.internet.threads import deferToThread
 
 from templates.bind.objects import SecondaryZone
 from templates.bind.service import BIND
-from tests.integration.named_lane import NAMED, NamedLane
+from tests.daemons import programs
+from tests.integration.named_lane import NamedLane
 from tests.integration.test_bind_real import ZONE, served, zone
 
 PROFILE = Path(__file__).parents[2] / "packaging" / "apparmor" / "named"
@@ -38,8 +39,9 @@ class TracedLane(NamedLane):
 
     def start(self) -> None:
         tracer = ["strace", "-D", "-f", "-qq", "-s", "4096", "-e", f"trace={CALLS}"]
+        named = [programs()["named"], *BIND.daemon.start(self.context)]
         subprocess.run(
-            [*tracer, "-A", "-o", self.trace, "--", NAMED, *BIND.daemon.start(self.context)],
+            [*tracer, "-A", "-o", self.trace, "--", *named],
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from tests.bench.answers import NameServerClient
+from tests.daemons import programs
 
 TEMPLATE = """$TTL 3600
 @ IN SOA ns1.{{ zone }}. root.{{ zone }}. {{ serial }} 10800 3600 1209600 3600
@@ -61,9 +62,8 @@ class NameServer:
             " listen-on-v6 { none; }; recursion no; notify no; pid-file none;"
             " session-keyfile none; };\n" + stanzas
         )
-        program = shutil.which("named") or "/usr/sbin/named"
         process = subprocess.Popen(
-            [program, "-f", "-c", str(folder / "named.conf")],
+            [programs()["named"], "-f", "-c", str(folder / "named.conf")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
