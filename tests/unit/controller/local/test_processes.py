@@ -1,5 +1,7 @@
 """Children of the supervisor: what they print is kept apart from the logs that they rotate."""
 
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -43,6 +45,23 @@ def test_last_words_are_those_of_the_log_and_what_was_printed(tmp_path: Path) ->
     finish(one)
     words = one.last_words(3).splitlines()
     assert words == ["line 17", "line 18", "line 19", "no memory"]
+
+
+def test_a_process_whose_group_outlives_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux before 6.9 says of such a process that its number is an invalid argument."""
+
+    def refuse(number: int, flags: int = 0) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    one = child(tmp_path, "-c", "import time; time.sleep(600)")
+    one.start()
+    found = one.identity
+    assert found is not None
+    processes.end([found])
+    assert found.process() is None
 
 
 def test_a_local_agent_rotates_its_own_log(tmp_path: Path) -> None:
