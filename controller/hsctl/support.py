@@ -22,6 +22,8 @@ from controller.hsctl.verbs import session
 _AGENT_CONFIG = Path("/etc/heliosphere/agent.toml")
 _AGENT_SECONDS = 20.0
 _MOST_OF_A_LOG = 4 * 1024 * 1024
+_MOST_DAEMONS = 20
+_DAEMON_LINES = 500
 _HIDDEN = "(removed)"
 _WORD = r"(?:password|passphrase|secret|token|csrf)"
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"',}]+)"""
@@ -83,9 +85,10 @@ def support() -> None:
 def bundle(file: Path, config: Path | None, logs: tuple[Path, ...]) -> None:
     """Write state and logs to FILE (0600): versions, status, faults, changes, configuration.
 
-    On a box, also what its agent says of itself. What cannot be had (a controller that is away, no
-    configuration on this host) is left out, and the file says so. Read it before you send it: names
-    of customers' domains are in it.
+    Connected boxes are asked for the last lines that their daemons logged, 20 daemons at most,
+    those in trouble first. On a box, also what its agent says of itself. What cannot be had (a
+    controller that is away, no configuration on this host) is left out, and the file says so. Read
+    it before you send it: names of customers' domains are in it.
 
     \b
     hsctl support bundle report.tar.gz
@@ -116,7 +119,6 @@ def _parts(config: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[str, s
         ("status.json", "status.show", False),
         ("faults.json", "fault.list", True),
         ("changes.json", "change.list", True),
-        ("logical-servers.json", "lserver.list", True),
     ):
         try:
             client = session().client
@@ -124,7 +126,32 @@ def _parts(config: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[str, s
             yield name, json.dumps(answer, indent=2)
         except HsctlError as error:
             yield name, f"not to be had: {error.message}\n"
+    yield from _of_servers()
     yield from _of_this_host(config, logs)
+
+
+def _of_servers() -> Iterator[tuple[str, str]]:
+    """Give the logical servers, and what their daemons logged last, as their boxes tell it."""
+    try:
+        client = session().client
+        servers = list(client.pages("lserver.list", {}, 500))
+    except HsctlError as error:
+        yield "logical-servers.json", f"not to be had: {error.message}\n"
+        return
+    yield "logical-servers.json", json.dumps(servers, indent=2)
+    lanes = sorted(
+        (lane["condition"] == "ok" and not lane["faults"], lane["pserver"], server["name"])
+        for server in servers
+        for lane in server["lanes"]
+        if lane["connected"]
+    )
+    for _, box, server in lanes[:_MOST_DAEMONS]:
+        asked = {"name": box, "service": server, "lines": _DAEMON_LINES}
+        try:
+            text = "\n".join(client.read("pserver.log", asked)["lines"]) + "\n"
+        except HsctlError as error:
+            text = f"not to be had: {error.message}\n"
+        yield f"daemons/{box}-{server}.log", text
 
 
 def _of_this_host(given: Path | None, logs: tuple[Path, ...]) -> Iterator[tuple[str, str]]:

@@ -4,13 +4,15 @@ import json
 import stat
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_twisted import ensureDeferred
 
 from controller.hsctl.support import scrubbed
+from controller.refusal import CommandError
 from tests.unit.controller.hsctl.conftest import Cli
-from tests.web_site import TOKEN, Told
+from tests.web_site import TOKEN, Asked, Told
 
 PLANTED = [
     TOKEN,
@@ -54,6 +56,18 @@ def test_json_stays_json() -> None:
     assert json.loads(shown) == {"a": {"secret": "(removed)", "name": "x"}, "token": "(removed)"}
 
 
+def parts(bundle: Path) -> dict[str, str]:
+    """Give the files of a bundle, each of which it holds once."""
+    with tarfile.open(bundle) as archive:
+        assert len(archive.getnames()) == len(set(archive.getnames()))
+        texts = {}
+        for name in archive.getnames():
+            part = archive.extractfile(name)
+            assert part is not None
+            texts[name.removeprefix("heliosphere-report/")] = part.read().decode()
+        return texts
+
+
 @ensureDeferred
 async def test_a_bundle_holds_state_and_logs_without_secrets(cli: Cli, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
@@ -65,22 +79,52 @@ async def test_a_bundle_holds_state_and_logs_without_secrets(cli: Cli, tmp_path:
         'database = "postgresql://hs:hunter2@db/heliosphere"\n'
     )
     config.chmod(0o600)
-    cli.runner.answer = lambda asked: Told({"items": [{"note": PLANTED[5]}], "next": None})
+    noted = {"name": "ns1.test", "lanes": [], "note": PLANTED[5]}
+    cli.runner.answer = lambda asked: Told({"items": [noted], "next": None})
     target = tmp_path / "report.tar.gz"
     arguments = ("support", "bundle", str(target), "--config", str(config), "--logs", str(logs))
     ended = await cli.run(*arguments)
     assert ended.code == 0, ended.err
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    with tarfile.open(target) as archive:
-        assert len(archive.getnames()) == len(set(archive.getnames()))
-        texts = {}
-        for name in archive.getnames():
-            part = archive.extractfile(name)
-            assert part is not None
-            texts[name.removeprefix("heliosphere-report/")] = part.read().decode()
+    texts = parts(target)
     assert set(texts) >= {"status.json", "faults.json", "controller.toml", "logs/logs-agent.log"}
     assert "the last line" in texts["logs/logs-agent.log"]
     whole = "".join(texts.values())
     for secret in ("hunter2", "MIGH", TOKEN, "AdZGDAeLke"):
         assert secret not in whole
     assert (await cli.run(*arguments)).code == 1  # never written over
+
+
+@ensureDeferred
+async def test_a_bundle_holds_what_daemons_logged_those_in_trouble_first(
+    cli: Cli, tmp_path: Path
+) -> None:
+    def lane(box: str, condition: str = "ok", faults: int = 0, connected: bool = True) -> Any:
+        return {"pserver": box, "condition": condition, "faults": faults, "connected": connected}
+
+    servers = [{"name": f"s{n:02}.test", "lanes": [lane(f"b{n:02}")]} for n in range(30)]
+    servers += [
+        {"name": "down.test", "lanes": [lane("x1", "daemon-down")]},
+        {"name": "faulty.test", "lanes": [lane("x2", faults=1), lane("x3", connected=False)]},
+    ]
+
+    def answer(asked: Asked) -> Any:
+        if asked.name == "lserver.list":
+            return Told({"items": servers, "next": None})
+        if asked.name != "pserver.log":
+            return Told({"items": [], "next": None})
+        if asked.request.name == "x2":
+            return CommandError("pserver.silent", "the box did not answer", status=503)
+        return Told({"lines": ["one", f"of {asked.request.service}: {PLANTED[4]}"]})
+
+    cli.runner.answer = answer
+    ended = await cli.run("support", "bundle", str(tmp_path / "report.tar.gz"))
+    assert ended.code == 0, ended.err
+    daemons = {
+        name.removeprefix("daemons/"): text
+        for name, text in parts(tmp_path / "report.tar.gz").items()
+        if name.startswith("daemons/")
+    }
+    assert daemons.pop("x1-down.test.log").startswith("one\nof down.test: postgresql://(removed)@")
+    assert daemons.pop("x2-faulty.test.log").startswith("not to be had: the box did not answer")
+    assert sorted(daemons) == [f"b{n:02}-s{n:02}.test.log" for n in range(18)]
