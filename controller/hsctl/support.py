@@ -88,7 +88,7 @@ def bundle(file: Path, config: Path | None, logs: tuple[Path, ...]) -> None:
     Connected boxes are asked for the last lines that their daemons logged, 20 daemons at most,
     those in trouble first. On a box, also what its agent says of itself. What cannot be had (a
     controller that is away, no configuration on this host) is left out, and the file says so. Read
-    it before you send it: names of customers' domains are in it.
+    it before you send it: names of customers' domains and addresses of their visitors are in it.
 
     \b
     hsctl support bundle report.tar.gz
