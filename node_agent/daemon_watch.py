@@ -40,6 +40,8 @@ class DaemonWatch:
         self._call: IDelayedCall | None = None
         self.suspect = True
         """Whether it has to be made well before anything is worked: after a start, a failure."""
+        self.serves = False
+        """Whether it serves all the same: the lane is blocked, and the daemon looked at as ever."""
 
     # --- life ---
 
@@ -94,7 +96,8 @@ class DaemonWatch:
 
     async def _look(self) -> None:
         """See that the daemon lives and answers: one that hangs has a process all the same."""
-        resting = self._resting() or self.suspect or not self._engine.has_server
+        trusted = self.serves or not self.suspect
+        resting = self._resting() or not trusted or not self._engine.has_server
         try:
             if not resting:
                 if not await self._engine.box.running():
@@ -102,7 +105,7 @@ class DaemonWatch:
                 await self._engine.baseline()
         except BoxUnavailableError as unavailable:
             event("daemon-gone", level=logging.WARNING, lane=self._name, why=unavailable)
-            self.suspect = True
+            self.suspect, self.serves = True, False
             self._wake()
         finally:
             self.start()

@@ -112,11 +112,16 @@ class Engine:
             await self._blocking(lambda: self._entries.close([one.entry for one in left]))
         return (*lost, *(id for one in left for id in objects_of(one.undo)))
 
-    async def _reload(self) -> None:
-        """Reload what the checker accepts: what was put back may have been broken by hand, and a
-        daemon that reads that ends.
+    async def check(self) -> None:
+        """See that the daemon's checker accepts all that stands in place, override files too.
+
+        Somebody may have broken it by hand, and a daemon that reads it then ends. Raises
+        `EffectFailedError` with the checker's words.
         """
         await self.box.check(self._type.daemon.check(self._context()))
+
+    async def _reload(self) -> None:
+        await self.check()
         await self.box.reload()
 
     async def _stand_up(self) -> tuple[ObjectId, ...]:

@@ -62,12 +62,7 @@ ALTER TABLE lane ADD COLUMN unfilled TEXT;
 UPDATE lane SET unfilled = '';
 PRAGMA user_version = 4;
 """
-_BLOCKED = """
-PRAGMA user_version = 5;
-"""
-"""A lane's condition may be ``blocked``: an agent that knows no such word would tell it to any
-controller."""
-FORMATS = (_SCHEMA, _LIVE, _CHANGE, _FILES, _BLOCKED)
+FORMATS = (_SCHEMA, _LIVE, _CHANGE, _FILES)
 """What leads from one format of the file to the next."""
 
 

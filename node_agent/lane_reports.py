@@ -12,7 +12,6 @@ from node_agent.records import LaneRecord
 from node_agent.round import Round
 from node_agent.telling import LONGEST_WORDS, outcome, outcome_pages, verdicts_of
 from node_agent.wire.messages import (
-    PROTOCOL_MIN,
     FromAgent,
     Inventory,
     LaneCondition,
@@ -21,7 +20,6 @@ from node_agent.wire.messages import (
     Observed,
     Outcomes,
 )
-from node_agent.wire.older import known_condition
 from templates.objects import ObjectId
 
 INVENTORY_PAGE = 5000
@@ -52,7 +50,7 @@ class LaneReports:
     # --- for a new session ---
 
     def report(self) -> LaneReport:
-        """Describe the lane for a `Hello`, as protocol 1 has it. Blocks on the journal."""
+        """Describe the lane for a `Hello`, in words of protocol 1. Blocks on the journal."""
         record = self._journal.lanes.get(self._lane)
         return LaneReport(
             lane=self._lane,
@@ -61,7 +59,7 @@ class LaneReports:
             settled_revision=self._journal.settled_revision(self._lane),
             object_hash=record.object_hash,
             renderer=record.renderer,
-            condition=known_condition(self.condition, PROTOCOL_MIN),
+            condition="behind" if self.condition == "blocked" else self.condition,
         )
 
     def outcomes(self) -> tuple[Outcomes, ...]:

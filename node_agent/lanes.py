@@ -87,7 +87,7 @@ class Lane:
             clock,
             looking=watch_daemon,
             resting=lambda: self._busy or self._held,
-            wake=self.wake,
+            wake=self._work_now,
         )
         self.zones = ZoneWatch(clock, engine.box, self.reports.observed)
         self._repaired = False
@@ -226,7 +226,13 @@ class Lane:
         return await self._blocking(lambda: self._engine.previews.preview(objects))
 
     async def restart_daemon(self) -> None:
-        """Stop the daemon where it runs and start it, between two rounds; then see it answer."""
+        """Stop the daemon where it runs and start it, between two rounds; then see it answer.
+
+        Raises `EffectFailedError` where it runs and would not start again: nothing is stopped then.
+        """
+        await self.idle()
+        if await self.daemon.running():
+            await self._engine.check()
         self.daemon.restart()
         self._failures = 0
         self._work_now()
@@ -304,6 +310,7 @@ class Lane:
         except KeyRefusedError:
             # It runs with another configuration than ours: a repair is the one way back.
             if not (self.drift.waiting and self._may_apply):
+                await self._engine.baseline()  # one that serves nobody is down
                 raise
 
     async def _work_once(self) -> bool:
@@ -389,6 +396,7 @@ class Lane:
         condition: LaneCondition = "behind"
         if why is not None:
             condition, message = _condition(why), str(why)
+        self.daemon.serves = condition == "blocked"
         delay = self._delay(self._failures)
         self._failures += 1
         event("put-off", level=logging.WARNING, lane=self.name, seconds=f"{delay:.1f}", why=message)

@@ -203,7 +203,7 @@ class LocalCluster:
         # What has served before may have been changed since, by a command or by hand: whoever did
         # it needs the panel to look.
         servers = modelled(client, plan)
-        held = [server for server in servers if server.condition in ("held", "ahead")]
+        held = [server for server in servers if server.condition in ("held", "ahead", "blocked")]
         notes += [server.note for server in (*late, *held)]
         return followed(plan, servers), notes
 

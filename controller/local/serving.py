@@ -19,8 +19,8 @@ from controller.local.places import is_free
 _ANSWER_SECONDS = 2.0
 _SECOND = "second"
 """The type of an address that a server has beside its own while it is renumbered."""
-_LEFT_ALONE = ("held", "ahead", "modelled")
-"""Conditions of a lane to which nothing comes by waiting; a person ends the first two."""
+_LEFT_ALONE = ("held", "ahead", "blocked", "modelled")
+"""Conditions of a lane to which nothing comes by waiting; a person ends the first three."""
 
 
 @attrs.frozen
@@ -35,13 +35,16 @@ class Server:
     condition: str = "ok"
     """Of its lane here that is worst off; ``message`` says more of it."""
     message: str = ""
+    connected: bool = True
+    """Whether that lane's box has a session: it may be blocked no more where it has none."""
     settled: bool = True
     """Whether its boxes have applied all that they shall serve."""
 
     @property
     def awaited(self) -> bool:
         """Whether it comes to serve by waiting."""
-        return self.condition not in _LEFT_ALONE
+        gone = self.condition == "blocked" and not self.connected
+        return gone or self.condition not in _LEFT_ALONE
 
     @property
     def note(self) -> str:
@@ -96,6 +99,7 @@ def modelled(client: Client, plan: ClusterPlan) -> list[Server]:
                     tls_port=server["settings"].get("tls_port"),
                     condition=worst["condition"],
                     message=worst["message"],
+                    connected=worst["connected"],
                     settled=all(
                         lane["connected"]
                         and lane["condition"] == "ok"

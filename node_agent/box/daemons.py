@@ -32,6 +32,8 @@ to look up, takes a minute, and the daemon serves what it had meanwhile."""
 STOP_DEADLINE = 30.0
 LAST_LINES = 4
 """Lines of a daemon that did not start which are told."""
+WORDS_DEADLINE = 5.0
+"""Seconds that finding them may take: the lane does nothing else meanwhile."""
 _PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05)
 _PID = re.compile(rb"[1-9][0-9]{0,9}\s*", re.ASCII)
 
@@ -290,7 +292,9 @@ class SystemdDaemons:
             *("--output", "cat", "--no-pager", "--quiet"),
         )
         try:
-            finished = await run_program(self.reactor, self.table, "journalctl", arguments)
+            finished = await run_program(
+                self.reactor, self.table, "journalctl", arguments, timeout=WORDS_DEADLINE
+            )
         except BoxUnavailableError:
             return ""
         return finished.output if finished.status == 0 else ""

@@ -10,6 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from node_agent.effects.failures import EffectFailedError
 from node_agent.journal import Journal
 from templates.bind.layout import master_file
 from tests.integration.real_lane import LANE, RealLane, own, site, zone
@@ -303,6 +304,8 @@ async def test_a_broken_override_takes_no_daemon_down_and_blames_no_customer(
     assert "override file is refused" in web.lane.reports.message
     assert str(broken) in web.lane.reports.message
     assert web.outcomes() == {}
+    with pytest.raises(EffectFailedError, match=r"broken\.conf"):
+        await web.lane.restart_daemon()
     assert web.process == process
     assert (await web.status("a.test"))[0] == 200
     broken.unlink()
@@ -336,6 +339,8 @@ async def test_a_broken_override_of_bind_is_told_before_named_reads_it(dns: Real
     change = Deferred.fromCoroutine(dns.take(dns.server()))
     await dns.until(lambda: dns.lane.reports.condition == "blocked")
     assert "override file is refused" in dns.lane.reports.message
+    with pytest.raises(EffectFailedError, match=r"broken\.conf"):
+        await dns.lane.restart_daemon()
     assert dns.process == process
     assert await dns.serial("a.test") == 1
     broken.unlink()

@@ -82,6 +82,10 @@ async def test_a_server_that_rests_is_no_alarm_and_one_that_is_down_is(
     assert re.findall(r'class="alert (alert-[a-z]+)"(?:(?!class="alert).)*some words', page) == [
         alert
     ]
+    assert "serves on" not in page, "nobody knows: its box is not connected"
+    await panel.model.write("UPDATE box SET connected = true WHERE name = 'web1'")
+    page = await visitor.text("/servers/server/web1.example.net")
+    assert ("serves on" in page) == (condition == "blocked")
 
 
 @ensureDeferred

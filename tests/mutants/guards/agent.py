@@ -218,8 +218,8 @@ MUTANTS = (
         "agent.dashes-before-a-unit",
         "S11",
         DAEMONS,
-        '        arguments = (*verb, "--", _unit(context, daemon))',
-        "        arguments = (*verb, _unit(context, daemon))",
+        '        arguments = (*verb, "--", unit)',
+        "        arguments = (*verb, unit)",
         (f"{_S11}::test_a_lane_is_one_argument_behind_the_options",),
     ),
     Mutant(

@@ -4,6 +4,7 @@ from tests.mutants.mutant import Mutant
 
 DAEMONS = "node_agent/box/daemons.py"
 RNDC = "node_agent/effects/rndc.py"
+_LANES = "tests/unit/node_agent/test_lanes.py"
 _RELOADS = "tests/unit/node_agent/test_reload_limit.py"
 _BESIDE = "tests/unit/node_agent/test_bystanders.py"
 _LYING = "tests/faults/test_lying_daemons.py"
@@ -159,5 +160,32 @@ MUTANTS = (
             "::test_reload_that_takes_a_minute_is_waited_for",
         ),
         waits=True,
+    ),
+    Mutant(
+        "agent.restart-checked",
+        "P4",
+        "node_agent/lanes.py",
+        "        if await self.daemon.running():\n            await self._engine.check()\n",
+        "",
+        (
+            "tests/unit/node_agent/test_services.py"
+            "::test_a_daemon_that_would_not_start_again_is_not_stopped",
+        ),
+    ),
+    Mutant(
+        "agent.blocked-looked-at",
+        "P4",
+        "node_agent/daemon_watch.py",
+        "        trusted = self.serves or not self.suspect\n",
+        "        trusted = not self.suspect\n",
+        (f"{_LANES}::test_the_daemon_of_a_blocked_lane_is_looked_at_as_ever",),
+    ),
+    Mutant(
+        "agent.blocked-silent",
+        "P4",
+        "node_agent/lanes.py",
+        "                await self._engine.baseline()  # one that serves nobody is down\n",
+        "",
+        (f"{_LANES}::test_a_daemon_with_another_key_is_down_once_it_answers_nobody",),
     ),
 )

@@ -108,7 +108,7 @@ MUTANTS = (
         "wire.older-hello",
         "P4",
         "node_agent/lane_reports.py",
-        "condition=known_condition(self.condition, PROTOCOL_MIN)",
+        'condition="behind" if self.condition == "blocked" else self.condition',
         "condition=self.condition",
         (_BLOCKED,),
     ),

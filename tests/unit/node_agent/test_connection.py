@@ -152,7 +152,7 @@ async def test_a_lane_is_called_blocked_where_the_controller_knows_the_word(
     assert controller.session is not None
     controller.session.lose("a controller of another protocol")
     await controller.until(lambda: controller.said(LaneState))
-    assert controller.said(Hello)[0].lanes[0].condition == "daemon-down"
+    assert controller.said(Hello)[0].lanes[0].condition == "behind"
     assert [told.condition for told in controller.said(LaneState)] == [word]
     assert controller.said(LaneState)[0].message == "a file that somebody broke"
 

@@ -6,9 +6,10 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from node_agent import daemon_watch, telling
-from node_agent.effects.failures import BlockedError, NotFinishedError
+from node_agent.effects.failures import BlockedError, KeyRefusedError, NotFinishedError
 from node_agent.entries import Point, pass_by
 from node_agent.wire.messages import LaneState, Outcome, Outcomes, Stored
+from templates.objects import ObjectId
 from tests.unit.node_agent.bench_of_one import LANE, gone, page, server, zone
 from tests.unit.node_agent.lane_bench import LaneBench
 
@@ -74,7 +75,7 @@ def test_a_reload_that_did_not_end_in_time_blames_nobody(monkeypatch: pytest.Mon
 def test_a_lane_whose_daemon_serves_on_is_blocked_and_not_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A controller that says in its Welcome what it knows is told so; a Hello says it to all."""
+    """A controller that says in its Welcome what it knows is told so; a Hello alarms none."""
     bench = LaneBench()
     bench.take(server(1), page("a.test", 2))
 
@@ -86,12 +87,47 @@ def test_a_lane_whose_daemon_serves_on_is_blocked_and_not_down(
         bench.take(page("b.test", 3))
         told = bench.lane.reports.state()
         assert (told.condition, told.message) == ("blocked", "a file that somebody broke")
-        assert bench.lane.reports.report().condition == "daemon-down"
+        assert bench.lane.reports.report().condition == "behind"
         assert bench.journal.lanes.get(LANE).condition == "blocked"
         assert bench.heard(Outcomes)[-1].outcomes == ()
     bench.pass_time()
     assert bench.lane.reports.condition == "ok"
     assert bench.journal.settled_revision(LANE) == 3
+
+
+def test_the_daemon_of_a_blocked_lane_is_looked_at_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be blocked for days, and rests for up to a minute between two tries."""
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 2), page("a.test", 3))
+
+    async def refuse() -> None:
+        raise BlockedError("a file that somebody broke")
+
+    monkeypatch.setattr(bench.daemon, "reload", refuse)
+    bench.take(page("b.test", 4))
+    bench.pass_time(600.0)
+    assert bench.lane.reports.condition == "blocked"
+    bench.daemon.kill()
+    bench.pass_time(daemon_watch.WATCH_EVERY + 1)
+    assert bench.daemon.alive
+    assert bench.daemon.serials == {"a.test": 1}
+
+
+@pytest.mark.parametrize(("answer", "condition"), [("", "blocked"), ("no answer", "daemon-down")])
+def test_a_daemon_with_another_key_is_down_once_it_answers_nobody(
+    monkeypatch: pytest.MonkeyPatch, answer: str, condition: str
+) -> None:
+    bench = LaneBench()
+    bench.take(server(1), zone("a.test", 2))
+
+    async def refuse() -> tuple[ObjectId, ...]:
+        raise KeyRefusedError("named does not take the agent's key")
+
+    monkeypatch.setattr(bench.lane._engine, "recover", refuse)
+    bench.world.refuses = lambda effect: answer
+    bench.lane.daemon.suspect = True
+    bench.lane.wake()
+    assert bench.lane.reports.condition == condition
 
 
 def test_a_retry_that_falls_due_while_a_batch_is_stored_is_not_lost(

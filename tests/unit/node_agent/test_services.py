@@ -169,6 +169,18 @@ async def test_r251_a_lane_is_restarted_and_serves_what_it_served(box: Box) -> N
 
 
 @ensureDeferred
+async def test_a_daemon_that_would_not_start_again_is_not_stopped(box: Box) -> None:
+    box.bench.world.check = lambda files, check: "a broken override file"
+    box.bench.daemon.log.clear()
+    found = await box.act("toy1", "restart")
+    assert isinstance(found, Declined)
+    assert "a broken override file" in found.words
+    assert "stop" not in box.bench.daemon.log
+    assert box.bench.daemon.alive
+    assert box.bench.lane.reports.condition == "ok"
+
+
+@ensureDeferred
 async def test_a_restart_that_fails_is_told_with_the_daemons_words(box: Box) -> None:
     box.bench.world.starts = lambda files: False
     found = await box.act("toy1", "restart")

@@ -36,9 +36,7 @@ def test_a_file_system_that_is_bound_elsewhere_too_is_told_once(
         Part("/dev/vda", "/var/lib/heliosphere/agent"),
     ]
     monkeypatch.setattr(psutil, "disk_partitions", lambda all: parts)
-    monkeypatch.setattr(
-        psutil, "disk_usage", lambda mountpoint: psutil._ntp.sdiskusage(4, 1, 3, 25)
-    )
+    monkeypatch.setattr(psutil, "disk_usage", lambda mountpoint: Usage())
     told: Any = sample(())["disks"]
     assert [(each["device"], each["mount"]) for each in told] == [
         ("/dev/vda", "/"),

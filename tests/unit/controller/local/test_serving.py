@@ -80,7 +80,14 @@ def test_the_model_says_where_a_server_is_and_how_it_goes() -> None:
 
 
 @pytest.mark.parametrize(
-    "lane", [{"connected": False}, {"settled_revision": 2}, {"condition": "daemon-down"}], ids=str
+    "lane",
+    [
+        {"connected": False},
+        {"connected": False, "condition": "blocked"},
+        {"settled_revision": 2},
+        {"condition": "daemon-down"},
+    ],
+    ids=str,
 )
 def test_a_server_whose_box_has_not_applied_all_is_behind(lane: dict[str, Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -92,7 +99,7 @@ def test_a_server_whose_box_has_not_applied_all_is_behind(lane: dict[str, Any]) 
     assert behind([well], "heliosphere.test") == [well], "nobody answers"
 
 
-@pytest.mark.parametrize("condition", ["held", "ahead"])
+@pytest.mark.parametrize("condition", ["held", "ahead", "blocked"])
 def test_what_a_person_must_end_is_told_and_not_waited_for(condition: str) -> None:
     (held,) = listed(server(condition=condition, message="by ada\nmore", settled_revision=1))
     assert behind([held], "heliosphere.test") == []

@@ -321,10 +321,16 @@ async def test_refusal_of_systemd_is_quoted(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_daemon_that_does_not_start_is_told_in_its_own_words(tmp_path: Path) -> None:
+async def test_a_daemon_that_does_not_start_is_told_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     daemons = systemd(tmp_path, status=1, said="named.conf:93: permission denied")
     context = lane_context(tmp_path)
     with pytest.raises(EffectFailedError, match=r"^named\.conf:93: permission denied\nsystemctl"):
+        await daemons.start(context, GOOD)
+    (tmp_path / "journalctl").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("node_agent.box.daemons.WORDS_DEADLINE", 0.1)
+    with pytest.raises(EffectFailedError, match=r"^systemctl enable --now .* Job failed\.$"):
         await daemons.start(context, GOOD)
     (tmp_path / "journalctl").unlink()
     with pytest.raises(EffectFailedError, match=r"^systemctl enable --now .* Job failed\.$"):
