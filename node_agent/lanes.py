@@ -8,9 +8,11 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 
 from node_agent.box.interface import LaneBox
 from node_agent.concurrency import Blocking
@@ -35,6 +37,9 @@ from templates.objects import ObjectId
 
 FIRST_RETRY, LONGEST_RETRY = 0.5, 60.0
 """Seconds until something put off is tried again: doubled each time, with jitter."""
+SETTLE_AFTER = 0.02
+"""Seconds from telling what is live until it is settled: names are synced then, and the journal's
+entry closed. Meanwhile a zone is transferred, and who waits for that waits for the same disk."""
 HELD = "held on the box by hs-agent"
 AHEAD = "the controller's history is another one; adopt or overwrite"
 RESTING = "some changes wait for the next reload of the daemon, which rests between them"
@@ -57,6 +62,7 @@ class Lane:
         send: Callable[[FromAgent], None],
         watch_daemon: bool = True,
         verify_every: float = VERIFY_EVERY,
+        settle_after: float = SETTLE_AFTER,
     ) -> None:
         self.id = record.id
         self.name = record.name
@@ -71,9 +77,11 @@ class Lane:
         self._ahead = record.condition == "ahead"
         self._history = record.history
         self._queue: deque[Batch] = deque()
+        self._settle_after = settle_after
         self._busy = False
         self._woken = False
         self._stopped = False
+        self._room: Deferred[None] | None = None
         self._failures = 0
         self._retry_call: IDelayedCall | None = None
         self._failed_call: IDelayedCall | None = None
@@ -261,6 +269,8 @@ class Lane:
     def wake(self) -> None:
         """Work, unless that is put off; where it is under way, once more after it."""
         self._woken = True
+        if self._room is not None:
+            self._room.cancel()
         if not self._busy and not self._stopped:
             self._busy = True
             Deferred.fromCoroutine(self._work())
@@ -339,6 +349,8 @@ class Lane:
         await self.reports.tell(work, stored=batch is not None)
         if any(verdict.outcome == "failed" for verdict in work.verdicts):
             self._retry_failed_later()
+        if work.done:
+            await self._leave_room()
         await self._engine.settle(work)
         if work.done:
             self.drift.verifier.wrote()
@@ -352,6 +364,14 @@ class Lane:
         else:
             self.reports.say("ok", "")
         return False
+
+    async def _leave_room(self) -> None:
+        """Let the daemon have disk and processors for a moment, unless there is more to do."""
+        if self._settle_after and not (self._woken or self._stopped):
+            self._room = deferLater(self._clock, self._settle_after)
+            with suppress(CancelledError):
+                await self._room
+            self._room = None
 
     def _rest(self) -> None:
         """Come back to what waits for a reload once there may be one."""

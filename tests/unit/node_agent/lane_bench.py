@@ -35,7 +35,7 @@ class FillingJournal(Journal):
 class LaneBench:
     """The box and the journal outlive the lane, as they do the agent."""
 
-    def __init__(self, at: Callable[[Point], None] = pass_by) -> None:
+    def __init__(self, at: Callable[[Point], None] = pass_by, settle_after: float = 0.0) -> None:
         self.world = World(check=toy_check, starts=toy_starts)
         self.box = MemoryBox(self.world)
         self.journal = FillingJournal(None)
@@ -43,6 +43,7 @@ class LaneBench:
         self.clock = Clock()
         self.said: list[FromAgent] = []
         self.at = at
+        self.settle_after = settle_after
         self.batches = 0
         self.start()
 
@@ -63,6 +64,7 @@ class LaneBench:
             blocking=inline,
             clock=self.clock,
             send=self.said.append,
+            settle_after=self.settle_after,
         )
         self.lane.start()
 

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from node_agent import daemon_watch, telling
 from node_agent.effects.failures import BlockedError, KeyRefusedError, NotFinishedError
 from node_agent.entries import Point, pass_by
+from node_agent.lanes import SETTLE_AFTER
 from node_agent.wire.messages import LaneState, Outcome, Outcomes, Stored
 from templates.objects import ObjectId
 from tests.unit.node_agent.bench_of_one import LANE, gone, page, server, zone
@@ -128,6 +129,23 @@ def test_a_daemon_with_another_key_is_down_once_it_answers_nobody(
     bench.lane.daemon.suspect = True
     bench.lane.wake()
     assert bench.lane.reports.condition == condition
+
+
+def test_what_is_told_is_settled_a_moment_later_or_before_what_comes_next() -> None:
+    bench = LaneBench(settle_after=SETTLE_AFTER)
+    bench.take(server(1))
+    bench.pass_time(1.0)
+    bench.take(zone("a.test", 2))
+    assert bench.heard(Outcomes)[-1].settled_revision == 2
+    (entry,) = bench.journal.entries.still_open(LANE)
+    assert entry.live
+    bench.take(zone("a.test", 3, serial=2))
+    assert bench.heard(Outcomes)[-1].settled_revision == 3
+    (last,) = bench.journal.entries.still_open(LANE)
+    assert last.body != entry.body, "the first one is closed"
+    bench.clock.advance(SETTLE_AFTER)
+    assert bench.journal.entries.still_open(LANE) == ()
+    assert bench.lane.reports.condition == "ok"
 
 
 def test_a_retry_that_falls_due_while_a_batch_is_stored_is_not_lost(
