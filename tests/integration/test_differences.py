@@ -25,7 +25,7 @@ from controller.principal import Principal
 from controller.refusal import CommandError
 from controller.runner import CommandRunner
 from controller.storage.database import Transaction
-from node_agent.wire.messages import Question, Welcome
+from node_agent.wire.messages import PROTOCOL_MAX, Question, Welcome
 from node_agent.wire.questions import (
     MOST_PREVIEWED,
     MOST_PREVIEWED_BYTES,
@@ -279,7 +279,7 @@ async def test_an_agent_of_this_protocol_is_sent_it(cluster: FleetCluster) -> No
     agent.protocol_max = 7
     await agent.connect(reactor, cluster.agent_port)
     await agent.until(lambda: bool(agent.said(Welcome)))
-    assert [welcome.protocol for welcome in agent.said(Welcome)] == [2]
+    assert [welcome.protocol for welcome in agent.said(Welcome)] == [PROTOCOL_MAX]
     asking = Deferred.fromCoroutine(cluster.fleet.ask(box, AskPreview(lane="x", objects=()), 60.0))
     asking.addErrback(lambda failure: failure.trap(NoAnswerError))
     await agent.until(lambda: bool(agent.said(Question)))
