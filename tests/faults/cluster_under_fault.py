@@ -201,6 +201,11 @@ class Broken:
         """What a process has logged so far."""
         return (self.cluster.folder / "logs" / f"{name}.log").read_text()
 
+    def last_words(self, most: int = 3000) -> str:
+        """What all processes logged last, for whoever finds them silent."""
+        logs = (*self.cluster.folder.glob("*.log"), *self.cluster.folder.glob("logs/*.*"))
+        return "\n".join(f"== {log.name}\n{log.read_text()[-most:]}" for log in logs)
+
     def daemon(self, box: str) -> psutil.Process | None:
         """The box's daemon: the parent of those that name its lane on their command line."""
         root = str(self.lane_root(box)) + os.sep

@@ -112,7 +112,7 @@ def test_no_change_is_lost_or_misordered_by_kills_at_random_moments(broken: Brok
     for thread in (waiter, writer):
         thread.stopping.set()
         thread.join(90)
-        assert not thread.is_alive()
+        assert not thread.is_alive(), broken.last_words()
         assert thread.failure is None, thread.failure
 
     assert waiter.lies == []
