@@ -19,6 +19,7 @@ import psycopg2
 
 from controller.local import places, processes
 from controller.local.layout import ClusterPlan, Layout
+from controller.storage.binaries import BinariesError
 from controller.storage.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 Say = Callable[[str], None]
@@ -177,18 +178,24 @@ class Supervisor:
             raise StoppedError
 
     def tend(self) -> None:
-        """Restart what died. Called several times a second."""
+        """Restart what died. Called several times a second; what does not start now is tried again.
+
+        Whoever ends here leaves a cluster that nobody looks after.
+        """
         if self.postgres.pid is None:
             self.say("PostgreSQL is down: starting it again")
             try:
                 self.postgres.start()
-            except (EmbeddedPostgresError, psycopg2.Error) as error:
-                # Killed again while it started, or its former processes are not gone yet.
+            except (EmbeddedPostgresError, BinariesError, OSError, psycopg2.Error) as error:
+                # Killed again while it started, its former processes not gone yet, no room.
                 self.say(f"PostgreSQL does not start yet: {error}")
         for child in self.children:
-            if child.tend():
-                self.say(f"{child.name} had ended: started again")
-                self._remember()
+            try:
+                if child.tend():
+                    self.say(f"{child.name} had ended: started again")
+                    self._remember()
+            except OSError as error:
+                self.say(f"{child.name} does not start yet: {error}")
 
     def stop(self) -> None:
         """End everything: agents and controller, the daemons on the boxes, the database."""
