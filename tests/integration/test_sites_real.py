@@ -14,7 +14,7 @@ import pytest
 from controller.local.layout import Layout
 from tests.certificates import certificate
 from tests.faults.cluster_under_fault import Answer, Broken, broken_cluster
-from tests.local_cluster import Ran
+from tests.local_cluster import Ran, eventually
 from tests.web_asking import Asker, Page
 
 pytestmark = pytest.mark.timeout(300)
@@ -140,23 +140,26 @@ def test_a_directory_listing_comes_and_goes(sites: Sites) -> None:
 
 
 def test_an_own_certificate_comes_and_goes(sites: Sites) -> None:
+    """What is not served any more is removed a moment after the change is live."""
+
+    def files() -> set[Path]:
+        return set((sites.lane / "tls").glob("own.test.*"))
+
     name = sites.domain("own.test")
     assert sites.web.tls(name).certificate == NEUTRAL
     sites.hsctl("site", "set", name, *sites.pair(name))
     for host in (name, f"www.{name}"):
         page = sites.web.tls(host)
         assert (page.certificate, FIRST_PAGE.format(name) in page.text) == (name, True)
-    files = list((sites.lane / "tls").glob("own.test.*"))
-    assert [file.stat().st_mode & 0o777 for file in files] == [0o600]
+    former = files()
+    assert [file.stat().st_mode & 0o777 for file in former] == [0o600]
     sites.hsctl("site", "set", name, *sites.pair(name))
-    renewed = list((sites.lane / "tls").glob("own.test.*"))
-    assert len(renewed) == 1
-    assert renewed != files
+    assert eventually(lambda: len(files()) == 1 and not former & files())
     assert sites.show(name)["has_certificate"] is True
     sites.hsctl("site", "set", name, "--no-certificate")
     page = sites.web.tls(name)
     assert (page.certificate, FIRST_PAGE.format(name) in page.text) == (NEUTRAL, True)
-    assert list((sites.lane / "tls").glob("own.test.*")) == []
+    assert eventually(lambda: files() == set())
 
 
 def test_p6_a_name_without_a_certificate_is_shown_the_neutral_one(sites: Sites) -> None:
@@ -199,7 +202,7 @@ def test_sites_of_an_account_share_one_file_and_others_have_theirs(sites: Sites)
         assert FIRST_PAGE.format(name) in sites.web.get(name).text
     for name in mine:
         sites.hsctl("site", "set", name, "--plain")
-    assert not new.exists()
+    assert eventually(lambda: not new.exists())
 
 
 def test_www_is_an_alias_until_it_is_a_domain_of_its_own(sites: Sites) -> None:
