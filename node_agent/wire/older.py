@@ -4,12 +4,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from node_agent.wire.messages import PROTOCOL_BLOCKED, FromAgent, LaneCondition, LaneState
-
-
-def known_condition(condition: LaneCondition, protocol: int) -> LaneCondition:
-    """Give the word for a condition that a controller of ``protocol`` knows."""
-    return "daemon-down" if condition == "blocked" and protocol < PROTOCOL_BLOCKED else condition
+from node_agent.wire.messages import PROTOCOL_BLOCKED, FromAgent, LaneState
 
 
 def speaking(protocol: int, send: Callable[[FromAgent], None]) -> Callable[[FromAgent], None]:
@@ -18,9 +13,8 @@ def speaking(protocol: int, send: Callable[[FromAgent], None]) -> Callable[[From
         return send
 
     def send_known(message: FromAgent) -> None:
-        if isinstance(message, LaneState):
-            condition = known_condition(message.condition, protocol)
-            message = structs.replace(message, condition=condition)
+        if isinstance(message, LaneState) and message.condition == "blocked":
+            message = structs.replace(message, condition="daemon-down")
         send(message)
 
     return send_known

@@ -26,7 +26,8 @@ LANES = "/var/lib/heliosphere/agent/lservers"
 CALLS = (
     "open,openat,creat,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,link,linkat,chdir"
 )
-_CALL = re.compile(r"^\d+ +(?P<call>\w+)\((?P<arguments>.*)\) = ")
+_CALL = re.compile(r"^\d+ +(?P<call>\w+)\((?P<arguments>.*?)(?:\) += |<unfinished)")
+"""One that another thread's line cut in two has its arguments in the first half."""
 _PATH = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 

@@ -56,7 +56,7 @@ def test_a_process_whose_group_outlives_it_is_waited_for(
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    one = child(tmp_path, "-c", "import time; time.sleep(600)")
+    one = child(tmp_path, "-c", "import time; time.sleep(60)")
     one.start()
     found = one.identity
     assert found is not None
