@@ -73,14 +73,16 @@ def show(id: int) -> Mapping[str, Any]:
 )
 @follows("change.show")
 def watch(id: int, timeout: float) -> int:
-    """Wait until a change is live; the exit code is that of the write itself.
+    """Wait until a change is live, also while a box is lost or a lane is held.
+
+    The exit code is that of the write itself.
 
     \b
     hsctl change watch 17 --timeout 600
     """
     current = session()
     change = Followed(id, "watched", current.watch(id), current.profile.name)
-    return told(lambda: follow(current.client, change, timeout))
+    return told(lambda: follow(current.client, change, timeout, patient=True))
 
 
 @change.command()

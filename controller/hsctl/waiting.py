@@ -40,17 +40,22 @@ class Verdict:
     words: str
 
 
-def judge(state: Mapping[str, Any], stuck_for: float) -> Verdict | None:
-    """Say whether the wait is over; None to go on.
-
-    ``stuck_for`` are the seconds since a lane was first seen lost or held. Unknown is never done.
-    """
+def judge(state: Mapping[str, Any]) -> Verdict | None:
+    """Say how the change ended; None while it has not. Unknown is never done."""
     lanes: Sequence[Lane] = state["lanes"]
     if state["state"] == "done":
         return Verdict(exit_codes.DONE, f"live on {where(lanes)}" if lanes else "")
     if state["state"] == "failed":
         bad = "; ".join(line(lane) for lane in lanes if lane["state"] in BAD)
         return Verdict(exit_codes.NOT_APPLIED, bad or "a box could not apply it")
+    return None
+
+
+def _given_up(lanes: Sequence[Lane], stuck_for: float) -> Verdict | None:
+    """Say that waiting on is of no use now; None while it may be.
+
+    ``stuck_for`` are the seconds since a lane was first seen lost or held.
+    """
     stuck = [lane for lane in lanes if lane["state"] in STUCK]
     moving = any(lane["state"] in MOVING for lane in lanes)
     if stuck and (not moving or stuck_for >= _GRACE):
@@ -63,17 +68,19 @@ def follow(
     change: Followed,
     timeout: float,
     *,
+    patient: bool = False,
     now: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
     display: displays.Display | None = None,
 ) -> int:
     """Wait until ``change`` is live, has failed, is stuck or ``timeout`` seconds are over.
 
+    ``patient``: it being stuck, on a box that is lost or a lane that is held, ends nothing.
     A controller that goes away meanwhile is asked again until time is up. Ctrl-C says how to go on.
     """
     try:
         with display or displays.chosen() as shown:
-            verdict = _await(client, change.id, timeout, shown, now=now, pause=pause)
+            verdict = _await(client, change.id, timeout, shown, patient, now=now, pause=pause)
     except KeyboardInterrupt:
         displays.settle("moving", f"{change.named} goes on; follow it with: {change.watch}")
         return exit_codes.NOT_KNOWN_LIVE
@@ -86,6 +93,7 @@ def _await(
     change: int,
     timeout: float,
     shown: displays.Display,
+    patient: bool,
     *,
     now: Callable[[], float],
     pause: Callable[[float], None],
@@ -115,11 +123,13 @@ def _await(
         seen = state["seen"]
         lanes = state["lanes"]
         shown.show(lanes)
-        if any(lane["state"] in STUCK for lane in lanes):
+        if not patient and any(lane["state"] in STUCK for lane in lanes):
             stuck_since = now() if stuck_since is None else stuck_since
         else:
             stuck_since = None
-        verdict = judge(state, 0.0 if stuck_since is None else now() - stuck_since)
+        verdict = judge(state)
+        if verdict is None and stuck_since is not None:
+            verdict = _given_up(lanes, now() - stuck_since)
         if verdict is not None:
             return verdict
         if now() >= until:

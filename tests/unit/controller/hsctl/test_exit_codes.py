@@ -162,8 +162,31 @@ async def test_4_when_a_box_could_not_apply_it(cli: Cli, state: str) -> None:
 async def test_4_or_3_from_change_watch_as_from_the_write(cli: Cli) -> None:
     cli.answers({}, change("failed", lane("failed", "no")))
     assert (await cli.run("change", "watch", "7")).code == 4
-    cli.answers({}, change("pending", lane("unknown")))
-    assert (await cli.run("change", "watch", "7")).code == 3
+    cli.answers({}, change("pending", lane("stored")))
+    assert (await cli.run("change", "watch", "7", "--timeout", "0.2")).code == 3
+
+
+@pytest.mark.parametrize("state", ["held", "unknown"])
+@ensureDeferred
+async def test_change_watch_goes_on_while_a_lane_is_lost_or_held(cli: Cli, state: str) -> None:
+    """A write that was stuck names it as the way to go on: it may not end there at once again."""
+    cli.answers({}, change("pending", lane(state, "not there")))
+    ended = await cli.run("change", "watch", "7", "--timeout", "0.2")
+    assert ended.code == 3
+    assert f"not known to be live after 0.2 s (ns1 {state}: not there)" in ended.err
+
+    seen = change("pending", lane(state, "not there"))
+    cli.answers({}, seen)
+
+    def work() -> int:
+        process = cli.start("change", "watch", "7")
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"ns1 {state}: not there\n"
+        seen.update(change("done", lane("live")))
+        process.stderr.close()
+        return process.wait(60)
+
+    assert await deferToThread(work) == exit_codes.DONE
 
 
 @ensureDeferred
