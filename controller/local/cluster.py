@@ -16,6 +16,7 @@ from controller.client import profiles
 from controller.client.client import LOCAL, Client
 from controller.client.errors import HsctlError
 from controller.local import places, processes
+from controller.local.claims import Claims
 from controller.local.layout import OWN_ENTRIES, ClusterPlan, Layout
 from controller.local.programs import daemon_programs
 from controller.local.provision import provision, write_agent_config
@@ -53,6 +54,7 @@ class LocalCluster:
     layout: Layout
     profile: str
     say: Say
+    _claims: Claims = attrs.field(init=False, factory=Claims)
 
     def run(
         self, *, ready: Callable[[ClusterPlan, list[str]], None], stop: Callable[[], bool]
@@ -63,7 +65,7 @@ class LocalCluster:
         """
         self.layout.check_usable()
         _check_user()
-        with Lock(self.layout.lock) as lock:
+        with Lock(self.layout.lock) as lock, self._claims:
             end_leftovers(self.layout)
             programs = daemon_programs(self.layout.root / "programs")
             try:
@@ -124,10 +126,12 @@ class LocalCluster:
             places.release_loopback(plan.loopback, self._mark)
             plan = None
         if plan is None:
-            plan = places.choose_plan(self.layout.root, own=self.profile == LOCAL)
+            plan = places.choose_plan(self.layout.root, self._claims, own=self.profile == LOCAL)
         else:
             self._claim(plan)
-            plan = places.with_free_doors(plan)
+            plan = places.with_free_doors(plan, self._claims)
+            for place, _ in places.places_of_boxes(plan):
+                self._claims.claim(place)
         self.layout.write_plan(plan)
         return plan
 

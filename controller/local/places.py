@@ -10,6 +10,7 @@ from zlib import crc32
 import msgspec
 import psutil
 
+from controller.local.claims import Claims
 from controller.local.layout import ClusterPlan, LocalBox, Place
 
 SERVICE_DOMAIN = "heliosphere.test"
@@ -47,9 +48,10 @@ def is_free(place: Place, *, datagram: bool = False) -> bool:
 
 
 class Chooser:
-    """Hands out places, each once."""
+    """Hands out places, each once, and none that another cluster has claimed."""
 
-    def __init__(self) -> None:
+    def __init__(self, claims: Claims) -> None:
+        self._claims = claims
         self._given: set[Place] = set()
 
     def choose(self, address: str, wanted: Iterable[int], *, datagram: bool = False) -> Place:
@@ -58,9 +60,12 @@ class Chooser:
         for port in wanted:
             place = Place(address, port)
             tried.append(port)
-            if place not in self._given and is_free(place, datagram=datagram):
+            if place in self._given or not self._claims.claim(place):
+                continue
+            if is_free(place, datagram=datagram):
                 self._given.add(place)
                 return place
+            self._claims.give_up(place)
         raise NoPlaceError(f"no free port on {address} among {tried[0]} to {tried[-1]}")
 
 
@@ -162,7 +167,7 @@ def _loopback(root: Path, first: int) -> tuple[str, ...]:
         return ()
 
 
-def choose_plan(root: Path, *, own: bool) -> ClusterPlan:
+def choose_plan(root: Path, claims: Claims, *, own: bool) -> ClusterPlan:
     """Choose a plan for this machine; ``own`` is the machine's usual cluster.
 
     As root each box gets an address, else ports of 127.0.0.1.
@@ -174,7 +179,7 @@ def choose_plan(root: Path, *, own: bool) -> ClusterPlan:
     drawn = crc32(bytes(root))
     loopback = _loopback(root, 0 if own else 1 + drawn % (_BLOCKS - 1))
     try:
-        return _choose(drawn, loopback)
+        return _choose(drawn, loopback, Chooser(claims))
     except NoPlaceError:
         release_loopback(loopback, label(root))
         raise
@@ -197,9 +202,8 @@ def _choose_doors(chooser: Chooser, now: ClusterPlan | None = None) -> tuple[Pla
     return panel, agents, enrolment
 
 
-def _choose(drawn: int, loopback: tuple[str, ...]) -> ClusterPlan:
+def _choose(drawn: int, loopback: tuple[str, ...], chooser: Chooser) -> ClusterPlan:
     control_ports = _from(CONTROL_PORTS + drawn % 10_000)
-    chooser = Chooser()
     panel, agents, enrolment = _choose_doors(chooser)
     places = loopback or ("127.0.0.1",) * 3
     dns_ports = (53, *_from(5301)) if loopback else tuple(_from(5301))
@@ -250,12 +254,12 @@ def taken_doors(plan: ClusterPlan) -> list[Place]:
     return [place for place in doors(plan) if not is_free(place)]
 
 
-def with_free_doors(plan: ClusterPlan) -> ClusterPlan:
+def with_free_doors(plan: ClusterPlan, claims: Claims) -> ClusterPlan:
     """Move the controller's places that another program has taken.
 
     They may move: agents and hsctl are told at each start. A box's may not: customers know them.
     """
-    panel, agents, enrolment = _choose_doors(Chooser(), plan)
+    panel, agents, enrolment = _choose_doors(Chooser(claims), plan)
     return msgspec.structs.replace(plan, panel=panel, agents=agents, enrolment=enrolment)
 
 

@@ -12,6 +12,8 @@ import psutil
 import pytest
 
 from controller.local import places
+from controller.local.claims import Claims
+from controller.local.layout import Layout, Place
 from tests.local_cluster import HSCTL, Cluster, Ran, as_nobody, ask, eventually
 from tests.scratch import scratch
 
@@ -140,6 +142,32 @@ def test_a_killed_supervisor_is_followed_by_another_or_cleared_away(cluster: Clu
     assert "still_running" not in told
 
 
+def ports(cluster: Cluster) -> set[Place]:
+    plan = Layout(cluster.folder).read_plan()
+    assert plan is not None
+    return {*places.doors(plan), *(place for place, _ in places.places_of_boxes(plan))}
+
+
+def test_a_cluster_that_is_made_while_a_controller_is_down_leaves_it_its_ports(
+    cluster: Cluster, home: Path
+) -> None:
+    assert cluster.local("up", "--detach").code == 0
+    tending = psutil.Process(supervisor(cluster))
+    tending.suspend()
+    os.kill(cluster.processes()["controller"], signal.SIGKILL)
+    assert eventually(lambda: "controller" not in cluster.processes())
+    other = Cluster(home / "other", home / "elsewhere")
+    other.home.mkdir()
+    try:
+        up = other.local("up", "--detach")
+        tending.resume()
+        assert up.code == 0, up
+        assert ports(cluster) & ports(other) == set()
+        assert eventually(lambda: cluster.hsctl("status").code == 0)
+    finally:
+        other.local("reset", "--yes")
+
+
 def test_reset_ends_a_cluster_that_is_up_and_one_that_is_just_being_made(cluster: Cluster) -> None:
     first = started(cluster, "--detach")
     until(first, "starting the controller")
@@ -193,7 +221,7 @@ def test_a_second_start_finds_what_commands_have_changed_and_says_what_does_not_
 ) -> None:
     assert cluster.local("up", "--detach").code == 0
     address, _ = cluster.places()["web1"]
-    free = places.Chooser().choose(address, range(8100, 8200)).port
+    free = places.Chooser(Claims()).choose(address, range(8100, 8200)).port
     cluster.good("ip", "edit", address, "--new-port", str(free))
     cluster.good("lserver", "rename", "web1.heliosphere.test", "shop.heliosphere.test")
     now = cluster.places()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.local import places
+from controller.local.claims import Claims
 from controller.local.layout import Place
 from tests.unit.controller.local.test_directory import plan
 
@@ -69,11 +70,34 @@ def test_a_taken_port_of_the_controller_moves_and_the_others_stay() -> None:
             loopback=(),
         )
         assert before.panel in places.taken_doors(before)
-        after = places.with_free_doors(before)
+        after = places.with_free_doors(before, Claims())
     assert after.panel != before.panel
     assert after.agents == before.agents
     assert len(set(places.doors(after))) == 3
     assert after.boxes == before.boxes
+
+
+def test_what_one_cluster_claims_is_given_to_no_other_until_it_ends() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with Claims() as ours, Claims() as others:
+        chosen = places.Chooser(ours).choose("127.0.0.1", [port])
+        assert places.Chooser(ours).choose("127.0.0.1", [port]) == chosen
+        with pytest.raises(places.NoPlaceError):
+            places.Chooser(others).choose("127.0.0.1", [port])
+        assert places.Chooser(others).choose("127.0.0.2", [port]) != chosen
+    with Claims() as later:
+        assert places.Chooser(later).choose("127.0.0.1", [port]) == chosen
+
+
+def test_what_another_program_has_is_not_claimed() -> None:
+    with Claims() as ours, Claims() as others:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(places.NoPlaceError):
+                places.Chooser(ours).choose("127.0.0.1", [port])
+        assert places.Chooser(others).choose("127.0.0.1", [port]).port == port
 
 
 def test_the_banner_says_which_ports_were_taken() -> None:
@@ -85,4 +109,4 @@ def test_no_free_port_is_said_with_what_was_tried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(places.NoPlaceError, match=f"among {port} to {port}"):
-            places.Chooser().choose("127.0.0.1", [port])
+            places.Chooser(Claims()).choose("127.0.0.1", [port])
