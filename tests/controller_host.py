@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,16 +15,11 @@ import attrs
 from controller.storage.embedded import EmbeddedPostgres
 from controller.storage.roles import OWNER_ROLE
 from tests.conftest import _administer
+from tests.free_ports import free_port
 from tests.scratch import scratch
 
 TREE = Path(__file__).parents[1]
 _SECONDS = 60
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @attrs.define

@@ -8,7 +8,6 @@ import itertools
 import os
 import select
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -27,6 +26,8 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet import reactor
 from twisted.python.components import registerAdapter
 from zope.interface import implementer
+
+from tests.free_ports import free_port
 
 PASSWORD = "tr0ub4dor & three-horses"
 SSHD = "/usr/sbin/sshd"
@@ -101,7 +102,7 @@ def openssh(directory: Path) -> Iterator[SshServer]:
     shadow.write_text(f"root:{hashed}:19000:0:99999:7:::\nsshd:!:19000::::::\n")
     shadow.chmod(0o600)
     for attempt in itertools.count(1):
-        port = _free_port()
+        port = free_port()
         (directory / "config").write_text(_CONFIG.format(port=port, directory=directory))
         server = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", _NAMESPACE, "sshd", str(directory)],
@@ -122,12 +123,6 @@ def openssh(directory: Path) -> Iterator[SshServer]:
 def _end(server: "subprocess.Popen[bytes]") -> None:
     server.terminate()
     server.communicate()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _until_listening(server: "subprocess.Popen[bytes]") -> str:

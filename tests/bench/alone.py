@@ -1,7 +1,6 @@
 """A controller alone, with a database of its own: for parts that need no real boxes."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import attrs
 import psutil
 
 from controller.storage.embedded import DATABASE, EmbeddedPostgres
+from tests.free_ports import free_port
 
 _PROGRAM = (sys.executable, "-m", "controller.main")
 _POLL = 0.05
@@ -78,7 +78,7 @@ class Controller:
 @contextmanager
 def controller(folder: Path, service_domain: str) -> Iterator[Controller]:
     """Set a controller up in ``folder``, with a database that outlives it; end both at last."""
-    port, state = _free_port(), folder / "state"
+    port, state = free_port(), folder / "state"
     _config(folder).write_text(
         f'state = "{state}"\nservice_domain = "{service_domain}"\npublic_name = "127.0.0.1"\n'
         f'panel = "127.0.0.1:0"\nagents = "127.0.0.1:{port}"\nenrolment = "127.0.0.1:0"\n'
@@ -96,12 +96,6 @@ def controller(folder: Path, service_domain: str) -> Iterator[Controller]:
             made.end()
     finally:
         server.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def _config(folder: Path) -> Path:

@@ -24,7 +24,8 @@ from templates.bind.objects import (
 from templates.objects import encode_spec
 from templates.service_type import Endpoint
 from tests.agent_process import AgentProcess
-from tests.integration.named_lane import TRANSFER_KEY, free_port
+from tests.free_ports import free_port
+from tests.integration.named_lane import TRANSFER_KEY
 from tests.scripted_controller import ScriptedController
 
 LANE = "aaaaaaaa-0000-4000-8000-000000000001"

@@ -6,7 +6,6 @@ import pwd
 import select
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import PurePosixPath
 
@@ -22,6 +21,7 @@ from templates.effects import CheckBound, MakeDirectory, RemovePath, UnitPlan, W
 from templates.objects import ObjectId
 from templates.service_type import SERVER_ID, Endpoint, LaneContext, Unit
 from tests.daemons import programs
+from tests.free_ports import free_port
 from tests.scratch import scratch
 
 CONTROL_SECRET = "Y29udHJvbCBjaGFubmVsIGtleSBvZiBhIHRlc3QgbGE="
@@ -30,15 +30,6 @@ TRANSFER_KEY = TsigKey(
     algorithm="hmac-sha256",
     secret="dHJhbnNmZXIga2V5IG9mIGEgdGVzdCBjbHVzdGVyISE=",
 )
-
-
-def free_port() -> int:
-    """Find a port that neither TCP nor UDP uses on loopback."""
-    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-        stream.bind(("127.0.0.1", 0))
-        port = stream.getsockname()[1]
-        datagram.bind(("127.0.0.1", port))
-        return int(port)
 
 
 def _daemon_user() -> str | None:

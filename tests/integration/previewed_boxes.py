@@ -23,8 +23,8 @@ from node_agent.wire.codec import decode_from_agent, decode_from_controller, enc
 from node_agent.wire.messages import Answer, Item, Question
 from node_agent.wire.questions import AnyAsk, AnyFound
 from templates.effects import ControlEffect
+from tests.free_ports import free_port
 from tests.integration.model import OPERATOR, Model
-from tests.integration.named_lane import free_port
 from tests.integration.real_lane import RealLane
 from tests.patching import patched
 

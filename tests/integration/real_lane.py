@@ -32,7 +32,8 @@ from templates.objects import Spec, encode_spec
 from templates.registry import SERVICE_TYPES
 from templates.service_type import Endpoint
 from tests.daemons import programs
-from tests.integration.named_lane import TRANSFER_KEY, free_port
+from tests.free_ports import free_port
+from tests.integration.named_lane import TRANSFER_KEY
 from tests.scratch import scratch
 
 LANE = "6f2d0c9e-0000-4000-8000-000000000001"

@@ -51,15 +51,10 @@ from templates.service_type import (
     Unit,
 )
 from tests.certificates import certificate
+from tests.free_ports import free_port
 from tests.scratch import scratch
 
 TABLE = {"apache2": PurePosixPath("/usr/sbin/apache2")}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @attrs.frozen

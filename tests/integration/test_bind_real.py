@@ -31,7 +31,8 @@ from templates.bind.objects import (
 from templates.bind.service import BIND
 from templates.effects import AddZone, ProbeZone, ReloadZone, RemoveZone
 from templates.service_type import ControlEndpoint, Endpoint, PlanRefusedError
-from tests.integration.named_lane import TRANSFER_KEY, NamedLane, free_port
+from tests.free_ports import free_port
+from tests.integration.named_lane import TRANSFER_KEY, NamedLane
 
 ZONE = "shop.test"
 PATIENT = 20.0

@@ -14,7 +14,8 @@ from twisted.internet.threads import deferToThread
 
 from controller.storage.embedded import EmbeddedPostgres
 from controller.web.plain import CONNECTIONS_PER_ADDRESS, PlainDoor
-from tests.controller_host import controller_host, free_port
+from tests.controller_host import controller_host
+from tests.free_ports import free_port
 
 
 @attrs.frozen

@@ -14,8 +14,8 @@ from node_agent.effect_words import control_words
 from node_agent.wire.questions import AnyFound, AskPreview, Declined, Preview, PreviewedObject
 from templates.bind.layout import master_file
 from templates.objects import Spec
+from tests.free_ports import free_port
 from tests.integration.model import Model, model
-from tests.integration.named_lane import free_port
 from tests.integration.previewed_boxes import (
     NS1,
     WEB1,

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.bench.peers import peer
-from tests.bench.peers.name_server import TEMPLATE, NameServer, free_port, waiting, zone_file
+from tests.bench.peers.name_server import TEMPLATE, NameServer, waiting, zone_file
+from tests.free_ports import free_port
 
 _CONFIG = """[defaults]
 forks = {forks}

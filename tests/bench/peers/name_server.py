@@ -3,7 +3,6 @@
 import base64
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import attrs
 
 from tests.bench.answers import NameServerClient
 from tests.daemons import programs
+from tests.free_ports import free_port
 
 TEMPLATE = """$TTL 3600
 @ IN SOA ns1.{{ zone }}. root.{{ zone }}. {{ serial }} 10800 3600 1209600 3600
@@ -21,13 +21,6 @@ ns1 IN A 192.0.2.1
 www IN A 192.0.2.2
 """
 """Jinja, as Salt and Ansible both take it."""
-
-
-def free_port() -> int:
-    """Give a port of loopback that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @attrs.frozen

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.peers import peer
-from tests.bench.peers.name_server import TEMPLATE, NameServer, free_port, waiting, zone_file
+from tests.bench.peers.name_server import TEMPLATE, NameServer, waiting, zone_file
+from tests.free_ports import free_port
 
 _STATE = """zone:
   file.managed:
