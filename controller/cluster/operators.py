@@ -104,25 +104,15 @@ async def disable(work: Work, request: NamedOperator) -> dict[str, Any]:
 async def list_tokens(work: Work, request: ListTokens) -> dict[str, Any]:
     """List tokens with their operators, labels and ends."""
     size = limit(request.limit)
-    found = await work.tx.rows(
-        """SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at, t.used_at
-           FROM api_token t JOIN operator o ON o.id = t.operator_id
-           WHERE t.id < %s AND %s IN ('', o.name) ORDER BY t.id DESC LIMIT %s""",
-        (after_number(request.cursor, 2**63 - 1), request.operator, size + 1),
-    )
-    items = [_shown(people.TokenEntry(*row)) for row in found]
-    return page(items, size, lambda item: int(item["id"]))
+    before = after_number(request.cursor, people.LAST)
+    found = await people.list_tokens(work.tx, request.operator, before=before, most=size + 1)
+    return page([_shown(token) for token in found], size, lambda item: int(item["id"]))
 
 
 async def revoke(work: Work, request: NumberedToken) -> dict[str, Any]:
     """Revoke a token: it is refused from the next request on."""
-    row = await work.tx.maybe(
-        """SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at, t.used_at
-           FROM api_token t JOIN operator o ON o.id = t.operator_id WHERE t.id = %s
-           FOR UPDATE OF t""",
-        (min(request.id, 2**63 - 1),),
-    )
-    if row is None:
+    token = await people.lock_token(work.tx, request.id)
+    if token is None:
         raise CommandError(
             "token.unknown",
             "no token has this number",
@@ -131,7 +121,6 @@ async def revoke(work: Work, request: NumberedToken) -> dict[str, Any]:
             allowed="hsctl token list shows the tokens",
             status=404,
         )
-    token = people.TokenEntry(*row)
     if await people.revoke_token(work.tx, token.operator, token.id):
         before = {"operator": token.operator, "label": token.label, "revoked": False}
         work.change.row("api_token", token.id, before, {**before, "revoked": True})

@@ -12,6 +12,11 @@ from controller.storage.database import Transaction
 TOKEN_PREFIX = "hs_"  # noqa: S105 how every token begins, so that scanners for secrets find it
 _NAME = re.compile(r"^[a-z][a-z0-9._-]{0,63}$")
 _MAX_LABEL = 200
+LAST = 2**63 - 1
+"""The highest number that anything can have."""
+_ENTRY = """
+SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at, t.used_at
+FROM api_token t JOIN operator o ON o.id = t.operator_id"""
 
 
 @attrs.frozen
@@ -138,15 +143,21 @@ class TokenEntry:
     """To within an hour; None: never, or not since this is noted."""
 
 
-async def list_tokens(tx: Transaction, name: str) -> list[TokenEntry]:
-    """Give an operator's tokens, newest first."""
+async def list_tokens(
+    tx: Transaction, operator: str = "", *, before: int = LAST, most: int | None = None
+) -> list[TokenEntry]:
+    """Give an operator's tokens, or all, newest first: ``most`` of those made ``before`` one."""
     rows = await tx.rows(
-        "SELECT t.id, o.name, t.label, t.created_at, t.expires_at, t.revoked_at,"
-        " t.used_at FROM api_token t JOIN operator o ON o.id = t.operator_id WHERE o.name = %s"
-        " ORDER BY t.id DESC",
-        (name,),
+        f"{_ENTRY} WHERE t.id < %s AND %s IN ('', o.name) ORDER BY t.id DESC LIMIT %s",
+        (before, operator, most),
     )
     return [TokenEntry(*row) for row in rows]
+
+
+async def lock_token(tx: Transaction, token_id: int) -> TokenEntry | None:
+    """Give one token, which nobody else changes until the transaction ends."""
+    row = await tx.maybe(f"{_ENTRY} WHERE t.id = %s FOR UPDATE OF t", (min(token_id, LAST),))
+    return None if row is None else TokenEntry(*row)
 
 
 async def revoke_token(tx: Transaction, name: str, token_id: int) -> bool:

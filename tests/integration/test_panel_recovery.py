@@ -63,20 +63,28 @@ async def test_without_a_choice_nothing_is_done(panel: PanelSite) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "message", "leads"),
+    ("condition", "message", "link", "title"),
     [
-        ("held", "the repair would remove 90 of 100 objects: overwrite with 90", True),
-        ("held", "held on the box by hs-agent", False),
-        ("ok", "", False),
+        ("ahead", "at 9", "Choose which side is right", f"Which side is right for {SERVER}?"),
+        (
+            "held",
+            "the repair would remove 90 of 100 objects: overwrite with 90",
+            "Say how many may go",
+            f"How many objects may go from {SERVER}?",
+        ),
+        ("held", "held on the box by hs-agent", "", f"Nothing to decide for {SERVER}"),
+        ("ok", "", "", f"Nothing to decide for {SERVER}"),
     ],
 )
 @ensureDeferred
 async def test_the_choice_is_offered_where_there_is_one(
-    panel: PanelSite, condition: str, message: str, leads: bool
+    panel: PanelSite, condition: str, message: str, link: str, title: str
 ) -> None:
     await ahead(panel, condition, message)
     visitor = await panel.signed_in()
-    assert ("Choose which side is right" in await visitor.text(OWN)) is leads
+    links = SeenPage(await visitor.text(OWN)).links
+    assert ([link] if link else []) == [word for word, at in links.items() if "recovery" in at]
+    assert title in await visitor.text(links.get(link, f"{OWN}/recovery"))
 
 
 async def adopt(panel: PanelSite) -> None:

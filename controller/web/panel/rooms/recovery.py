@@ -53,8 +53,12 @@ async def choose(visit: Visit, server: str) -> Answer:
 async def _page(visit: Visit, server: str, form: Form) -> Page:
     shown = await visit.ask("lserver.show", name=server)
     asked, kept = undecided(shown), adopted(shown)
-    later = kept and not asked
-    title = "Overwrite what was adopted on {}?" if later else "Which side is right for {}?"
+    if any(lane["condition"] == "ahead" for lane in asked):
+        title = "Which side is right for {}?"
+    elif asked:
+        title = "How many objects may go from {}?"
+    else:
+        title = "Overwrite what was adopted on {}?" if kept else "Nothing to decide for {}"
     return Page(
         "server-recover",
         title.format(shown["name"]),
