@@ -14,9 +14,11 @@ from node_agent.box.interface import is_lane_id
 from node_agent.effects.addresses import HostAddresses
 from node_agent.effects.binding import see_bound
 from node_agent.effects.failures import (
+    BlockedError,
     BoxUnavailableError,
     EffectFailedError,
     KeyRefusedError,
+    NoProgramError,
 )
 from node_agent.effects.files import Ids, PosixFiles
 from node_agent.effects.http_probe import probe_http
@@ -120,9 +122,14 @@ class PosixLane:
         if isinstance(check, CheckBound):
             see_bound(check.address)
             return
-        done = await run_program(
-            self._box.reactor, self._box.grants.programs, check.program, check.arguments
-        )
+        try:
+            done = await run_program(
+                self._box.reactor, self._box.grants.programs, check.program, check.arguments
+            )
+        except NoProgramError as missing:
+            if self._context is None or not await self.running():
+                raise
+            raise BlockedError(f"what is new cannot be checked: {missing}") from missing
         if done.status != 0:
             words = done.output or f"{check.program} ended with status {done.status}"
             raise EffectFailedError(words)

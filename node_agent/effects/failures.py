@@ -23,6 +23,10 @@ class NotFinishedError(BoxUnavailableError):
     """What the daemon was told is not done when its time is over; it may still do it."""
 
 
+class NoProgramError(BoxUnavailableError):
+    """A program that an effect needs is not on the box, or not in its table."""
+
+
 class UnknownFileError(EffectFailedError):
     """A file was asked for that the agent did not write: it is not even looked at (S3)."""
 

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from node_agent.effects.failures import BoxUnavailableError
+from node_agent.effects.failures import BoxUnavailableError, NoProgramError
 
 ProgramTable = Mapping[str, PurePosixPath]
 """Names that effects may use, and the absolute path of each on this box."""
@@ -48,14 +48,14 @@ async def run_program(
 
     ``most`` bytes of its words are kept, those of both its outputs together.
 
-    Raises `BoxUnavailableError` where the table or the box has no such program, or where it did not
-    end within ``timeout`` seconds; it is killed then.
+    Raises `NoProgramError` where the table or the box has no such program, `BoxUnavailableError`
+    where it did not end within ``timeout`` seconds; it is killed then.
     """
     path = table.get(program)
     if path is None:
-        raise BoxUnavailableError(f"{program!a} is not in this box's table of programs")
+        raise NoProgramError(f"{program!a} is not in this box's table of programs")
     if not path.is_absolute() or not os.access(path, os.X_OK):
-        raise BoxUnavailableError(f"{program}: {str(path)!a} is no program on this box")
+        raise NoProgramError(f"{program}: {str(path)!a} is no program on this box")
     process = _Process(most)
     transport = IReactorProcess(reactor).spawnProcess(
         process, str(path), [str(path), *arguments], dict(ENVIRONMENT), "/"

@@ -64,20 +64,20 @@ class RealLane:
         self.said: list[FromAgent] = []
         self.revision = 0
         self.batches = 0
+        self.programs = {name: PurePosixPath(path) for name, path in programs().items()}
         self.lane: Lane
 
     async def start(self) -> None:
         users = {name: user for name, user in _USERS.items() if os.geteuid() == 0 and _known(user)}
-        table = {name: PurePosixPath(path) for name, path in programs().items()}
         box = PosixBox(
             reactor=reactor,
             root=self.home / "lservers",
             grants=Grants(
-                programs=table,
+                programs=self.programs,
                 users=users,
                 modules={"apache2": PurePosixPath("/usr/lib/apache2/modules")},
             ),
-            daemons=DirectDaemons(reactor, table),
+            daemons=DirectDaemons(reactor, self.programs),
         )
         self._pool = ThreadPool(1, 1)
         self._pool.start()

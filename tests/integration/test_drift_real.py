@@ -348,6 +348,36 @@ async def test_a_broken_override_of_bind_is_told_before_named_reads_it(dns: Real
     assert (await change)[""] == "applied"
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_checker_that_was_removed_takes_no_daemon_down(dns: RealLane) -> None:
+    there = dns.programs["named-checkconf"]
+    dns.programs["named-checkconf"] = there.with_name("removed")
+    change = Deferred.fromCoroutine(dns.take(dns.server(), zone("a.test", 2)))
+    await dns.until(lambda: dns.lane.reports.condition == "blocked")
+    assert "cannot be checked: named-checkconf" in dns.lane.reports.message
+    assert await dns.serial("a.test") == 1
+    dns.programs["named-checkconf"] = there
+    await dns.lane.retry("", "")
+    assert (await change)["a.test"] == "applied"
+    assert await dns.serial("a.test") == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_its_checker_a_first_daemon_is_down_and_not_blocked() -> None:
+    lane = RealLane("bind")
+    there = lane.programs["named-checkconf"]
+    lane.programs["named-checkconf"] = there.with_name("removed")
+    await lane.start()
+    try:
+        change = Deferred.fromCoroutine(lane.take(lane.server()))
+        await lane.until(lambda: lane.lane.reports.condition == "daemon-down")
+        lane.programs["named-checkconf"] = there
+        await lane.lane.retry("", "")
+        assert await change == {"": "applied"}
+    finally:
+        await lane.end()
+
+
 def _another_key(path: Path) -> None:
     """Give the control channel another key than the agent's, as a careless edit would."""
     text = path.read_text(encoding="ascii")
