@@ -46,6 +46,8 @@ class LaneReports:
         self._journal = journal
         self._blocking = blocking
         self._send = send
+        self._unsettled: Outcomes | None = None
+        """What was told of a round that is not written down yet."""
 
     # --- for a new session ---
 
@@ -63,9 +65,14 @@ class LaneReports:
         )
 
     def outcomes(self) -> tuple[Outcomes, ...]:
-        """Give the settled revision and all exceptions, for a new session. Blocks."""
+        """Give the settled revision and all exceptions, for a new session. Blocks.
+
+        Then what was told, perhaps to nobody, and the journal does not know yet.
+        """
+        unsettled = self._unsettled
         settled = self._journal.settled_revision(self._lane)
-        return outcome_pages(self._lane, settled, self._journal.exceptions(self._lane))
+        pages = outcome_pages(self._lane, settled, self._journal.exceptions(self._lane))
+        return pages if unsettled is None else (*pages, unsettled)
 
     def state(self) -> LaneState:
         """Give the condition, for a new session."""
@@ -89,7 +96,10 @@ class LaneReports:
             after = ObjectId(page[-1][0], page[-1][1])
 
     async def tell(self, work: Round, *, stored: bool) -> None:
-        """Say what the round came to; also where all of a batch was known or superseded."""
+        """Say what the round came to; also where all of a batch was known or superseded.
+
+        A new session is told it too, until `settled`.
+        """
         settled = work.settles
         if work.unavailable is not None:
             settled = await self._blocking(
@@ -99,7 +109,8 @@ class LaneReports:
         if not verdicts and not stored:
             return
         outcomes = tuple(map(outcome, verdicts))
-        self._send(Outcomes(lane=self._lane, settled_revision=settled, outcomes=outcomes))
+        self._unsettled = Outcomes(lane=self._lane, settled_revision=settled, outcomes=outcomes)
+        self._send(self._unsettled)
         for verdict in verdicts:
             event(
                 verdict.outcome,
@@ -109,6 +120,10 @@ class LaneReports:
                 revision=verdict.object.revision,
                 why=verdict.message,
             )
+
+    def settled(self) -> None:
+        """Take it that the journal knows what was told, or that it is taken back."""
+        self._unsettled = None
 
     def say(self, condition: LaneCondition, message: str) -> None:
         """Say how the lane stands, unless that was said last."""

@@ -349,9 +349,12 @@ class Lane:
         await self.reports.tell(work, stored=batch is not None)
         if any(verdict.outcome == "failed" for verdict in work.verdicts):
             self._retry_failed_later()
-        if work.done:
-            await self._leave_room()
-        await self._engine.settle(work)
+        try:
+            if work.done:
+                await self._leave_room()
+            await self._engine.settle(work)
+        finally:
+            self.reports.settled()
         if work.done:
             self.drift.verifier.wrote()
         if work.unavailable is not None:

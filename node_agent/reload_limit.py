@@ -14,6 +14,8 @@ from templates.service_type import SERVER_ID
 
 AT_ONCE = 3
 """Reloads that may follow one right after the other."""
+SHORTEST = 0.75
+"""The least part of its rest that a reload is given."""
 
 
 class ReloadLimit:
@@ -45,7 +47,7 @@ class ReloadLimit:
 
     def spend(self) -> None:
         """Note a reload, whether it was admitted or had to be."""
-        rest = self._rest() * self._jitter(0.75, 1.0)
+        rest = self._rest() * self._jitter(SHORTEST, 1.0)
         self._rested_at = max(self._rested_at, self._now()) + rest
 
     @property

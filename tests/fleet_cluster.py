@@ -22,6 +22,7 @@ from pki.contexts import MutualTLS
 from pki.keys import new_key, signing_request
 from pki.names import Name
 from pki.revocation import DenyList
+from tests.free_ports import free_port
 from tests.simulated_agent import SimulatedAgent
 
 CLUSTER = "11111111-2222-4333-8444-555555555555"
@@ -53,8 +54,8 @@ class FleetCluster:
     deny_list: DenyList
     directory: Path
     fleet: Fleet
-    agent_port: int = 0
-    enrolment_port: int = 0
+    agent_port: int = attrs.field(factory=free_port)
+    enrolment_port: int = attrs.field(factory=free_port)
     agents: list[SimulatedAgent] = attrs.field(factory=list)
 
     @classmethod
@@ -88,12 +89,10 @@ class FleetCluster:
         )
 
     async def listen(self) -> None:
-        agents, enrolment = await self.fleet.start(
+        await self.fleet.start(
             TCP4ServerEndpoint(reactor, self.agent_port, interface="127.0.0.1"),
             TCP4ServerEndpoint(reactor, self.enrolment_port, interface="127.0.0.1"),
         )
-        self.agent_port = agents.getHost().port
-        self.enrolment_port = enrolment.getHost().port
 
     async def restart(self) -> None:
         """A new controller on the same database and ports."""

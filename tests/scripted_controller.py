@@ -31,6 +31,7 @@ from pki.authority import Authority
 from pki.contexts import MutualTLS
 from pki.keys import new_key, signing_request, write_private
 from pki.names import Name
+from tests.free_ports import free_port
 
 CLUSTER = "scripted"
 BOX = "0b5e55ed-0000-4000-8000-000000000001"
@@ -63,7 +64,7 @@ class ScriptedController:
         self.interval = 10.0
         self.protocol = 1
         self.history = HISTORY
-        self.port = 0
+        self.port = free_port()
         self.ended: list[str] = []
         self._batches = itertools.count(1)
         self._waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
@@ -77,7 +78,6 @@ class ScriptedController:
         factory.noisy = False
         endpoint = TCP4ServerEndpoint(reactor, self.port, interface="127.0.0.1")
         self._listening = await endpoint.listen(TLSMemoryBIOFactory(tls, False, factory))
-        self.port = self._listening.getHost().port
 
     async def close(self) -> None:
         if self._listening is not None:

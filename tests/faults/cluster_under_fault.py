@@ -18,7 +18,7 @@ import dns.exception
 import psutil
 import psycopg2
 
-from tests.local_cluster import Cluster, Ran, ask, eventually
+from tests.local_cluster import Cluster, Ran, ask, eventually, fetch
 from tests.scratch import scratch
 
 BOXES = ("ns1", "ns2", "web1")
@@ -225,6 +225,13 @@ class Broken:
         except (OSError, dns.exception.Timeout):
             return []
 
+    def page(self, host: str) -> int:
+        """Ask the web server for a page; give its status, 0 where nobody answers."""
+        try:
+            return fetch(self.cluster.places()["web1"], host)[0]
+        except (OSError, http.client.HTTPException):
+            return 0
+
     # --- breaking ---
 
     def process(self, name: str) -> psutil.Process | None:
@@ -320,7 +327,8 @@ def end(daemon: psutil.Process | None) -> psutil.Process:
     assert daemon is not None
     family = [daemon, *daemon.children(recursive=True)]
     for process in family:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     _, left = psutil.wait_procs(family, 10)
     assert not left
     return daemon

@@ -5,6 +5,7 @@ controller can be killed and started as often as a test likes, at little cost.
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -152,6 +153,15 @@ class SimulatedCluster:
         self.postgres.start()
 
     # --- what must be true ---
+
+    async def ended_well(self, ran: Any) -> None:
+        """See that what hsctl did is live; or that it told of a box that was away, and it comes."""
+        if ran.returncode == 0:
+            return
+        assert (ran.returncode, "the box is not connected" in ran.stderr) == (3, True), ran
+        (number,) = re.findall(r"hsctl change watch (\d+)", ran.stderr)
+        watched = await self.hsctl("change", "watch", number)
+        assert watched.returncode == 0, watched
 
     async def until(self, holds: Any) -> None:
         """Wait for something; say how the lanes stand where it does not come."""

@@ -125,7 +125,7 @@ async def test_a_dead_daemon_is_started_again_without_a_controller(cluster: Clus
         if agent.daemons():
             break
         await deferLater(reactor, 0.05)
-    for _ in range(100):
+    for _ in range(600):
         try:
             assert await cluster.serial("a.test") == 1
             break

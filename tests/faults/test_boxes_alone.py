@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from tests.faults.cluster_under_fault import Broken, broken_cluster
-from tests.local_cluster import ask, eventually, fetch, serial
+from tests.local_cluster import ask, eventually, serial
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -205,7 +205,7 @@ def test_daemons_started_without_agent_and_controller_serve_everything(broken: B
             for box in ("ns1", "ns2"):
                 assert eventually(lambda b=box, n=name: broken.answers(b, n, "SOA") != [])
             assert ask(places["ns1"], name, "SOA") == ask(places["ns2"], name, "SOA")
-            assert eventually(lambda n=name: _page(places["web1"], n) == 200), name
+            assert eventually(lambda n=name: broken.page(n) == 200), name
     finally:
         for process in away:
             process.resume()
@@ -214,10 +214,3 @@ def test_daemons_started_without_agent_and_controller_serve_everything(broken: B
 
 def _lives(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def _page(place: tuple[str, int], host: str) -> int:
-    try:
-        return fetch(place, host)[0]
-    except OSError:
-        return 0

@@ -131,7 +131,7 @@ async def told_truly(
     await cluster.settled()
     changes = cluster.changes("record.set", name)
     # hsctl asks again under its key, and follows the change over the restart.
-    assert ran.returncode == 0, (point, ran.stdout, ran.stderr)
+    await cluster.ended_well(ran)
     assert len(changes) == 1, (point, changes)
     assert f"change {changes[0]}" in ran.stdout + ran.stderr
 

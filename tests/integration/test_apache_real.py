@@ -380,7 +380,7 @@ async def test_own_certificate_is_shown_and_the_neutral_one_otherwise(tls_lane: 
         "unknown.test", statuses=(404,), tls=True, port=port, certificate=own[0].certificate
     )
     with pytest.raises(EffectFailedError, match="another certificate"):
-        await probe_http(reactor, lane.context.server.endpoints[0], wrong, timeout=0.2)
+        await probe_http(reactor, lane.context.server.endpoints[0], wrong, once=True)
     renewed = await lane.put({key("own.test"): site(3, certificate=certificate("own.test"))})
     assert renewed.reload
     assert len(list((lane.root / "tls").glob("own.test.*.pem"))) == 1

@@ -337,7 +337,7 @@ async def test_a_long_inventory_has_the_time_that_its_objects_take(
 ) -> None:
     """A large lane on a slow link would else be cut off at the same place again and again."""
     monkeypatch.setattr(comparison, "INVENTORY_SECONDS", 0.4)
-    monkeypatch.setattr(comparison, "SLOWEST_OBJECTS", 2.0)
+    monkeypatch.setattr(comparison, "SLOWEST_OBJECTS", 0.2)
     (server,), (agent,) = await fleet_of(cluster, 1)
     await cluster.change(server, {"a.test": b"one", "b.test": b"two"})
     await agent.connect(reactor, cluster.agent_port)

@@ -1,10 +1,11 @@
 """P10: five hundred edits on one box in a minute are a few reloads, and every site answers."""
 
+import time
 from uuid import uuid4
 
 import pytest
 
-from node_agent.reload_limit import AT_ONCE
+from node_agent.reload_limit import AT_ONCE, SHORTEST
 from tests.pains.neighbours import WEB, Neighbours
 
 pytestmark = pytest.mark.timeout(240)
@@ -25,7 +26,7 @@ def test_p10_500_edits_are_a_few_reloads(neighbours: Neighbours) -> None:
     names = [f"busy{number}.test" for number in range(5)]
     for name in names:
         broken.cluster.good("domain", "add", name, "--account", "acme")
-    before = reloads(neighbours)
+    before, began = reloads(neighbours), time.monotonic()
     for number in range(EDITS):
         answer = broken.api.insist(
             "PATCH",
@@ -36,7 +37,8 @@ def test_p10_500_edits_are_a_few_reloads(neighbours: Neighbours) -> None:
         assert answer.status == 200, answer
     assert neighbours.unserved() == []
     assert neighbours.settled()
-    assert 1 <= reloads(neighbours) - before <= AT_ONCE + 60 // REST
+    rests = (time.monotonic() - began) / (SHORTEST * REST)
+    assert 1 <= reloads(neighbours) - before <= AT_ONCE + 1 + rests
     served = [each.read_text() for each in broken.lane_root("web1").rglob("*.conf")]
     for number in range(EDITS - 5, EDITS):
         assert any(f"page{number}.html" in text for text in served)

@@ -131,6 +131,19 @@ def test_a_daemon_with_another_key_is_down_once_it_answers_nobody(
     assert bench.lane.reports.condition == condition
 
 
+def test_a_session_that_begins_before_what_was_told_is_settled_is_told_it_too() -> None:
+    """Else what nobody heard, as the link was down, is not told until the next change."""
+    bench = LaneBench(settle_after=SETTLE_AFTER)
+    bench.take(server(1))
+    bench.pass_time(1.0)
+    bench.take(zone("a.test", 2))
+    told = bench.heard(Outcomes)[-1]
+    assert [page.settled_revision for page in bench.lane.reports.outcomes()] == [1, 2]
+    assert bench.lane.reports.outcomes()[-1] == told
+    bench.clock.advance(SETTLE_AFTER)
+    assert [page.settled_revision for page in bench.lane.reports.outcomes()] == [2]
+
+
 def test_what_is_told_is_settled_a_moment_later_or_before_what_comes_next() -> None:
     bench = LaneBench(settle_after=SETTLE_AFTER)
     bench.take(server(1))

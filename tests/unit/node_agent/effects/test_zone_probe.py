@@ -123,7 +123,7 @@ async def test_any_other_answer_is_no_serial(server: Server, answer: Answer) -> 
 @pytest_twisted.ensureDeferred
 async def test_a_lost_question_is_asked_once_more(server: Server) -> None:
     server.answers = [silence, soa(3)]
-    assert await zone_serial(reactor, server.endpoint, ZONE, timeout=0.1) == 3
+    assert await zone_serial(reactor, server.endpoint, ZONE, timeout=1.0) == 3
 
 
 @pytest_twisted.ensureDeferred
@@ -133,7 +133,7 @@ async def test_an_answer_with_another_number_is_not_taken(server: Server) -> Non
         return bytes([data[0] ^ 1]) + data[1:]
 
     server.answers = [other_number, soa(3)]
-    assert await zone_serial(reactor, server.endpoint, ZONE, timeout=0.1) == 3
+    assert await zone_serial(reactor, server.endpoint, ZONE, timeout=1.0) == 3
 
 
 @pytest_twisted.ensureDeferred
