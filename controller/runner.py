@@ -25,6 +25,7 @@ from controller.hazards import Approval, judge
 from controller.holding import Holding, held_before, not_accepted
 from controller.principal import Principal, system
 from controller.refusal import CommandError
+from controller.standing import standing
 from controller.storable import check_storable
 from controller.storage import idempotency
 from controller.storage.database import (
@@ -47,11 +48,15 @@ _UNSEALED = Holding()
 
 @attrs.frozen
 class CommandResult:
-    """A command's answer; ``change_id`` None where nothing was touched or nothing was kept."""
+    """A command's answer; ``change_id`` None where nothing was touched or nothing was kept.
+
+    ``since``: where nothing was touched, the changes by which it is so, live or not.
+    """
 
     result: Any
     change_id: int | None
     plan: ChangePlan | None = None
+    since: tuple[int, ...] = ()
 
 
 @attrs.frozen
@@ -222,7 +227,8 @@ class CommandRunner:
             if key is not None:
                 idempotency.record(tx, principal.actor, key, change_id=change_id, response=kept)
             self._at("written")
-            return CommandResult(answer, change_id)
+            since = () if change_id else await standing(tx, name, redacted(request))
+            return CommandResult(answer, change_id, since=since)
 
         try:
             done = await self._database.transaction(principal, work, name=name)

@@ -30,6 +30,7 @@ from node_agent.lane_reports import LaneReports
 from node_agent.logs import event
 from node_agent.observing import ZoneWatch
 from node_agent.records import LaneRecord, Received
+from node_agent.round import Round
 from node_agent.verifying import VERIFY_EVERY
 from node_agent.wire.messages import Batch, FromAgent, LaneCondition, OutcomeName, Stored
 from node_agent.wire.questions import Preview, PreviewedObject
@@ -349,14 +350,7 @@ class Lane:
         await self.reports.tell(work, stored=batch is not None)
         if any(verdict.outcome == "failed" for verdict in work.verdicts):
             self._retry_failed_later()
-        try:
-            if work.done:
-                await self._leave_room()
-            await self._engine.settle(work)
-        finally:
-            self.reports.settled()
-        if work.done:
-            self.drift.verifier.wrote()
+        await self._settle(work)
         if work.unavailable is not None:
             raise work.unavailable
         self._failures = 0
@@ -367,6 +361,16 @@ class Lane:
         else:
             self.reports.say("ok", "")
         return False
+
+    async def _settle(self, work: Round) -> None:
+        try:
+            if work.done:
+                await self._leave_room()
+            await self._engine.settle(work)
+        finally:
+            self.reports.settled()
+        if work.done:
+            self.drift.verifier.wrote()
 
     async def _leave_room(self) -> None:
         """Let the daemon have disk and processors for a moment, unless there is more to do."""

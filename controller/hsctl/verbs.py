@@ -290,9 +290,8 @@ def write(
             displays.settle(sign, f"{verdict.words} [{current.profile.name}]")
             return verdict.exit_code
         if answer.change is None:
-            displays.settle("good", f"nothing changed: it is so already [{current.profile.name}]")
-            return exit_codes.DONE
-        change = Followed(answer.change, words, current.watch(answer.change), current.profile.name)
+            return _follow_what_stands(current, answer.since if wait else (), timeout)
+        change = _followed(current, answer.change, words)
         if not wait:
             displays.settle(
                 "moving", f"{words}, accepted; {change.watch} follows it [{change.named}]"
@@ -302,6 +301,19 @@ def write(
         return code or follow(current.client, change, timeout)
 
     return told(tell)
+
+
+def _followed(current: Session, change: int, words: str) -> Followed:
+    return Followed(change, words, current.watch(change), current.profile.name)
+
+
+def _follow_what_stands(current: Session, since: Sequence[int], timeout: float) -> int:
+    """Nothing was written: wait for the changes by which it is so, which may not be live yet."""
+    words = "nothing changed: it is so already"
+    if not since:
+        displays.settle("good", f"{words} [{current.profile.name}]")
+    codes = (follow(current.client, _followed(current, change, words), timeout) for change in since)
+    return next(filter(None, codes), exit_codes.DONE)
 
 
 def show(value: Any, output: Output, view: views.View = views.plain) -> None:

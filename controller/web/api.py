@@ -63,6 +63,10 @@ class Answer(Protocol):
     def plan(self) -> Any:
         """What a dry run would do."""
 
+    @property
+    def since(self) -> Sequence[int]:
+        """The changes by which it is so, where none was written."""
+
 
 class Runner(Protocol):
     """Runs commands; see `controller.runner.CommandRunner`."""
@@ -247,7 +251,12 @@ class Api:
                 actor=principal.actor,
                 origin=principal.origin,
             )
-        told = {"change": answer.change_id, "result": answer.result, "plan": _plain(answer.plan)}
+        told = {
+            "change": answer.change_id,
+            "result": answer.result,
+            "plan": _plain(answer.plan),
+            "since": answer.since,
+        }
         return _json(told, **headers)
 
 

@@ -174,8 +174,13 @@ def _responses(command: Command[Any], response: Any) -> dict[str, Any]:
                 "change": {"type": ["integer", "null"]},
                 "result": response,
                 "plan": {"type": ["object", "null"]},
+                "since": {
+                    "description": "Where nothing was changed: the changes by which it is so.",
+                    "type": "array",
+                    "items": {"type": "integer"},
+                },
             },
-            "required": ["change", "result", "plan"],
+            "required": ["change", "result", "plan", "since"],
         }
     problem = {
         "content": {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}

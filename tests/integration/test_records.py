@@ -97,6 +97,28 @@ async def test_set_replaces_the_records_of_one_name_and_type(model: Model) -> No
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_write_that_is_repeated_names_the_changes_by_which_it_is_so(model: Model) -> None:
+    """Else a script that repeats what was not known to be live is told that all is well."""
+    await model.shop()
+
+    async def wish(name: str) -> tuple[int | None, tuple[int, ...]]:
+        done = await model.run(
+            "record.set", domain="shop.test", name=name, type="A", values=("192.0.2.8",)
+        )
+        return done.change_id, done.since
+
+    first, since = await wish("one")
+    assert since == ()
+    assert await wish("one") == (None, (first,))
+    second, _ = await wish("two")
+    assert await wish("one") == (None, (second,)), "which wrote the zone again"
+    assert await wish("two") == (None, (second,))
+    for written in (True, False):
+        done = await model.run("pserver.monitoring", name="ns1", monitoring=False)
+        assert (done.change_id is not None, done.since) == (written, ())
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_ambiguous_delete_is_refused_and_names_the_candidates(model: Model) -> None:
     await model.shop()
     await model.ask("record.add", domain="shop.test", name="www", type="A", values=("192.0.2.8",))

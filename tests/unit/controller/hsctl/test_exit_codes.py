@@ -158,6 +158,27 @@ async def test_4_when_a_box_could_not_apply_it(cli: Cli, state: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "code", "words"),
+    [
+        (change("done", lane("live")), 0, ": live on ns1 [change 7 on test]"),
+        (change("pending", lane("unknown", "away")), 3, ", but ns1 zone shop.test unknown: away;"),
+        (change("failed", lane("failed", "no")), 4, ", but not live everywhere:"),
+    ],
+)
+@ensureDeferred
+async def test_a_write_that_is_repeated_ends_as_the_change_by_which_it_is_so(
+    cli: Cli, state: dict[str, object], code: int, words: str
+) -> None:
+    cli.runner.answer = lambda asked: Told(
+        state if asked.name == "change.show" else {"name": "acme"}, None, since=(7,)
+    )
+    ended = await cli.run(*ADD)
+    assert ended.code == code
+    assert f"nothing changed: it is so already{words}" in ended.err
+    assert (await cli.run(*ADD, "--no-wait")).code == 0
+
+
 @ensureDeferred
 async def test_4_or_3_from_change_watch_as_from_the_write(cli: Cli) -> None:
     cli.answers({}, change("failed", lane("failed", "no")))
