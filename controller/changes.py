@@ -53,11 +53,23 @@ def secret_field(*, once: bool = False, **arguments: Any) -> Any:
 
 def redacted(request: Any) -> dict[str, Any]:
     """Give a command's request as the change keeps it: values of secret fields left out."""
+    secret = _secrets(request)
     return {
-        field.name: "(secret)"
-        if field.metadata.get("secret") and getattr(request, field.name)
-        else getattr(request, field.name)
+        field.name: "(secret)" if field.name in secret else getattr(request, field.name)
         for field in attrs.fields(type(request))
+    }
+
+
+def has_secrets(request: Any) -> bool:
+    """Tell whether the change keeps less of a request than was asked."""
+    return bool(_secrets(request))
+
+
+def _secrets(request: Any) -> set[str]:
+    return {
+        field.name
+        for field in attrs.fields(type(request))
+        if field.metadata.get("secret") and getattr(request, field.name)
     }
 
 

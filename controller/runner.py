@@ -15,7 +15,7 @@ import psycopg2.errors
 from twisted.logger import Logger
 
 from controller.change_plan import ChangePlan
-from controller.changes import ChangeWriter, redacted
+from controller.changes import ChangeWriter, has_secrets, redacted
 from controller.commands import Command, Permission, Registry, Work
 from controller.crash_points import CrashSite, pass_by
 from controller.fleet.committed import Handover
@@ -50,13 +50,13 @@ _UNSEALED = Holding()
 class CommandResult:
     """A command's answer; ``change_id`` None where nothing was touched or nothing was kept.
 
-    ``since``: where nothing was touched, the changes by which it is so, live or not.
+    ``since``: where nothing was touched, the change by which it is so, live or not.
     """
 
     result: Any
     change_id: int | None
     plan: ChangePlan | None = None
-    since: tuple[int, ...] = ()
+    since: int | None = None
 
 
 @attrs.frozen
@@ -227,8 +227,7 @@ class CommandRunner:
             if key is not None:
                 idempotency.record(tx, principal.actor, key, change_id=change_id, response=kept)
             self._at("written")
-            since = () if change_id else await standing(tx, name, redacted(request))
-            return CommandResult(answer, change_id, since=since)
+            return CommandResult(answer, change_id)
 
         try:
             done = await self._database.transaction(principal, work, name=name)
@@ -247,7 +246,10 @@ class CommandRunner:
         if dry_run and diff and done.plan is not None:
             return attrs.evolve(done, plan=await self._with_differences(done.plan, concerned))
         self._at("answering")
-        return await self._fetched(done)
+        done = await self._fetched(done)
+        if done.change_id is None and not dry_run:
+            return attrs.evolve(done, since=await self._since(principal, name, request))
+        return done
 
     async def _concerned(
         self, tx: Transaction, change: ChangeWriter, plan: ChangePlan
@@ -323,13 +325,27 @@ class CommandRunner:
         async def work(tx: Transaction) -> Any:
             return await command.function(Work(tx, principal, None), request)
 
+        result = await self._reading(principal, command.name, work)
+        return await self._fetched(CommandResult(result, None))
+
+    async def _since(self, principal: Principal, name: str, request: Any) -> int | None:
+        """Give the change by which all is as ``request`` wants it; None where that is not known."""
+        if has_secrets(request):
+            return None  # two requests that differ in them look alike in the changes
+
+        async def work(tx: Transaction) -> int | None:
+            return await standing(tx, name, redacted(request))
+
+        found: int | None = await self._reading(principal, name, work)
+        return found
+
+    async def _reading(
+        self, principal: Principal, name: str, work: Callable[[Transaction], Awaitable[Any]]
+    ) -> Any:
         try:
-            result = await self._database.transaction(
-                principal, work, name=command.name, reads=True
-            )
+            return await self._database.transaction(principal, work, name=name, reads=True)
         except _IN_VAIN as error:
             raise _ended_in_vain(error) from error
-        return await self._fetched(CommandResult(result, None))
 
     async def _fetched(self, done: CommandResult) -> CommandResult:
         """Give the result with what was to be fetched after the transaction."""

@@ -1,6 +1,6 @@
-"""By which changes things are as they are wanted, for a write that found nothing to change.
+"""By which change things are as they are wanted, for a write that found nothing to change.
 
-Whoever repeats a write because its first end was not known is told how far that one is.
+Whoever repeats a write because its end was not known is told how far that one is.
 """
 
 import json
@@ -9,28 +9,27 @@ from typing import Any
 
 from controller.storage.database import Transaction
 
-_NEWEST = 1000
-"""Changes of the same command among which the same wish is looked for."""
-_MOST = 20
-"""Changes that are named."""
-
 _STANDING = """
-SELECT DISTINCT last.change_id
-FROM (SELECT id FROM (SELECT id, request FROM change WHERE command = %s ORDER BY id DESC LIMIT %s) c
-      WHERE request = %s::jsonb ORDER BY id DESC LIMIT 1) wished
-JOIN change_object o ON o.change_id = wished.id
-CROSS JOIN LATERAL (SELECT n.change_id FROM change_object n
-                    WHERE n.logical_server_id = o.logical_server_id AND n.kind = o.kind
-                      AND n.key = o.key ORDER BY n.revision DESC LIMIT 1) last
-ORDER BY last.change_id DESC LIMIT %s
+WITH wished AS (
+    SELECT id FROM (SELECT id, request FROM change WHERE command = %s
+                    AND at > now() - interval '1 day' ORDER BY id DESC LIMIT 200) lately
+    WHERE request = %s::jsonb ORDER BY id DESC LIMIT 1
+)
+SELECT max(last.change_id)
+FROM wished JOIN change_row w ON w.change_id = wished.id
+CROSS JOIN LATERAL (SELECT n.change_id FROM change_row n
+                    WHERE n.row_key = w.row_key AND n.relation = w.relation
+                    ORDER BY n.change_id DESC LIMIT 1) last
 """
 
 
-async def standing(tx: Transaction, command: str, request: Mapping[str, Any]) -> tuple[int, ...]:
-    """Give the changes that wrote last what the same ``request`` wrote when it was made before.
+async def standing(tx: Transaction, command: str, request: Mapping[str, Any]) -> int | None:
+    """Give the change that wrote last what the same ``request`` wrote when it was made before.
 
-    Newest first; none where it was not made lately, or touched no box. ``request`` is as changes
-    keep it: `controller.changes.redacted`.
+    It is looked for among the last 200 of its command within a day: who repeats a write does it
+    soon. None where it is not there. ``request`` is as changes keep it, and without secrets.
     """
     wish = json.dumps(request, default=str)
-    return tuple(row[0] for row in await tx.rows(_STANDING, (command, _NEWEST, wish, _MOST)))
+    found: int | None
+    (found,) = await tx.row(_STANDING, (command, wish))
+    return found

@@ -122,8 +122,14 @@ class LaneReports:
             )
 
     def settled(self) -> None:
-        """Take it that the journal knows what was told, or that it is taken back."""
+        """Take it that the journal knows what was told."""
         self._unsettled = None
+
+    async def tell_settled(self) -> None:
+        """After a recovery, by which the journal may know more than was told: say how far it is."""
+        revision = await self._blocking(lambda: self._journal.settled_revision(self._lane))
+        self.settled()
+        self._send(Outcomes(lane=self._lane, settled_revision=revision, outcomes=()))
 
     def say(self, condition: LaneCondition, message: str) -> None:
         """Say how the lane stands, unless that was said last."""

@@ -318,6 +318,7 @@ class Lane:
     async def _make_well(self) -> None:
         try:
             await self.daemon.make_well()
+            await self.reports.tell_settled()
         except KeyRefusedError:
             # It runs with another configuration than ours: a repair is the one way back.
             if not (self.drift.waiting and self._may_apply):
@@ -363,12 +364,10 @@ class Lane:
         return False
 
     async def _settle(self, work: Round) -> None:
-        try:
-            if work.done:
-                await self._leave_room()
-            await self._engine.settle(work)
-        finally:
-            self.reports.settled()
+        if work.done:
+            await self._leave_room()
+        await self._engine.settle(work)
+        self.reports.settled()
         if work.done:
             self.drift.verifier.wrote()
 

@@ -16,7 +16,8 @@ _NEXT = itertools.islice(itertools.cycle(_OURS), os.getpid() % _EACH, None)
 def free_port() -> int:
     """Give a port of 127.0.0.1 that is free for TCP and UDP.
 
-    No other test is given it, so a server that is killed and started again finds it free.
+    No other test of a run with up to five workers is given it: a server that is killed and started
+    again finds it free.
     """
     for port in itertools.islice(_NEXT, _EACH):
         if is_free(Place("127.0.0.1", port), datagram=True):

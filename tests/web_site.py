@@ -80,7 +80,7 @@ class Told:
     result: Any
     change_id: int | None = None
     plan: Any = None
-    since: tuple[int, ...] = ()
+    since: int | None = None
 
 
 async def _unused(work: Any, request: Any) -> Any:

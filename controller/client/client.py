@@ -31,12 +31,12 @@ _LARGEST_ANSWER = 256 * 1024 * 1024
 
 @attrs.frozen
 class Written:
-    """The answer of a write. ``since``: where it changed nothing, the changes by which it is so."""
+    """The answer of a write. ``since``: where it changed nothing, the change by which it is so."""
 
     change: int | None
     result: Any
     plan: Any
-    since: tuple[int, ...] = ()
+    since: int | None = None
 
 
 class Client:
@@ -133,7 +133,7 @@ class Client:
                     "interrupted; whether it was done is not known: hsctl change list shows it, "
                     f"or ask again with --idempotency-key {headers['Idempotency-Key']}"
                 ) from error
-        since = tuple(answer.get("since", ()))  # an older controller does not say
+        since = answer.get("since")  # an older controller does not say
         return Written(answer["change"], answer["result"], answer["plan"], since)
 
     def _ask(

@@ -290,7 +290,7 @@ def write(
             displays.settle(sign, f"{verdict.words} [{current.profile.name}]")
             return verdict.exit_code
         if answer.change is None:
-            return _follow_what_stands(current, answer.since if wait else (), timeout)
+            return _follow_what_stands(current, answer.since if wait else None, timeout)
         change = _followed(current, answer.change, words)
         if not wait:
             displays.settle(
@@ -307,13 +307,13 @@ def _followed(current: Session, change: int, words: str) -> Followed:
     return Followed(change, words, current.watch(change), current.profile.name)
 
 
-def _follow_what_stands(current: Session, since: Sequence[int], timeout: float) -> int:
-    """Nothing was written: wait for the changes by which it is so, which may not be live yet."""
+def _follow_what_stands(current: Session, since: int | None, timeout: float) -> int:
+    """Nothing was written: wait for the change by which it is so, which may not be live yet."""
     words = "nothing changed: it is so already"
-    if not since:
+    if since is None:
         displays.settle("good", f"{words} [{current.profile.name}]")
-    codes = (follow(current.client, _followed(current, change, words), timeout) for change in since)
-    return next(filter(None, codes), exit_codes.DONE)
+        return exit_codes.DONE
+    return follow(current.client, _followed(current, since, words), timeout)
 
 
 def show(value: Any, output: Output, view: views.View = views.plain) -> None:

@@ -4,6 +4,7 @@ A controller that died is started again on its port; a cluster that is made in t
 find the port free.
 """
 
+import errno
 import socket
 from types import TracebackType
 
@@ -34,18 +35,23 @@ class Claims:
         self._held.clear()
 
     def claim(self, place: Place) -> bool:
-        """Claim a place; False where another cluster has."""
+        """Claim a place; False where another cluster has.
+
+        Where the machine allows no such names, nothing is kept from anybody.
+        """
         if place in self._held:
             return True
         name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             name.bind(f"\0heliosphere-local {place}")
-        except OSError:
+        except OSError as error:
             name.close()
-            return False
+            return error.errno != errno.EADDRINUSE
         self._held[place] = name
         return True
 
     def give_up(self, place: Place) -> None:
         """Leave a place to others."""
-        self._held.pop(place).close()
+        held = self._held.pop(place, None)
+        if held is not None:
+            held.close()

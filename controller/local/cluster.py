@@ -73,6 +73,7 @@ class LocalCluster:
             except StoppedError:
                 self.say("stopped before it was up; the next start goes on from here")
                 return
+            self._keep(plan)
             try:
                 lock.ready()
                 ready(plan, [*places.moved(plan), *notes])
@@ -130,10 +131,14 @@ class LocalCluster:
         else:
             self._claim(plan)
             plan = places.with_free_doors(plan, self._claims)
-            for place, _ in places.places_of_boxes(plan):
-                self._claims.claim(place)
+            self._keep(plan)
         self.layout.write_plan(plan)
         return plan
+
+    def _keep(self, plan: ClusterPlan) -> None:
+        """Claim the boxes' places. Where another cluster has one, its box says that."""
+        for place, _ in places.places_of_boxes(plan):
+            self._claims.claim(place)
 
     @property
     def _mark(self) -> str:

@@ -144,9 +144,9 @@ class TokenEntry:
 
 
 async def list_tokens(
-    tx: Transaction, operator: str = "", *, before: int = LAST, most: int | None = None
+    tx: Transaction, operator: str, *, before: int = LAST, most: int | None = None
 ) -> list[TokenEntry]:
-    """Give an operator's tokens, or all, newest first: ``most`` of those made ``before`` one."""
+    """Give the newest tokens with lower numbers: an operator's, or everybody's (``""``)."""
     rows = await tx.rows(
         f"{_ENTRY} WHERE t.id < %s AND %s IN ('', o.name) ORDER BY t.id DESC LIMIT %s",
         (before, operator, most),

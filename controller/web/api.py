@@ -64,8 +64,8 @@ class Answer(Protocol):
         """What a dry run would do."""
 
     @property
-    def since(self) -> Sequence[int]:
-        """The changes by which it is so, where none was written."""
+    def since(self) -> int | None:
+        """The change by which it is so, where none was written."""
 
 
 class Runner(Protocol):

@@ -175,9 +175,8 @@ def _responses(command: Command[Any], response: Any) -> dict[str, Any]:
                 "result": response,
                 "plan": {"type": ["object", "null"]},
                 "since": {
-                    "description": "Where nothing was changed: the changes by which it is so.",
-                    "type": "array",
-                    "items": {"type": "integer"},
+                    "description": "Where nothing was changed: the change by which it is so.",
+                    "type": ["integer", "null"],
                 },
             },
             "required": ["change", "result", "plan", "since"],

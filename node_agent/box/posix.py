@@ -129,7 +129,7 @@ class PosixLane:
         except NoProgramError as missing:
             if self._context is None or not await self.running():
                 raise
-            raise BlockedError(f"what is new cannot be checked: {missing}") from missing
+            raise BlockedError(f"its configuration cannot be checked: {missing}") from missing
         if done.status != 0:
             words = done.output or f"{check.program} ended with status {done.status}"
             raise EffectFailedError(words)

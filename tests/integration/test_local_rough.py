@@ -159,8 +159,10 @@ def test_a_cluster_that_is_made_while_a_controller_is_down_leaves_it_its_ports(
     other = Cluster(home / "other", home / "elsewhere")
     other.home.mkdir()
     try:
-        up = other.local("up", "--detach")
-        tending.resume()
+        try:
+            up = other.local("up", "--detach")
+        finally:
+            tending.resume()
         assert up.code == 0, up
         assert ports(cluster) & ports(other) == set()
         assert eventually(lambda: cluster.hsctl("status").code == 0)
@@ -221,7 +223,8 @@ def test_a_second_start_finds_what_commands_have_changed_and_says_what_does_not_
 ) -> None:
     assert cluster.local("up", "--detach").code == 0
     address, _ = cluster.places()["web1"]
-    free = places.Chooser(Claims()).choose(address, range(8100, 8200)).port
+    with Claims() as meanwhile:
+        free = places.Chooser(meanwhile).choose(address, range(8100, 8200)).port
     cluster.good("ip", "edit", address, "--new-port", str(free))
     cluster.good("lserver", "rename", "web1.heliosphere.test", "shop.heliosphere.test")
     now = cluster.places()
@@ -244,3 +247,5 @@ def test_a_second_start_finds_what_commands_have_changed_and_says_what_does_not_
     assert cluster.local("down").code == 0
     again = cluster.local("up", "--detach")
     assert "does not serve" not in again.out, again
+    with Claims() as others:
+        assert not others.claim(Place(address, free)), "where it is now"

@@ -139,6 +139,8 @@ async def test_an_import_is_one_change_with_every_row_it_touched(model: Model) -
         ("box", "web1"),
         ("logical_server", WEB),
     }
+    again = await model.run("model.import", model=wanted)
+    assert (again.change_id, again.since) == (None, None), "another model may have been imported"
 
 
 @ensureDeferred

@@ -144,6 +144,32 @@ def test_a_session_that_begins_before_what_was_told_is_settled_is_told_it_too() 
     assert [page.settled_revision for page in bench.lane.reports.outcomes()] == [2]
 
 
+def test_what_could_not_be_settled_is_told_to_a_new_session_and_again_once_it_is() -> None:
+    bench = LaneBench(settle_after=SETTLE_AFTER)
+    bench.take(server(1))
+    bench.pass_time(1.0)
+    bench.take(zone("a.test", 2))
+    bench.journal.full_at = 1
+    bench.clock.advance(SETTLE_AFTER)
+    assert bench.lane.reports.condition == "disk-full"
+    assert [page.settled_revision for page in bench.lane.reports.outcomes()] == [1, 2]
+    bench.said.clear()
+    bench.pass_time()
+    assert [told.settled_revision for told in bench.heard(Outcomes)] == [2]
+    assert [page.settled_revision for page in bench.lane.reports.outcomes()] == [2]
+
+
+def test_an_agent_that_starts_again_tells_what_its_recovery_settles() -> None:
+    """A session may begin before it: what was live, and not written down, is told after it."""
+    bench = LaneBench(settle_after=SETTLE_AFTER)
+    bench.take(server(1))
+    bench.pass_time(1.0)
+    bench.take(zone("a.test", 2))
+    bench.said.clear()
+    bench.start()
+    assert [told.settled_revision for told in bench.heard(Outcomes)] == [2]
+
+
 def test_what_is_told_is_settled_a_moment_later_or_before_what_comes_next() -> None:
     bench = LaneBench(settle_after=SETTLE_AFTER)
     bench.take(server(1))

@@ -171,7 +171,7 @@ async def test_a_write_that_is_repeated_ends_as_the_change_by_which_it_is_so(
     cli: Cli, state: dict[str, object], code: int, words: str
 ) -> None:
     cli.runner.answer = lambda asked: Told(
-        state if asked.name == "change.show" else {"name": "acme"}, None, since=(7,)
+        state if asked.name == "change.show" else {"name": "acme"}, None, since=7
     )
     ended = await cli.run(*ADD)
     assert ended.code == code

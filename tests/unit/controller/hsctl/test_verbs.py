@@ -99,7 +99,7 @@ async def test_a_dry_run_asks_nothing_shows_the_plan_and_waits_for_nothing(cli: 
         "change": None,
         "result": {"name": "acme"},
         "plan": {"rows": []},
-        "since": [],
+        "since": None,
     }
     assert [(asked.name, asked.dry_run) for asked in cli.runner.asked] == [("account.delete", True)]
 

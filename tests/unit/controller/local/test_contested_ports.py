@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from controller.local import cluster, places
-from controller.local.claims import Claims
 from controller.local.cluster import LocalCluster
 from controller.local.layout import ClusterPlan, Layout
 from controller.local.supervisor import StartError
@@ -32,11 +31,12 @@ def bring_up(
     monkeypatch.setattr(LocalCluster, "_start", start)
     monkeypatch.setattr(places, "_loopback", lambda root, first: ())  # nobody gives them back
     monkeypatch.setattr(
-        LocalCluster, "_plan", lambda self: places.choose_plan(tmp_path, Claims(), own=True)
+        LocalCluster, "_plan", lambda self: places.choose_plan(tmp_path, made._claims, own=True)
     )
     monkeypatch.setattr(places, "taken_doors", lambda plan: [plan.agents] if lost else [])
     monkeypatch.setattr(cluster, "Supervisor", _Idle)
-    made._started({}, lambda: False)
+    with made._claims:
+        made._started({}, lambda: False)
     return said
 
 

@@ -70,7 +70,8 @@ def test_a_taken_port_of_the_controller_moves_and_the_others_stay() -> None:
             loopback=(),
         )
         assert before.panel in places.taken_doors(before)
-        after = places.with_free_doors(before, Claims())
+        with Claims() as claims:
+            after = places.with_free_doors(before, claims)
     assert after.panel != before.panel
     assert after.agents == before.agents
     assert len(set(places.doors(after))) == 3
@@ -86,7 +87,7 @@ def test_what_one_cluster_claims_is_given_to_no_other_until_it_ends() -> None:
         assert places.Chooser(ours).choose("127.0.0.1", [port]) == chosen
         with pytest.raises(places.NoPlaceError):
             places.Chooser(others).choose("127.0.0.1", [port])
-        assert places.Chooser(others).choose("127.0.0.2", [port]) != chosen
+        assert places.Chooser(others).choose("127.0.0.2", [port]) == Place("127.0.0.2", port)
     with Claims() as later:
         assert places.Chooser(later).choose("127.0.0.1", [port]) == chosen
 
@@ -100,6 +101,14 @@ def test_what_another_program_has_is_not_claimed() -> None:
         assert places.Chooser(others).choose("127.0.0.1", [port]).port == port
 
 
+def test_where_the_machine_gives_no_names_nothing_is_kept_and_all_goes_on() -> None:
+    refused = Place("a" * 200, 1)
+    with Claims() as ours, Claims() as others:
+        assert ours.claim(refused)
+        assert others.claim(refused)
+        ours.give_up(refused)
+
+
 def test_the_banner_says_which_ports_were_taken() -> None:
     (note,) = (note for note in places.moved(plan()) if note.startswith("the panel uses port 1 "))
     assert note.endswith("instead of 8443")
@@ -108,5 +117,8 @@ def test_the_banner_says_which_ports_were_taken() -> None:
 def test_no_free_port_is_said_with_what_was_tried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(places.NoPlaceError, match=f"among {port} to {port}"):
-            places.Chooser(Claims()).choose("127.0.0.1", [port])
+        with (
+            Claims() as claims,
+            pytest.raises(places.NoPlaceError, match=f"among {port} to {port}"),
+        ):
+            places.Chooser(claims).choose("127.0.0.1", [port])

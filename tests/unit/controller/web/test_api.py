@@ -28,7 +28,7 @@ async def test_a_write_reaches_its_command_with_all_that_was_said(site: Site) ->
         headers={"Idempotency-Key": "k1", "Heliosphere-Reason": "because"},
     )
     assert reply.status == 200
-    assert reply.json == {"change": 7, "result": {"name": "a"}, "plan": None, "since": []}
+    assert reply.json == {"change": 7, "result": {"name": "a"}, "plan": None, "since": None}
     assert reply.headers["Heliosphere-Change"] == "7"
     (asked,) = site.runner.asked
     assert asked.request == Thing("a", 3, ("x", "y"))
