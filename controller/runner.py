@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -44,6 +44,7 @@ _IN_VAIN = (psycopg2.errors.LockNotAvailable, psycopg2.errors.QueryCanceled, Ove
 """PostgreSQL gave up: on waiting for another transaction, or on a statement that took too long. Or
 others were faster each time that a command was run again."""
 _UNSEALED = Holding()
+_Found = TypeVar("_Found")
 
 
 @attrs.frozen
@@ -336,12 +337,11 @@ class CommandRunner:
         async def work(tx: Transaction) -> int | None:
             return await standing(tx, name, redacted(request))
 
-        found: int | None = await self._reading(principal, name, work)
-        return found
+        return await self._reading(principal, name, work)
 
     async def _reading(
-        self, principal: Principal, name: str, work: Callable[[Transaction], Awaitable[Any]]
-    ) -> Any:
+        self, principal: Principal, name: str, work: Callable[[Transaction], Awaitable[_Found]]
+    ) -> _Found:
         try:
             return await self._database.transaction(principal, work, name=name, reads=True)
         except _IN_VAIN as error:

@@ -8,7 +8,7 @@ import click
 from controller.hsctl import change_views, views
 from controller.hsctl.terminal import told
 from controller.hsctl.verbs import DEFAULT_TIMEOUT, follows, reads, session, writes
-from controller.hsctl.waiting import Followed, follow
+from controller.hsctl.waiting import follow
 
 _DIGITS = 15
 """Of a number that a hazard is accepted by, at most."""
@@ -81,7 +81,7 @@ def watch(id: int, timeout: float) -> int:
     hsctl change watch 17 --timeout 600
     """
     current = session()
-    change = Followed(id, "watched", current.watch(id), current.profile.name)
+    change = current.followed(id, "watched")
     return told(lambda: follow(current.client, change, timeout, patient=True))
 
 

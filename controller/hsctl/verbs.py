@@ -62,10 +62,11 @@ class Session:
             self._client = Client(self.profile)
         return self._client
 
-    def watch(self, change: int) -> str:
-        """Write the command that goes on watching a change, as it must be typed."""
+    def followed(self, change: int, words: str) -> Followed:
+        """Give a change to follow, with the command that goes on watching it, as it is typed."""
         which = f" --profile {self.profile_name}" if self.profile_name else ""
-        return f"hsctl{which} change watch {change}"
+        watch = f"hsctl{which} change watch {change}"
+        return Followed(change, words, watch, self.profile.name)
 
 
 def session() -> Session:
@@ -291,7 +292,7 @@ def write(
             return verdict.exit_code
         if answer.change is None:
             return _follow_what_stands(current, answer.since if wait else None, timeout)
-        change = _followed(current, answer.change, words)
+        change = current.followed(answer.change, words)
         if not wait:
             displays.settle(
                 "moving", f"{words}, accepted; {change.watch} follows it [{change.named}]"
@@ -303,17 +304,13 @@ def write(
     return told(tell)
 
 
-def _followed(current: Session, change: int, words: str) -> Followed:
-    return Followed(change, words, current.watch(change), current.profile.name)
-
-
 def _follow_what_stands(current: Session, since: int | None, timeout: float) -> int:
     """Nothing was written: wait for the change by which it is so, which may not be live yet."""
     words = "nothing changed: it is so already"
     if since is None:
         displays.settle("good", f"{words} [{current.profile.name}]")
         return exit_codes.DONE
-    return follow(current.client, _followed(current, since, words), timeout)
+    return follow(current.client, current.followed(since, words), timeout)
 
 
 def show(value: Any, output: Output, view: views.View = views.plain) -> None:

@@ -131,12 +131,18 @@ def test_a_daemon_with_another_key_is_down_once_it_answers_nobody(
     assert bench.lane.reports.condition == condition
 
 
-def test_a_session_that_begins_before_what_was_told_is_settled_is_told_it_too() -> None:
-    """Else what nobody heard, as the link was down, is not told until the next change."""
+def told_and_not_settled() -> LaneBench:
+    """Give a lane whose zone, at revision 2, is live and told."""
     bench = LaneBench(settle_after=SETTLE_AFTER)
     bench.take(server(1))
     bench.pass_time(1.0)
     bench.take(zone("a.test", 2))
+    return bench
+
+
+def test_a_session_that_begins_before_what_was_told_is_settled_is_told_it_too() -> None:
+    """Else what nobody heard, as the link was down, is not told until the next change."""
+    bench = told_and_not_settled()
     told = bench.heard(Outcomes)[-1]
     assert [page.settled_revision for page in bench.lane.reports.outcomes()] == [1, 2]
     assert bench.lane.reports.outcomes()[-1] == told
@@ -145,10 +151,7 @@ def test_a_session_that_begins_before_what_was_told_is_settled_is_told_it_too() 
 
 
 def test_what_could_not_be_settled_is_told_to_a_new_session_and_again_once_it_is() -> None:
-    bench = LaneBench(settle_after=SETTLE_AFTER)
-    bench.take(server(1))
-    bench.pass_time(1.0)
-    bench.take(zone("a.test", 2))
+    bench = told_and_not_settled()
     bench.journal.full_at = 1
     bench.clock.advance(SETTLE_AFTER)
     assert bench.lane.reports.condition == "disk-full"
@@ -161,20 +164,14 @@ def test_what_could_not_be_settled_is_told_to_a_new_session_and_again_once_it_is
 
 def test_an_agent_that_starts_again_tells_what_its_recovery_settles() -> None:
     """A session may begin before it: what was live, and not written down, is told after it."""
-    bench = LaneBench(settle_after=SETTLE_AFTER)
-    bench.take(server(1))
-    bench.pass_time(1.0)
-    bench.take(zone("a.test", 2))
+    bench = told_and_not_settled()
     bench.said.clear()
     bench.start()
     assert [told.settled_revision for told in bench.heard(Outcomes)] == [2]
 
 
 def test_what_is_told_is_settled_a_moment_later_or_before_what_comes_next() -> None:
-    bench = LaneBench(settle_after=SETTLE_AFTER)
-    bench.take(server(1))
-    bench.pass_time(1.0)
-    bench.take(zone("a.test", 2))
+    bench = told_and_not_settled()
     assert bench.heard(Outcomes)[-1].settled_revision == 2
     (entry,) = bench.journal.entries.still_open(LANE)
     assert entry.live

@@ -53,7 +53,8 @@ async def choose(visit: Visit, server: str) -> Answer:
 async def _page(visit: Visit, server: str, form: Form) -> Page:
     shown = await visit.ask("lserver.show", name=server)
     asked, kept = undecided(shown), adopted(shown)
-    if any(lane["condition"] == "ahead" for lane in asked):
+    choice = any(lane["condition"] == "ahead" for lane in asked)
+    if choice:
         title = "Which side is right for {}?"
     elif asked:
         title = "How many objects may go from {}?"
@@ -63,7 +64,7 @@ async def _page(visit: Visit, server: str, form: Form) -> Page:
         "server-recover",
         title.format(shown["name"]),
         "servers",
-        {"server": shown, "form": form, "undecided": asked, "adopted": kept},
+        {"server": shown, "form": form, "undecided": asked, "adopted": kept, "choice": choice},
         crumbs=(L_SERVERS, (shown["name"], local("servers", "server", shown["name"]))),
         status=form.refusal.status if form.refusal else 200,
     )
